@@ -1,0 +1,182 @@
+"""The contract between the operator and the proxy: what `config.json` in the mounted volume may say.
+
+The operator compiles it, the proxy validates it whole before using any of it. Everything is frozen: a
+`ProxyConfig` can be shared between tasks and compared by value. This module imports no MCP library.
+
+The volume that the proxy reads holds `config.json` and, beside it under `secrets/`, one file per `SecretRef.file`.
+A credential never stands in `config.json` itself.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, StringConstraints, UrlConstraints, model_validator
+from pydantic.alias_generators import to_camel
+
+CONFIG_FILE: Final = "config.json"
+SECRETS_DIR: Final = "secrets"
+CONFIG_VERSION: Final = "mcp-operator.dev/proxy-config/v1"
+
+DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+MCP_PATH: Final = r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$"
+RESERVED_PATHS: Final = frozenset({"/healthz", "/readyz", "/status", "/metrics"})
+DEFAULT_NAMING: Final = "{prefix}_{tool}"
+
+Prefix = Annotated[str, StringConstraints(pattern=rf"{DNS_LABEL}|^$")]
+Transport = Literal["auto", "streamable-http", "sse"]
+BackendUrl = Annotated[AnyHttpUrl, UrlConstraints(allowed_schemes=["http", "https"], max_length=2048)]
+
+
+class ConfigModel(BaseModel):
+    """camelCase on the wire, immutable, and no unknown field: a misspelt key is an error, not a silence."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True, extra="forbid")
+
+
+class SecretRef(ConfigModel):
+    """A value that stands in `secrets/<file>` of the config volume (UTF-8, one trailing newline is dropped)."""
+
+    file: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
+
+    @model_validator(mode="after")
+    def _stays_in_its_folder(self) -> Self:
+        if PurePosixPath(self.file).name != self.file or self.file in {".", ".."}:
+            raise ValueError("a secret file is a plain file name")
+        return self
+
+
+class Header(ConfigModel):
+    """One HTTP header sent with every request to a backend: a literal `value` or a `secret`."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=256)]
+    value: Annotated[str, StringConstraints(pattern=r"^[^\r\n\x00]*$", max_length=8192)] | None = None
+    secret: SecretRef | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.value is None) == (self.secret is None):
+            raise ValueError("a header has exactly one of value and secret")
+        return self
+
+
+class Server(ConfigModel):
+    """One backend MCP server, whatever hosts it: the proxy only sees its URL."""
+
+    id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$", max_length=316)]
+    """`namespace/name` of its McpServer."""
+    url: BackendUrl
+    transport: Transport = "auto"
+    headers: tuple[Header, ...] = ()
+    ca_bundle: str | None = None
+    """PEM certificates that sign the backend's certificate, instead of the system's."""
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
+    call_timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 30.0
+    refresh_seconds: Annotated[float, Field(gt=0, le=86400)] = 30.0
+    """How often the catalogue is listed again, beside the server's own `list_changed`."""
+
+
+class Override(ConfigModel):
+    """Another face for one tool of a server; `name` is the server's own name of it."""
+
+    name: str
+    rename: str | None = None
+    """Replaces the tool's name before the prefix is put in front."""
+    description: str | None = None
+
+
+class ToolFilter(ConfigModel):
+    """Which tools of a server a route shows. Patterns are shell globs (`*`, `?`, `[…]`) on the server's own names."""
+
+    include: tuple[str, ...] = ("*",)
+    exclude: tuple[str, ...] = ()
+    overrides: tuple[Override, ...] = ()
+
+
+class RouteServer(ConfigModel):
+    """One server as a route shows it. An empty prefix leaves names as they are."""
+
+    server: str
+    prefix: Prefix
+    tools: ToolFilter = ToolFilter()
+
+
+class Route(ConfigModel):
+    """An MCP endpoint of the proxy. Of two servers that claim one name, the earlier in `servers` has it."""
+
+    name: str
+    """Where it comes from: `McpRoute/<namespace>/<name>` or `McpProxy/<namespace>/<name>`."""
+    path: Annotated[str, StringConstraints(pattern=MCP_PATH, max_length=256)]
+    naming: str = DEFAULT_NAMING
+    """Template of exposed names with `{prefix}`, `{namespace}`, `{server}`, `{tool}`; not applied where the prefix is empty."""
+    servers: tuple[RouteServer, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        if self.path in RESERVED_PATHS:
+            raise ValueError(f"path {self.path} is the proxy's own")
+        if problem := naming_problem(self.naming):
+            raise ValueError(problem)
+        if twice := _duplicates(s.server for s in self.servers):
+            raise ValueError(f"route {self.name} names server {twice[0]} twice")
+        if twice := _duplicates(s.prefix for s in self.servers if s.prefix):
+            raise ValueError(f"route {self.name} gives the prefix {twice[0]!r} to two servers")
+        return self
+
+
+class ProxyConfig(ConfigModel):
+    """All that one proxy serves. `revision` names this content: equal content has an equal revision."""
+
+    version: Literal["mcp-operator.dev/proxy-config/v1"] = CONFIG_VERSION
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{1,64}$")]
+    servers: tuple[Server, ...] = ()
+    routes: tuple[Route, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+    """Host header values (`name`, `name:port`, `*.suffix`) that are answered; empty: every host, as a Service's client may use any of its names."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origin header values that browsers may send; requests without an Origin are no browsers' and pass."""
+
+    @model_validator(mode="after")
+    def _refers_to_what_is_there(self) -> Self:
+        ids = [s.id for s in self.servers]
+        if twice := _duplicates(ids):
+            raise ValueError(f"server {twice[0]} is defined twice")
+        if twice := _duplicates(r.path for r in self.routes):
+            raise ValueError(f"path {twice[0]} is served by two routes")
+        known = set(ids)
+        for route in self.routes:
+            for entry in route.servers:
+                if entry.server not in known:
+                    raise ValueError(f"route {route.name} names server {entry.server}, which is not defined")
+        return self
+
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+
+
+def naming_problem(template: str) -> str | None:
+    """Say what is wrong with a naming template, or None when it can name tools."""
+    fields = _PLACEHOLDER.findall(template)
+    if unknown := [f for f in fields if f not in {"prefix", "namespace", "server", "tool"}]:
+        return f"naming template has an unknown placeholder {{{unknown[0]}}}; known are prefix, namespace, server, tool"
+    if fields.count("tool") != 1:
+        return "naming template needs {tool} exactly once"
+    literal = _PLACEHOLDER.sub("", template)
+    if not re.fullmatch(r"[A-Za-z0-9_.-]*", literal):
+        return "naming template may hold only letters, digits, '_', '.', '-' beside its placeholders"
+    return None
+
+
+def exposed_name(template: str, *, prefix: str, server: str, tool: str) -> str:
+    """Name of a tool or prompt as clients see it. `server` is `namespace/name`."""
+    if not prefix:
+        return tool
+    namespace, _, name = server.partition("/")
+    values = {"prefix": prefix, "namespace": namespace, "server": name, "tool": tool}
+    return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
+
+
+def _duplicates(values: Iterable[str]) -> list[str]:
+    return [value for value, count in Counter(values).items() if count > 1]

@@ -1,0 +1,99 @@
+"""What a proxy says of itself at `/status`: the proxy writes it, the operator reads it.
+
+No credential and no backend URL stands here: anybody who reaches the proxy may read it.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from mcp_operator_proxy.config import ConfigModel
+
+ErrorClass = Literal[
+    "DNSFailure",
+    "ConnectionRefused",
+    "ConnectionReset",
+    "Unreachable",
+    "Timeout",
+    "TLSFailure",
+    "Unauthorized",
+    "NotFound",
+    "HTTPError",
+    "NotMCP",
+    "ProtocolError",
+    "SecretMissing",
+    "InternalError",
+]
+"""Why a backend does not answer as an MCP server: a fixed list, for conditions, metrics and alerts."""
+
+
+class ErrorReport(ConfigModel):
+    """An error in words that a person can act on. `message` holds no secret."""
+
+    error_class: ErrorClass
+    message: str
+
+
+class ServerReport(ConfigModel):
+    """One backend as this replica sees it. Lists are the last good ones; `tools` are the server's own names, sorted."""
+
+    id: str
+    state: Literal["pending", "ready", "error"]
+    """`pending`: never answered yet; `error`: the last attempt failed (lists stay at last-good)."""
+    error: ErrorReport | None = None
+    protocol_version: str | None = None
+    server_name: str | None = None
+    server_version: str | None = None
+    transport: Literal["streamable-http", "sse"] | None = None
+    tools: tuple[str, ...] = ()
+    prompts: int = 0
+    resources: int = 0
+    resource_templates: int = 0
+    checked_at: datetime | None = None
+
+
+class Conflict(ConfigModel):
+    """A name that two servers of a route claim: `loser`'s is not served."""
+
+    route: str
+    kind: Literal["tool", "prompt", "resource", "resource_template"]
+    name: str
+    winner: str
+    loser: str
+
+
+class RouteReport(ConfigModel):
+    """One route's endpoint: its exposed names, sorted, as clients list them."""
+
+    name: str
+    path: str
+    tools: tuple[str, ...] = ()
+    prompts: tuple[str, ...] = ()
+    resources: int = 0
+    resource_templates: int = 0
+
+
+class RejectedConfig(ConfigModel):
+    """The config that was refused whole, while the one in use stays. `revision` is None where it could not even be read."""
+
+    revision: str | None
+    message: str
+    at: datetime
+
+
+class StatusReport(ConfigModel):
+    """Body of `GET /status`. With `?wait=REVISION&timeout=SECONDS` the answer is held back until that revision is in use or refused.
+
+    `revision` is None until a first config is in use; `rejected` is None unless the newest config on disk was refused.
+    """
+
+    version: str
+    revision: str | None
+    swapped_at: datetime | None = None
+    swap_seconds: float | None = None
+    swaps: int = 0
+    rejected: RejectedConfig | None = None
+    started_at: datetime
+    sessions: int = 0
+    servers: tuple[ServerReport, ...] = ()
+    routes: tuple[RouteReport, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
