@@ -81,7 +81,9 @@ class RejectedConfig(ConfigModel):
 
 
 class StatusReport(ConfigModel):
-    """Body of `GET /status`. With `?wait=REVISION&timeout=SECONDS` the answer is held back until that revision is in use or refused.
+    """Body of `GET /status`.
+
+    With `?wait=REVISION&timeout=SECONDS` the answer is held back until that revision is in use or refused.
 
     `revision` is None until a first config is in use; `rejected` is None unless the newest config on disk was refused.
     """

@@ -1,0 +1,1 @@
+"""The custom resources as models, and the CRDs that follow from them."""
