@@ -3,8 +3,9 @@
 The operator compiles it, the proxy validates it whole before using any of it. Everything is frozen: a
 `ProxyConfig` can be shared between tasks and compared by value. This module imports no MCP library.
 
-The volume that the proxy reads holds `config.json` and, beside it under `secrets/`, one file per `SecretRef.file`.
-A credential never stands in `config.json` itself.
+The folder that the proxy reads holds `config.json` and, beside it, one file per `SecretRef.file`. In a pod it is one
+projected volume of a ConfigMap and a Secret, so the kubelet swaps both in one step. A credential never stands in
+`config.json` itself.
 """
 
 import re
@@ -17,7 +18,8 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 CONFIG_FILE: Final = "config.json"
-SECRETS_DIR: Final = "secrets"
+SECRETS_DIR: Final = ""
+"""Folder of the secret files, relative to that of `config.json`: the same one (a projected volume can't nest unnamed keys)."""
 CONFIG_VERSION: Final = "mcp-operator.dev/proxy-config/v1"
 
 DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
@@ -37,14 +39,14 @@ class ConfigModel(BaseModel):
 
 
 class SecretRef(ConfigModel):
-    """A value that stands in `secrets/<file>` of the config volume (UTF-8, one trailing newline is dropped)."""
+    """A value that stands in `<file>` of the config folder (UTF-8, one trailing newline is dropped)."""
 
     file: Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z0-9]{1,253}$")]
 
     @model_validator(mode="after")
     def _stays_in_its_folder(self) -> Self:
-        if PurePosixPath(self.file).name != self.file or self.file in {".", ".."}:
-            raise ValueError("a secret file is a plain file name")
+        if PurePosixPath(self.file).name != self.file or self.file in {".", "..", CONFIG_FILE}:
+            raise ValueError(f"a secret file is a plain file name other than {CONFIG_FILE}")
         return self
 
 
@@ -134,7 +136,9 @@ class ProxyConfig(ConfigModel):
     servers: tuple[Server, ...] = ()
     routes: tuple[Route, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
-    """Host header values (`name`, `name:port`, `*.suffix`) that are answered; empty: every host, as a Service's client may use any of its names."""
+    """Host header values (`name`, `name:port`, `*.suffix`) that are answered.
+
+    Empty: every host, as clients of a Service may use any of its names."""
     allowed_origins: tuple[str, ...] = ()
     """Origin header values that browsers may send; requests without an Origin are no browsers' and pass."""
 
