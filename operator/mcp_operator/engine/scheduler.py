@@ -1,0 +1,179 @@
+"""Jobs that recur, one a key: probes."""
+
+import asyncio
+import logging
+import random
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+log = logging.getLogger(__name__)
+
+K = TypeVar("K", bound=Hashable)
+Job = Callable[[], Awaitable[object]]
+
+
+@dataclass(slots=True)
+class _Entry:
+    interval: float
+    job: Job
+    timer: asyncio.TimerHandle | None = None
+    task: asyncio.Task[None] | None = None
+    started: float | None = None
+    again: bool = False
+    """Triggered while it ran."""
+
+
+class PeriodicScheduler(Generic[K]):
+    """Runs each key's job every `interval` seconds, at most `concurrency` jobs at once and never one key twice at once.
+
+    The first run comes within `spread` seconds, at random; every later one `interval` after the start of the one before, more
+    or less by `jitter` (0 to 1). Jobs that must wait for a slot run in order; triggered ones go first. A job that raises or
+    exceeds `timeout` is logged and given to `on_error`, and recurs. Use as `async with`: leaving it cancels everything.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int = 32,
+        spread: float = 1.0,
+        jitter: float = 0.1,
+        timeout: float | None = None,
+        on_error: Callable[[K, Exception], None] | None = None,
+    ) -> None:
+        if concurrency < 1:
+            raise ValueError("concurrency must be at least 1")
+        self._concurrency = concurrency
+        self._spread = spread
+        self._jitter = jitter
+        self._timeout = timeout
+        self._on_error = on_error
+        self._entries: dict[K, _Entry] = {}
+        self._ready: OrderedDict[K, None] = OrderedDict()
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._rng = random.Random()  # noqa: S311 - spreads load
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries
+
+    @property
+    def running(self) -> int:
+        """Jobs that run now."""
+        return len(self._running)
+
+    def set(self, key: K, interval: float, job: Job) -> None:
+        """Have `job` run every `interval` seconds. For a known key: from its next run on, whose time follows the new interval."""
+        if interval <= 0:
+            raise ValueError(f"interval of {key} must be positive, not {interval}")
+        if self._closed:
+            return
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry(interval, job)
+            self._arm(key, entry, self._rng.uniform(0, min(self._spread, interval)))
+            return
+        rescheduled = entry.interval != interval and entry.timer is not None and entry.started is not None
+        entry.interval, entry.job = interval, job
+        if rescheduled:
+            self._arm_next(key, entry)
+
+    def remove(self, key: K) -> bool:
+        """Forget `key` and cancel its run; whether it was known."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return False
+        self._ready.pop(key, None)
+        if entry.timer is not None:
+            entry.timer.cancel()
+        if entry.task is not None:
+            entry.task.cancel()
+        return True
+
+    def trigger(self, key: K) -> bool:
+        """Run `key` now, ahead of those that are due; once more at once if it runs already. Whether it is known."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return False
+        if entry.task is not None:
+            entry.again = True
+            return True
+        self._due(key, entry)
+        self._ready.move_to_end(key, last=False)
+        self._pump()
+        return True
+
+    async def aclose(self) -> None:
+        """Cancel everything and wait until it has ended."""
+        self._closed = True
+        for key in [*self._entries]:
+            self.remove(key)
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _arm(self, key: K, entry: _Entry, seconds: float) -> None:
+        if entry.timer is not None:
+            entry.timer.cancel()
+        entry.timer = asyncio.get_running_loop().call_later(seconds, self._tick, key, entry)
+
+    def _arm_next(self, key: K, entry: _Entry) -> None:
+        """Keep to the rhythm, but leave a job that takes longer than its interval a tenth of that to rest."""
+        interval = entry.interval * (1 + self._jitter * self._rng.uniform(-1, 1))
+        since = asyncio.get_running_loop().time() - (entry.started or 0.0)
+        self._arm(key, entry, max(interval - since, interval * 0.1))
+
+    def _tick(self, key: K, entry: _Entry) -> None:
+        self._due(key, entry)
+        self._pump()
+
+    def _due(self, key: K, entry: _Entry) -> None:
+        if entry.timer is not None:
+            entry.timer.cancel()
+            entry.timer = None
+        self._ready[key] = None
+
+    def _pump(self) -> None:
+        while self._ready and len(self._running) < self._concurrency:
+            key, _ = self._ready.popitem(last=False)
+            entry = self._entries[key]
+            entry.started = asyncio.get_running_loop().time()
+            entry.task = asyncio.create_task(self._run(key, entry), name=f"periodic-{key}")
+            self._running.add(entry.task)
+            entry.task.add_done_callback(partial(self._ended, key, entry))
+
+    async def _run(self, key: K, entry: _Entry) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await entry.job()
+        except Exception as error:
+            log.exception("periodic job %s failed", key)
+            if self._on_error is not None:
+                self._on_error(key, error)
+
+    def _ended(self, key: K, entry: _Entry, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        entry.task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("on_error of periodic job %s failed", key, exc_info=error)
+        if self._entries.get(key) is entry:
+            if entry.again:
+                entry.again = False
+                self._ready[key] = None
+                self._ready.move_to_end(key, last=False)
+            else:
+                self._arm_next(key, entry)
+        self._pump()
