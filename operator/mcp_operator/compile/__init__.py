@@ -1,0 +1,10 @@
+"""Resources in, one `ProxyConfig` per proxy out: pure, deterministic to the byte, no I/O.
+
+`references` finds what a server refers to, `selection` who belongs to a proxy, `proxy` puts both together.
+"""
+
+from mcp_operator.compile.problems import Problem
+from mcp_operator.compile.proxy import Compiled, compile_proxy
+from mcp_operator.compile.references import DataObject, DataObjects, Resolved, resolve
+
+__all__ = ["Compiled", "DataObject", "DataObjects", "Problem", "Resolved", "compile_proxy", "resolve"]

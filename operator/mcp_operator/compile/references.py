@@ -1,0 +1,170 @@
+"""What an McpServer refers to: Secrets and ConfigMaps of its namespace, looked up and turned into config."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mcp_operator.api.common import EnvVar, KeyRef
+from mcp_operator.api.resources import McpServer
+from mcp_operator.compile.problems import Problem
+from mcp_operator_proxy import config
+
+DataKind = Literal["Secret", "ConfigMap"]
+DataId = tuple[DataKind, str, str]
+"""Kind, namespace, name."""
+
+_FIELD_VALUE = re.compile(r"[^\r\n\0]*")
+
+
+@dataclass(frozen=True, slots=True)
+class DataObject:
+    """A Secret or ConfigMap: its `data`, decoded. `version` changes whenever the content may have."""
+
+    version: str
+    data: Mapping[str, bytes] = field(repr=False)
+
+
+DataObjects = Mapping[DataId, DataObject]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A remote server's connection with its references looked up. `secrets` maps file names to values."""
+
+    headers: tuple[config.Header, ...] = ()
+    secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    ca_bundle: str | None = None
+    problems: tuple[Problem, ...] = ()
+
+    def header_values(self) -> dict[str, str]:
+        """Name to value, secrets included: for a connection, never for a log."""
+        values = {}
+        for header in self.headers:
+            if header.secret is not None:
+                values[header.name] = self.secrets[header.secret.file].decode().removesuffix("\n")
+            elif header.value is not None:
+                values[header.name] = header.value
+        return values
+
+
+def references(server: McpServer) -> Iterator[DataId]:
+    """Every Secret and ConfigMap whose content or existence matters for the server."""
+    namespace, spec = server.metadata.namespace, server.spec
+    if spec.remote:
+        for header in spec.remote.headers:
+            if header.value_from:
+                yield "Secret", namespace, header.value_from.secret_key_ref.name
+        if spec.remote.tls:
+            yield from _sources(
+                namespace, spec.remote.tls.ca_bundle.config_map_key_ref, spec.remote.tls.ca_bundle.secret_key_ref
+            )
+    for variable in _environment(server):
+        if variable.value_from:
+            yield from _sources(namespace, variable.value_from.config_map_key_ref, variable.value_from.secret_key_ref)
+
+
+def resolve(server: McpServer, objects: DataObjects) -> Resolved:
+    """Look up what the server refers to. What is missing or unusable is a problem, not an exception.
+
+    A secret's file name carries the version of its source, so a rotated Secret is another config: the proxy never
+    mixes an old value with a new config or the reverse.
+    """
+    namespace, name = server.metadata.namespace, server.metadata.name
+    lookup = _Lookup(namespace, objects)
+    headers: list[config.Header] = []
+    secrets: dict[str, bytes] = {}
+    ca_bundle: str | None = None
+    if server.spec.remote:
+        for index, header in enumerate(server.spec.remote.headers):
+            if header.value_from is None:
+                headers.append(config.Header(name=header.name, value=header.value))
+                continue
+            found = lookup.value("Secret", header.value_from.secret_key_ref)
+            if found is None:
+                continue
+            value, version = found
+            if not _is_field_value(value):
+                lookup.refuse(
+                    "Secret",
+                    header.value_from.secret_key_ref,
+                    f"is no value for the header {header.name}: it holds line breaks or is not UTF-8",
+                )
+                continue
+            file = f"{namespace}.{name}.header-{index}.{version}"
+            headers.append(config.Header(name=header.name, secret=config.SecretRef(file=file)))
+            secrets[file] = value
+        if server.spec.remote.tls:
+            ca_bundle = _ca_bundle(server, lookup)
+    for variable in _environment(server):
+        if source := variable.value_from:
+            if source.secret_key_ref:
+                lookup.value("Secret", source.secret_key_ref)
+            elif source.config_map_key_ref:
+                lookup.value("ConfigMap", source.config_map_key_ref)
+    return Resolved(tuple(headers), secrets, ca_bundle, tuple(lookup.problems))
+
+
+class _Lookup:
+    def __init__(self, namespace: str, objects: DataObjects) -> None:
+        self._namespace = namespace
+        self._objects = objects
+        self.problems: list[Problem] = []
+
+    def value(self, kind: DataKind, ref: KeyRef) -> tuple[bytes, str] | None:
+        found = self._objects.get((kind, self._namespace, ref.name))
+        if found is None:
+            self.problems.append(
+                Problem(
+                    "RefNotFound", f"{kind} {self._namespace}/{ref.name} is not found; create it with the key {ref.key}"
+                )
+            )
+            return None
+        if ref.key not in found.data:
+            self.problems.append(
+                Problem("RefNotFound", f"{kind} {self._namespace}/{ref.name} has no key {ref.key}; add it")
+            )
+            return None
+        return found.data[ref.key], found.version
+
+    def refuse(self, kind: DataKind, ref: KeyRef, why: str) -> None:
+        self.problems.append(Problem("InvalidValue", f"key {ref.key} of {kind} {self._namespace}/{ref.name} {why}"))
+
+
+def _ca_bundle(server: McpServer, lookup: _Lookup) -> str | None:
+    assert server.spec.remote
+    assert server.spec.remote.tls
+    source = server.spec.remote.tls.ca_bundle
+    kind: DataKind = "ConfigMap" if source.config_map_key_ref else "Secret"
+    ref = source.config_map_key_ref or source.secret_key_ref
+    assert ref
+    found = lookup.value(kind, ref)
+    if found is None:
+        return None
+    try:
+        text = found[0].decode()
+    except UnicodeDecodeError:
+        text = ""
+    if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY" in text:
+        lookup.refuse(kind, ref, "is no bundle of PEM certificates")
+        return None
+    return text
+
+
+def _is_field_value(value: bytes) -> bool:
+    try:
+        return bool(_FIELD_VALUE.fullmatch(value.decode().removesuffix("\n")))
+    except UnicodeDecodeError:
+        return False
+
+
+def _environment(server: McpServer) -> tuple[EnvVar, ...]:
+    hosted = server.spec.container or server.spec.stdio
+    return hosted.env if hosted else ()
+
+
+def _sources(namespace: str, config_map: KeyRef | None, secret: KeyRef | None) -> Iterator[DataId]:
+    if config_map:
+        yield "ConfigMap", namespace, config_map.name
+    if secret:
+        yield "Secret", namespace, secret.name

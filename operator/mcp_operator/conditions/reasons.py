@@ -1,0 +1,82 @@
+"""Every condition type and every reason that the operator may give, each with its meaning."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Type(StrEnum):
+    """Condition types, in the order in which they are decided."""
+
+    ACCEPTED = "Accepted"
+    """The spec is one that the operator acts on."""
+    RESOLVED_REFS = "ResolvedRefs"
+    """Everything that the spec refers to exists and may be used."""
+    PROGRAMMED = "Programmed"
+    """The cluster runs what the spec says: workloads are up, every replica runs the current configuration."""
+    HEALTHY = "Healthy"
+    """It answers as an MCP server."""
+    READY = "Ready"
+    """All of the above."""
+    RECONCILING = "Reconciling"
+    """kstatus: the operator is still at work; present only while True."""
+    STALLED = "Stalled"
+    """kstatus: only an edit can help; present only while True."""
+
+
+class Reason(StrEnum):
+    """Reasons. Those of a failed probe are the error classes of `mcp_operator_proxy.report.ErrorClass`."""
+
+    ACCEPTED = "Accepted"
+    INVALID = "Invalid"
+    UNSUPPORTED_VALUE = "UnsupportedValue"
+    INVALID_VALUE = "InvalidValue"
+    RESOLVED = "Resolved"
+    REF_NOT_FOUND = "RefNotFound"
+    REF_NOT_PERMITTED = "RefNotPermitted"
+    PARENT_NOT_FOUND = "ParentNotFound"
+    SERVER_NOT_FOUND = "ServerNotFound"
+    SERVER_INVALID = "ServerInvalid"
+    SERVER_CONFLICT = "ServerConflict"
+    PREFIX_CONFLICT = "PrefixConflict"
+    NAME_CONFLICT = "NameConflict"
+    """Two servers without prefixes claim one tool, prompt or resource."""
+    NO_SERVER_SELECTED = "NoServerSelected"
+    NOT_HOSTED = "NotHosted"
+    """Remote: there is nothing to deploy."""
+    DEPLOYED = "Deployed"
+    DEPLOYING = "Deploying"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CRASHING = "Crashing"
+    CONTAINER_CONFIG_ERROR = "ContainerConfigError"
+    UNSCHEDULABLE = "Unschedulable"
+    APPLY_REFUSED = "ApplyRefused"
+    """The API server refused a child object; the message is its own."""
+    PROGRAMMED = "Programmed"
+    SWAPPING = "Swapping"
+    """Some replicas do not yet run the current configuration."""
+    CONFIG_REJECTED = "ConfigRejected"
+    """A replica refused the configuration whole and keeps the one that it has."""
+    REPLICA_UNREACHABLE = "ReplicaUnreachable"
+    NO_REPLICAS = "NoReplicas"
+    PAUSED = "Paused"
+    """The annotation mcp-operator.dev/paused holds the operator off."""
+    NOT_PROBED = "NotProbed"
+    ANSWERING = "Answering"
+    READY = "Ready"
+
+
+TERMINAL: Final = frozenset(
+    {
+        Reason.INVALID,
+        Reason.UNSUPPORTED_VALUE,
+        Reason.INVALID_VALUE,
+        Reason.APPLY_REFUSED,
+        Reason.SERVER_CONFLICT,
+        Reason.PREFIX_CONFLICT,
+        Reason.CONFIG_REJECTED,
+    }
+)
+"""Reasons that only somebody's edit can end: kstatus calls that Stalled."""
+
+PROGRESSING: Final = frozenset({Reason.DEPLOYING, Reason.SWAPPING, Reason.NOT_PROBED, Reason.REPLICA_UNREACHABLE})
+"""Reasons that end by themselves: kstatus calls that Reconciling."""

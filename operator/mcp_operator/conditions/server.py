@@ -1,0 +1,141 @@
+"""The status of an McpServer."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from mcp_operator.api.resources import McpServer
+from mcp_operator.api.server import Probe, ServerInfo, ServerStatus, Tools
+from mcp_operator.compile.problems import Problem
+from mcp_operator.compile.servers import cluster_url
+from mcp_operator.conditions.reasons import Reason, Type
+from mcp_operator.conditions.verdict import Verdict, conditions, joined, no, plural, summed_up, unknown, yes
+from mcp_operator.conditions.workload import workload_verdict
+
+Body = Mapping[str, Any]
+TOOL_NAMES_LIMIT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What the probes found. `healthy` is None before the first verdict; lists are the last good ones."""
+
+    healthy: bool | None = None
+    error_class: str = ""
+    error: str = ""
+    consecutive_failures: int = 0
+    server_name: str = ""
+    server_version: str = ""
+    protocol_version: str = ""
+    transport: str = ""
+    tools: tuple[str, ...] = ()
+    tools_digest: str = ""
+    latency_seconds: float | None = None
+    time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerObservation:
+    """All that decides a server's status. `refused` is the API server's word on a child object."""
+
+    unsupported: Problem | None = None
+    unresolved: tuple[Problem, ...] = ()
+    refused: str | None = None
+    deployment: Body | None = None
+    pods: Sequence[Body] = ()
+    health: Health | None = None
+    restarts: int = 0
+    restarted_at: datetime | None = None
+    url: str | None = None
+    """Where it is reached; None: its address in the cluster."""
+
+
+def server_status(server: McpServer, seen: ServerObservation, now: datetime) -> ServerStatus:
+    """The status that is true of what was observed."""
+    verdicts = [_accepted(seen), _resolved(seen), _programmed(server, seen), _healthy(seen)]
+    health = seen.health or Health()
+    return ServerStatus(
+        observed_generation=server.metadata.generation,
+        conditions=conditions(summed_up(verdicts), server.status.conditions, server.metadata.generation, now),
+        hosting=server.spec.hosting,
+        url=seen.url or cluster_url(server),
+        server_info=ServerInfo(name=health.server_name[:1024], version=health.server_version[:1024])
+        if health.server_name
+        else None,
+        protocol_version=health.protocol_version,
+        transport=health.transport,
+        tools=Tools(
+            count=len(health.tools),
+            names=tuple(name[:1024] for name in health.tools[:TOOL_NAMES_LIMIT]),
+            digest=health.tools_digest,
+        ),
+        probe=_probe(health),
+        restarts=seen.restarts,
+        restarted_at=seen.restarted_at,
+    )
+
+
+def invalid_status(message: str, generation: int, now: datetime) -> dict[str, Any]:
+    """The status, in the API's shape, of a body of any kind that the operator cannot even read."""
+    verdicts = summed_up([no(Type.ACCEPTED, Reason.INVALID, message)])
+    listed = conditions(verdicts, (), generation, now)
+    return {"observedGeneration": generation, "conditions": [c.model_dump(mode="json", by_alias=True) for c in listed]}
+
+
+def _accepted(seen: ServerObservation) -> Verdict:
+    if seen.unsupported:
+        return no(Type.ACCEPTED, seen.unsupported.reason, seen.unsupported.message)
+    return yes(Type.ACCEPTED, Reason.ACCEPTED, "the spec is valid")
+
+
+def _resolved(seen: ServerObservation) -> Verdict:
+    if seen.unresolved:
+        return no(Type.RESOLVED_REFS, seen.unresolved[0].reason, joined(problem.message for problem in seen.unresolved))
+    return yes(Type.RESOLVED_REFS, Reason.RESOLVED, "everything that the spec refers to exists")
+
+
+def _programmed(server: McpServer, seen: ServerObservation) -> Verdict:
+    if server.spec.remote:
+        return yes(Type.PROGRAMMED, Reason.NOT_HOSTED, "a remote server needs no workload")
+    if seen.refused:
+        return no(Type.PROGRAMMED, Reason.APPLY_REFUSED, seen.refused)
+    return workload_verdict(seen.deployment, seen.pods)
+
+
+def _healthy(seen: ServerObservation) -> Verdict:
+    health = seen.health
+    if health is None or health.healthy is None:
+        if health and health.error_class:
+            return unknown(
+                Type.HEALTHY, Reason.NOT_PROBED, f"no probe has succeeded yet: {health.error_class}: {health.error}"
+            )
+        return unknown(Type.HEALTHY, Reason.NOT_PROBED, "the first probe is under way")
+    if health.healthy:
+        who = " ".join(part for part in (health.server_name, health.server_version) if part) or "it"
+        return yes(Type.HEALTHY, Reason.ANSWERING, f"{who} answers with {plural(len(health.tools), 'tool')}")
+    return no(Type.HEALTHY, health.error_class, health.error)
+
+
+def _probe(health: Health) -> Probe | None:
+    if health.time is None:
+        return None
+    latency = health.latency_seconds
+    return Probe(
+        time=health.time,
+        latency_milliseconds=None if latency is None else _two_digits(latency * 1000),
+        latency="" if latency is None else shown(latency),
+        consecutive_failures=health.consecutive_failures,
+        error_class=health.error_class,
+        error=health.error[:4096],
+    )
+
+
+def shown(latency: float) -> str:
+    """Seconds for people: `3.2ms`, `140ms`, `2.1s`."""
+    milliseconds = _two_digits(latency * 1000)
+    return f"{milliseconds / 1000:g}s" if milliseconds >= 1000 else f"{milliseconds:g}ms"
+
+
+def _two_digits(value: float) -> float:
+    return float(f"{value:.2g}")

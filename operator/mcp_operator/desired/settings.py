@@ -1,0 +1,14 @@
+"""What the installation decides for every pod that the operator makes."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class HostingSettings:
+    """Images of proxies and of stdio servers, and how they are pulled."""
+
+    proxy_image: str
+    runner_image: str
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
