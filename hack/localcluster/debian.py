@@ -1,0 +1,105 @@
+"""Installs the Debian packages that are missing, without starting the services they bring."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from localcluster.errors import ClusterError
+from localcluster.progress import run_long
+
+# A file or command that shows that a package is there, by package.
+CLUSTER = {
+    "etcd-server": "etcd",
+    "containerd": "containerd",
+    "runc": "runc",
+    "containernetworking-plugins": "/usr/lib/cni/ptp",
+    "iptables": "iptables",
+    "iproute2": "ip",
+    "conntrack": "conntrack",
+    "util-linux": "unshare",
+    "openssl": "openssl",
+}
+IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+POLICY_DENIES = "#!/bin/sh\n# Written by mcp-operator while it installs packages: no service is started.\nexit 101\n"
+
+
+def installed(probe: str) -> bool:
+    """Whether a command is on PATH (or in the system folders), or an absolute path exists."""
+    if probe.startswith("/"):
+        return Path(probe).exists()
+    return (
+        shutil.which(probe, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
+        is not None
+    )
+
+
+def missing(packages: dict[str, str], present: Callable[[str], bool] = installed) -> list[str]:
+    """The packages whose probe fails, in order."""
+    return [package for package, probe in packages.items() if not present(probe)]
+
+
+def ensure(packages: dict[str, str], cache: Path) -> None:
+    """Install what is missing; on a machine without apt or without root, say what to install instead."""
+    needed = missing(packages)
+    if not needed:
+        return
+    probes = ", ".join(f"{packages[package]} (Debian: {package})" for package in needed)
+    if shutil.which("apt-get") is None:
+        raise ClusterError(f"please install what is missing: {probes}")
+    if os.geteuid() != 0:
+        raise ClusterError(f"missing: {probes}. As root: apt-get install {' '.join(needed)}")
+    _install(needed, cache)
+    still = missing(packages)
+    if still:
+        raise ClusterError(f"installed, but still not found: {', '.join(still)}")
+
+
+def _install(packages: Iterable[str], cache: Path) -> None:
+    names = list(packages)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    log = cache / "logs" / "apt.log"
+    with no_services(POLICY):
+        run_long("apt-get update", ["apt-get", "update"], log=log, expected_seconds=10, environment=environment)
+        command = ["apt-get", "install", "-y", "--no-install-recommends", *names]
+        run_long(f"installing {' '.join(names)}", command, log=log, expected_seconds=30, environment=environment)
+
+
+@contextmanager
+def no_services(policy: Path) -> Iterator[None]:
+    """Deny service starts by policy-rc.d(8) meanwhile; a policy of the machine comes back, even after a killed run."""
+    kept = policy.with_name(f"{policy.name}.before-mcp-operator")
+    _restore(policy, kept)
+    if _denies(policy):
+        yield
+        return
+    if policy.exists():
+        policy.rename(kept)
+    policy.parent.mkdir(parents=True, exist_ok=True)
+    policy.write_text(POLICY_DENIES)
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        _restore(policy, kept)
+
+
+def _restore(policy: Path, kept: Path) -> None:
+    if kept.exists():
+        kept.replace(policy)
+    elif policy.exists() and policy.read_bytes() == POLICY_DENIES.encode():
+        policy.unlink()
+
+
+def _denies(policy: Path) -> bool:
+    """Whether the machine's own policy denies a start already (exit status 101, as container images ship it)."""
+    if not policy.exists():
+        return False
+    try:
+        return subprocess.run([policy, "containerd", "start"], capture_output=True, check=False).returncode == 101
+    except OSError:
+        return False
