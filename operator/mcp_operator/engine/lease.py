@@ -96,19 +96,15 @@ class LeaderElector:
         if not self._leading or self._seen is None:
             return
         self._leading = False
-        now = _timestamp()
-        spec = {
-            **self._seen["spec"],
-            "holderIdentity": "",
-            "leaseDurationSeconds": 1,
-            "renewTime": now,
-            "acquireTime": now,
-        }
         try:
             async with asyncio.timeout(self._renew_deadline):
-                await self._leases.replace({**self._seen, "spec": spec})
+                released = await self._leases.replace(self._vacant(self._seen))
+                if released is None:  # a renewal of ours that was cut short may have been written
+                    current = await self._leases.get()
+                    if current is not None and (current.get("spec") or {}).get("holderIdentity") == self.identity:
+                        await self._leases.replace(self._vacant(current))
         except Exception as error:  # noqa: BLE001 - it expires by itself
-            log.warning("the lease could not be released: %s: %s", type(error).__name__, error)
+            log.warning("the lease could not be released: %s", _describe(error))
         else:
             log.info("%s released the lease", self.identity)
 
@@ -124,7 +120,7 @@ class LeaderElector:
             async with asyncio.timeout(limit):
                 held = await self._take()
         except Exception as error:  # noqa: BLE001 - the next attempt may succeed
-            log.warning("the lease could not be read or written: %s: %s", type(error).__name__, error)
+            log.warning("the lease could not be read or written: %s", _describe(error))
             return False
         if held:
             self._renewed_at = started
@@ -174,6 +170,17 @@ class LeaderElector:
             "leaseTransitions": transitions if ours or lease is None else transitions + 1,
         }
         return {**(lease or {}), "spec": spec}
+
+    @staticmethod
+    def _vacant(lease: dict[str, Any]) -> dict[str, Any]:
+        """The Lease without a holder, as client-go leaves it."""
+        now = _timestamp()
+        vacant = {"holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": now, "acquireTime": now}
+        return {**lease, "spec": {**lease["spec"], **vacant}}
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _timestamp() -> str:

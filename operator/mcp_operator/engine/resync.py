@@ -23,7 +23,7 @@ Lister = Callable[[], Awaitable[tuple[Iterable[Mapping[str, Any]], str]]]
 
 
 class Resync:
-    """Keeps a store true to what LIST says. `on_change(change)` gets each difference; it must not raise.
+    """Keeps a store true to what LIST says. `on_change(change)` gets each difference.
 
     `listers` by kind. At most `concurrency` LISTs run at once; one that fails is tried again with `backoff`, for ever, and the
     other kinds go on meanwhile.
@@ -74,7 +74,10 @@ class Resync:
             items, resource_version = await self._listers[kind]()
         changes = self._store.replace(kind, items, resource_version=resource_version)
         for change in changes:
-            self._on_change(change)
+            try:
+                self._on_change(change)
+            except Exception:
+                log.exception("a change of %s was not handled", change.key)
         self._metrics.resynced(kind, len(changes), time.monotonic() - started)
         if kind in self._unsynced:
             self._unsynced.remove(kind)

@@ -21,10 +21,9 @@ class _Entry:
     interval: float
     job: Job
     timer: asyncio.TimerHandle | None = None
-    task: asyncio.Task[None] | None = None
     started: float | None = None
     again: bool = False
-    """Triggered while it ran."""
+    """Wanted while the key's job ran."""
 
 
 class PeriodicScheduler(Generic[K]):
@@ -53,7 +52,7 @@ class PeriodicScheduler(Generic[K]):
         self._on_error = on_error
         self._entries: dict[K, _Entry] = {}
         self._ready: OrderedDict[K, None] = OrderedDict()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[K, asyncio.Task[None]] = {}
         self._closed = False
         self._rng = random.Random()  # noqa: S311 - spreads load
 
@@ -92,8 +91,8 @@ class PeriodicScheduler(Generic[K]):
         self._ready.pop(key, None)
         if entry.timer is not None:
             entry.timer.cancel()
-        if entry.task is not None:
-            entry.task.cancel()
+        if key in self._running:
+            self._running[key].cancel()
         return True
 
     def trigger(self, key: K) -> bool:
@@ -101,12 +100,7 @@ class PeriodicScheduler(Generic[K]):
         entry = self._entries.get(key)
         if entry is None:
             return False
-        if entry.task is not None:
-            entry.again = True
-            return True
-        self._due(key, entry)
-        self._ready.move_to_end(key, last=False)
-        self._pump()
+        self._due(key, entry, first=True)
         return True
 
     async def aclose(self) -> None:
@@ -115,7 +109,7 @@ class PeriodicScheduler(Generic[K]):
         for key in [*self._entries]:
             self.remove(key)
         while self._running:
-            await asyncio.wait(self._running)
+            await asyncio.wait(self._running.values())
 
     async def __aenter__(self) -> Self:
         return self
@@ -128,7 +122,7 @@ class PeriodicScheduler(Generic[K]):
     def _arm(self, key: K, entry: _Entry, seconds: float) -> None:
         if entry.timer is not None:
             entry.timer.cancel()
-        entry.timer = asyncio.get_running_loop().call_later(seconds, self._tick, key, entry)
+        entry.timer = asyncio.get_running_loop().call_later(seconds, self._due, key, entry)
 
     def _arm_next(self, key: K, entry: _Entry) -> None:
         """Keep to the rhythm, but leave a job that takes longer than its interval a tenth of that to rest."""
@@ -136,24 +130,26 @@ class PeriodicScheduler(Generic[K]):
         since = asyncio.get_running_loop().time() - (entry.started or 0.0)
         self._arm(key, entry, max(interval - since, interval * 0.1))
 
-    def _tick(self, key: K, entry: _Entry) -> None:
-        self._due(key, entry)
-        self._pump()
-
-    def _due(self, key: K, entry: _Entry) -> None:
+    def _due(self, key: K, entry: _Entry, *, first: bool = False) -> None:
         if entry.timer is not None:
             entry.timer.cancel()
             entry.timer = None
+        if key in self._running:  # also the run of a removed entry, which may take a moment to be cancelled
+            entry.again = True
+            return
         self._ready[key] = None
+        if first:
+            self._ready.move_to_end(key, last=False)
+        self._pump()
 
     def _pump(self) -> None:
         while self._ready and len(self._running) < self._concurrency:
             key, _ = self._ready.popitem(last=False)
             entry = self._entries[key]
             entry.started = asyncio.get_running_loop().time()
-            entry.task = asyncio.create_task(self._run(key, entry), name=f"periodic-{key}")
-            self._running.add(entry.task)
-            entry.task.add_done_callback(partial(self._ended, key, entry))
+            task = asyncio.create_task(self._run(key, entry), name=f"periodic-{key}")
+            self._running[key] = task
+            task.add_done_callback(partial(self._ended, key, entry))
 
     async def _run(self, key: K, entry: _Entry) -> None:
         try:
@@ -165,15 +161,13 @@ class PeriodicScheduler(Generic[K]):
                 self._on_error(key, error)
 
     def _ended(self, key: K, entry: _Entry, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
-        entry.task = None
+        del self._running[key]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("on_error of periodic job %s failed", key, exc_info=error)
-        if self._entries.get(key) is entry:
-            if entry.again:
-                entry.again = False
-                self._ready[key] = None
-                self._ready.move_to_end(key, last=False)
-            else:
-                self._arm_next(key, entry)
+        current = self._entries.get(key)
+        if current is not None and current.again:
+            current.again = False
+            self._due(key, current, first=True)
+        elif current is entry:
+            self._arm_next(key, entry)
         self._pump()

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from mcp_operator.kube.client import KubeClient, Object
-from mcp_operator.kube.errors import NotFound
+from mcp_operator.kube.errors import NotFound, Unavailable
 from mcp_operator.kube.paths import built_in
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _REMEMBERED: Final = 4096
 _BURST: Final = 25.0
 _PER_SECOND: Final = 1 / 300
+_ATTEMPTS: Final = 4
 _MESSAGE_MAX: Final = 1024
 _NAME_MAX: Final = 253
 _EVENTS: Final = built_in("Event")
@@ -108,7 +109,12 @@ class EventRecorder:
             await asyncio.gather(task, return_exceptions=True)
 
     def _record(self, about: Mapping[str, Any], kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
-        note = _Note(_reference(about), kind, reason, _shorten(message), _now())
+        try:
+            note = _Note(_reference(about), kind, reason, _shorten(message), _now())
+        except (KeyError, TypeError, AttributeError):
+            self.dropped += 1
+            log.warning("event %s is about something that is no object", reason)
+            return
         if not self._allowed(str(note.about.get("uid") or note.about)):
             self.dropped += 1
             return
@@ -135,12 +141,22 @@ class EventRecorder:
         while True:
             note = await self._notes.get()
             try:
-                await self._send(note)
+                await self._persist(note)
             except Exception as error:  # noqa: BLE001 - an event is never worth a failure
                 self.dropped += 1
                 log.warning("event %s was not recorded: %s", note.reason, error)
             finally:
                 self._notes.task_done()
+
+    async def _persist(self, note: _Note) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                return await self._send(note)
+            except Unavailable as error:
+                if attempt + 1 == _ATTEMPTS:
+                    raise
+                await asyncio.sleep(error.retry_after or 2.0**attempt)
+        return None
 
     async def _send(self, note: _Note) -> None:
         sent = self._sent.pop(note.identity, None)
