@@ -83,6 +83,9 @@ def kube_controller_manager(pki: str, config: str) -> list[str]:
         "cluster-signing-cert-file": f"{pki}/ca.crt",
         "cluster-signing-key-file": f"{pki}/ca.key",
         "allocate-node-cidrs": "false",
+        "node-monitor-period": "1s",
+        "kube-api-qps": "300",
+        "kube-api-burst": "600",
         "horizontal-pod-autoscaler-sync-period": "5s",
         "profiling": "false",
     }

@@ -64,7 +64,6 @@ def kubelet(pki: str, config: str, cgroup: str) -> dict[str, object]:
         "failCgroupV1": False,
         "failSwapOn": False,
         "oomScoreAdj": 0,
-        "localStorageCapacityIsolation": False,
         "evictionHard": dict.fromkeys(
             ["memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"], "1%"
         ),
