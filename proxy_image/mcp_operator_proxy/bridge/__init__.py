@@ -1,0 +1,11 @@
+"""Runs a stdio MCP server and serves it over streamable HTTP.
+
+jsonrpc, framing   what a line is                     (pure)
+ids, loglevels, subscriptions   what many sessions on one server need   (pure)
+process            one child process: its pipes, its end
+connection         JSON-RPC over a process: calls in flight, their streams
+supervisor         start, restart with backoff, wait until ready
+hub, shared, isolated   HTTP sessions on one process, or one process each
+endpoint, app      streamable HTTP; health, status and metrics
+guard              the parent of it all: reaps, forwards signals, leaves no orphan
+"""

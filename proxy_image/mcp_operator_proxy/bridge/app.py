@@ -1,0 +1,55 @@
+"""The bridge's HTTP surface: the MCP endpoint, and beside it health, status and metrics."""
+
+import time
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from mcp_operator_proxy import __version__
+from mcp_operator_proxy.bridge.endpoint import McpEndpoint
+from mcp_operator_proxy.bridge.hub import Hub
+
+
+def create_app(hub: Hub) -> Starlette:
+    """`/healthz`: the bridge lives. `/readyz`: the server answers. `/status`, `/metrics`: for people and machines."""
+
+    async def healthz(_request: Request) -> Response:
+        return JSONResponse({"status": "ok", "server": hub.health().to_json()})
+
+    async def readyz(_request: Request) -> Response:
+        health = hub.health()
+        return JSONResponse(health.to_json(), 200 if health.ready else 503)
+
+    async def status(_request: Request) -> Response:
+        return JSONResponse(_status(hub))
+
+    async def metrics(_request: Request) -> Response:
+        hub.metrics.up.set(hub.health().ready)
+        return Response(generate_latest(hub.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(
+        routes=[
+            Route(hub.settings.path, McpEndpoint(hub)),
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            Route("/status", status),
+            Route("/metrics", metrics),
+        ]
+    )
+
+
+def _status(hub: Hub) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "name": hub.settings.name,
+        "isolation": hub.settings.isolation,
+        "uptimeSeconds": round(time.time() - hub.started_at, 3),
+        "draining": hub.draining,
+        "sessions": len(hub.sessions),
+        "maxSessions": hub.settings.max_sessions,
+        "server": hub.health().to_json(),
+    }

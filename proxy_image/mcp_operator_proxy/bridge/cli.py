@@ -1,0 +1,153 @@
+"""Command line of the bridge. Imports nothing heavy: the guard that `main` leaves as the parent stays small."""
+
+import argparse
+import os
+import re
+import sys
+from pathlib import PurePath
+from typing import Final
+
+from mcp_operator_proxy.bridge import guard
+from mcp_operator_proxy.bridge.settings import Settings
+
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
+_OWN_PATHS: Final = frozenset({"/healthz", "/readyz", "/status", "/metrics"})
+_MIB: Final = 2**20
+
+USAGE: Final = "mcp-bridge [OPTIONS] -- COMMAND [ARGS…]"
+EPILOG: Final = """Each option has an environment variable: MCP_BRIDGE_ and its name in capitals, as in MCP_BRIDGE_MAX_SESSIONS.
+Durations are seconds, or end in ms, s, m or h. Exit codes: 0 stopped by a signal, 1 the address can't be had, 2 usage."""
+
+
+def main(argv: list[str]) -> int:
+    """Run a bridge until SIGTERM; returns its exit code."""
+    settings = parse(argv)
+    return guard.run(lambda: _serve(settings))
+
+
+def parse(argv: list[str]) -> Settings:
+    """Settings from the command line and the environment. Exits with code 2 and a message where they are wrong."""
+    parser = _parser()
+    options, _, command = _split(argv)
+    args = parser.parse_args(options)
+    if not command:
+        parser.error("the server's command is missing: give it after --")
+    if args.path in _OWN_PATHS:
+        parser.error(f"--path {args.path} is the bridge's own")
+    return Settings(
+        command=tuple(command),
+        name=args.name or PurePath(command[0]).name,
+        host=args.host,
+        port=args.port,
+        path=args.path,
+        isolation=args.isolation,
+        max_sessions=args.max_sessions,
+        idle_timeout=args.idle_timeout,
+        startup_timeout=args.startup_timeout,
+        wait_timeout=args.wait_timeout,
+        drain_timeout=args.drain_timeout,
+        max_line=args.max_line_mib * _MIB,
+        max_body=args.max_body_mib * _MIB,
+        preflight=args.preflight,
+        allowed_origins=tuple(args.allowed_origins.split()),
+    )
+
+
+def _serve(settings: Settings) -> int:
+    import asyncio  # noqa: PLC0415 - not before the fork
+    import logging  # noqa: PLC0415
+
+    import uvloop  # noqa: PLC0415
+
+    from mcp_operator_proxy.bridge import server  # noqa: PLC0415
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s bridge: %(message)s", stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(server.run(settings))
+    except OSError as error:
+        print(f"bridge: cannot listen on {settings.host}:{settings.port}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _split(argv: list[str]) -> tuple[list[str], str, list[str]]:
+    if "--" not in argv:
+        return argv, "", []
+    at = argv.index("--")
+    return argv[:at], "--", argv[at + 1 :]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mcp-bridge", usage=USAGE, epilog=EPILOG, description="Serve a stdio MCP server over streamable HTTP."
+    )
+    defaults = Settings(command=(), name="")
+
+    def option(flag: str, default: object, kind: object, text: str, **more: object) -> None:
+        variable = "MCP_BRIDGE_" + flag.lstrip("-").replace("-", "_").upper()
+        value = os.environ.get(variable, default)
+        parser.add_argument(flag, default=value, type=kind, help=f"{text} (default: {default})", **more)  # type: ignore[arg-type]
+
+    option("--host", defaults.host, str, "address to listen on")
+    option("--port", defaults.port, _port, "port to listen on; 0 takes a free one")
+    option("--path", defaults.path, _path, "path of the MCP endpoint")
+    option("--name", "", str, "name of the server in logs and errors: its command's, if none is given")
+    option("--isolation", defaults.isolation, _isolation, "shared: one process for all; session: one for each session")
+    option("--max-sessions", defaults.max_sessions, _positive, "sessions at a time")
+    option("--idle-timeout", defaults.idle_timeout, duration, "end a session that is idle for so long; 0: never")
+    option("--startup-timeout", defaults.startup_timeout, _timeout, "for the server to answer initialize")
+    option("--wait-timeout", defaults.wait_timeout, duration, "for a request to wait for a server that is down")
+    option("--drain-timeout", defaults.drain_timeout, duration, "for calls in flight when the bridge stops")
+    option("--max-line-mib", defaults.max_line // _MIB, _positive, "longest message of the server")
+    option("--max-body-mib", defaults.max_body // _MIB, _positive, "longest message of a client")
+    option("--allowed-origins", "", str, "origins that browsers may send, separated by spaces")
+    option("--preflight", "true", _boolean, "isolation session: start the server once for a try")
+    return parser
+
+
+def duration(text: object) -> float:
+    """Seconds of `1.5`, `500ms`, `30s`, `5m` or `1h`."""
+    match = _DURATION.fullmatch(str(text).strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 30s or 5m")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _timeout(text: object) -> float:
+    if (seconds := duration(text)) <= 0:
+        raise argparse.ArgumentTypeError("the time has to be more than 0")
+    return seconds
+
+
+def _port(text: object) -> int:
+    if not str(text).isdigit() or int(str(text)) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port (0 to 65535)")
+    return int(str(text))
+
+
+def _positive(text: object) -> int:
+    if not str(text).isdigit() or int(str(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1")
+    return int(str(text))
+
+
+def _path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no path such as /mcp")
+    return text
+
+
+def _isolation(text: str) -> str:
+    if text not in {"shared", "session"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither shared nor session")
+    return text
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"

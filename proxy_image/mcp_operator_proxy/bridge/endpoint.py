@@ -1,0 +1,306 @@
+"""The MCP endpoint: streamable HTTP of the handshake era (MCP 2025-11-25, "Transports").
+
+What a client of the 2026-07-28 era sends is answered with -32022 and the versions that are served, on which clients
+that speak both eras go on with `initialize`.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message as Event
+from starlette.types import Receive, Scope, Send
+
+from mcp_operator_proxy.bridge import jsonrpc
+from mcp_operator_proxy.bridge.call import Call
+from mcp_operator_proxy.bridge.hub import Hub, Opened
+from mcp_operator_proxy.bridge.jsonrpc import InvalidMessage, Kind, Message, params_of
+from mcp_operator_proxy.bridge.outbox import Outbox
+from mcp_operator_proxy.bridge.sessions import Session
+from mcp_operator_proxy.bridge.versions import HANDSHAKE_VERSIONS
+
+log = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+
+_JSON: Final = "application/json"
+_SSE: Final = "text/event-stream"
+_SESSION: Final = "mcp-session-id"
+_STREAM_HEADERS: Final = {"content-type": _SSE, "cache-control": "no-cache, no-transform", "x-accel-buffering": "no"}
+_METHOD_NOT_ALLOWED: Final = (
+    jsonrpc.error(None, jsonrpc.INVALID_REQUEST, "method not allowed"),
+    405,
+    {"allow": "GET, POST, DELETE"},
+)
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Rejection(Exception):
+    """An HTTP answer instead of the one asked for, with a JSON-RPC error as its body."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: int = jsonrpc.INVALID_REQUEST,
+        request_id: jsonrpc.RequestId | None = None,
+        data: object = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.response = _json(jsonrpc.error(request_id, code, message, data), status, headers)
+
+
+class McpEndpoint:
+    """An ASGI application on top of a hub."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._settings = hub.settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            self._check_origin(request.headers)
+            if request.method == "POST":
+                await self._post(request, send)
+            elif request.method == "GET":
+                await self._get(request, send)
+            elif request.method == "DELETE":
+                await self._delete(request, send)
+            else:
+                await _json(*_METHOD_NOT_ALLOWED)(scope, receive, send)
+        except Rejection as rejection:
+            await rejection.response(scope, receive, send)
+
+    async def _post(self, request: Request, send: Send) -> None:
+        accepts_json, accepts_stream = _accepts(request.headers)
+        if not accepts_json and not accepts_stream:
+            raise Rejection(406, f"the client has to accept {_JSON} or {_SSE}")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+            raise Rejection(415, f"the content type has to be {_JSON}")
+        try:
+            kind, message = jsonrpc.decode(await self._body(request))
+        except InvalidMessage as error:
+            code = jsonrpc.PARSE_ERROR if str(error) in {"not JSON", "invalid UTF-8"} else jsonrpc.INVALID_REQUEST
+            raise Rejection(400, f"the body is {error}", code=code) from error
+        _check_version(request.headers, message)
+        if kind is Kind.REQUEST and message["method"] == "initialize":
+            await self._initialize(request, message, send)
+            return
+        session = self._session(request.headers, message.get("id") if kind is Kind.REQUEST else None)
+        with session.in_use():
+            if kind is Kind.REQUEST:
+                await self._call(request, send, session, Call(message, streams=accepts_stream), accepts_json)
+                return
+            await self._take(session, kind, message)
+            await Response(status_code=202)(request.scope, request.receive, send)
+
+    async def _initialize(self, request: Request, message: Message, send: Send) -> None:
+        if not isinstance(params_of(message).get("protocolVersion"), str):
+            raise Rejection(
+                400, "initialize needs a protocolVersion", code=jsonrpc.INVALID_PARAMS, request_id=message["id"]
+            )
+        if self._hub.draining:
+            raise Rejection(503, "the bridge is stopping", code=jsonrpc.SERVER_UNAVAILABLE, request_id=message["id"])
+        answer = await _unless_disconnected(request.receive, self._hub.open(message))
+        if answer is None:
+            return
+        if isinstance(answer, Opened):
+            response = _json(answer.response, 200, {_SESSION: answer.session.id})
+        else:
+            after = {"retry-after": str(math.ceil(answer.retry_after))} if answer.retry_after else {}
+            response = _json(answer.response, answer.status, after)
+        await response(request.scope, request.receive, send)
+
+    async def _take(self, session: Session, kind: Kind, message: Message) -> None:
+        """A notification or a response of the client."""
+        if kind is Kind.RESPONSE:
+            await self._hub.respond(session, message)
+        elif message["method"] == "notifications/cancelled":
+            params = params_of(message)
+            request_id, reason = params.get("requestId"), str(params.get("reason", "cancelled by the client"))
+            call = session.call(request_id) if isinstance(request_id, int | str) else None
+            if call is not None and not call.done:
+                call.cancel(reason, "cancelled by the client")
+        else:
+            await self._hub.notify(session, message)
+
+    async def _call(self, request: Request, send: Send, session: Session, call: Call, accepts_json: bool) -> None:
+        with self._hub.serving(session, call):
+            async with _watched(request.receive, call.outbox):
+                await self._hub.submit(session, call)
+                await self._answer(request, send, call, accepts_json)
+
+    async def _answer(self, request: Request, send: Send, call: Call, accepts_json: bool) -> None:
+        """JSON where the response is the first to come, else a stream of events that ends with it."""
+        silence = self._settings.keep_alive if call.streams else None
+        try:
+            async with asyncio.timeout(silence):
+                first = await call.outbox.get()
+        except TimeoutError:
+            await _stream(send, call.outbox, {}, self._settings.keep_alive)
+            return
+        if first is None:
+            return
+        if "method" in first or not accepts_json:
+            await _stream(send, call.outbox, {}, self._settings.keep_alive, first)
+            return
+        await _json(first, 200)(request.scope, request.receive, send)
+
+    async def _get(self, request: Request, send: Send) -> None:
+        if not _accepts(request.headers)[1]:
+            raise Rejection(406, f"the client has to accept {_SSE}")
+        _check_version(request.headers, {})
+        session = self._session(request.headers, None)
+        if self._hub.draining:
+            raise Rejection(503, "the bridge is stopping", code=jsonrpc.SERVER_UNAVAILABLE)
+        with session.in_use(), session.stream() as outbox:
+            async with _watched(request.receive, outbox):
+                await _stream(send, outbox, {_SESSION: session.id}, self._settings.keep_alive)
+            self._hub.metrics.dropped.inc(outbox.dropped)
+
+    async def _delete(self, request: Request, send: Send) -> None:
+        session = self._session(request.headers, None)
+        await self._hub.end(session, "the session was ended by the client")
+        await Response(status_code=204)(request.scope, request.receive, send)
+
+    def _session(self, headers: Headers, request_id: jsonrpc.RequestId | None) -> Session:
+        name = headers.get(_SESSION)
+        if name is None:
+            raise Rejection(400, "the header Mcp-Session-Id is missing: open a session first", request_id=request_id)
+        session = self._hub.sessions.get(name)
+        if session is None:
+            raise Rejection(404, "session not found: it has ended, or was never opened here", request_id=request_id)
+        return session
+
+    async def _body(self, request: Request) -> bytes:
+        limit = self._settings.max_body
+        declared = request.headers.get("content-length", "0")
+        parts: list[bytes] = []
+        length = int(declared) if declared.isdigit() else 0
+        if length <= limit:
+            length = 0
+            async for part in request.stream():
+                parts.append(part)
+                if (length := length + len(part)) > limit:
+                    break
+        if length > limit:
+            raise Rejection(413, f"the body is over the limit of {limit} bytes", headers={"connection": "close"})
+        return b"".join(parts)
+
+    def _check_origin(self, headers: Headers) -> None:
+        """Only browsers send an Origin; one that is not listed may be a page that abuses its visitor's network."""
+        origin = headers.get("origin")
+        if origin is None or origin in self._settings.allowed_origins:
+            return
+        if self._settings.host in _LOOPBACK and _host_of(origin) in _LOOPBACK:
+            return
+        raise Rejection(403, "this Origin is not allowed")
+
+
+def _check_version(headers: Headers, message: Message) -> None:
+    requested = headers.get("mcp-protocol-version")
+    if message.get("method") == "initialize" or (requested is None and message.get("method") != "server/discover"):
+        return
+    if requested in HANDSHAKE_VERSIONS and message.get("method") != "server/discover":
+        return
+    raise Rejection(
+        400,
+        "Unsupported protocol version: this server is opened with initialize",
+        code=jsonrpc.UNSUPPORTED_PROTOCOL_VERSION,
+        request_id=message.get("id"),
+        data={"supported": list(HANDSHAKE_VERSIONS), "requested": requested or ""},
+    )
+
+
+def _accepts(headers: Headers) -> tuple[bool, bool]:
+    """Whether the client reads JSON, and whether it reads a stream. No Accept header means all (RFC 9110, 12.5.1)."""
+    accepted = {part.partition(";")[0].strip().lower() for part in headers.get("accept", "*/*").split(",")}
+    everything = "*/*" in accepted
+    return (
+        everything or bool(accepted & {_JSON, "application/*"}),
+        everything or bool(accepted & {_SSE, "text/*"}),
+    )
+
+
+async def _stream(
+    send: Send, outbox: Outbox, headers: dict[str, str], keep_alive: float, first: Message | None = None
+) -> None:
+    """Server-sent events until the outbox ends."""
+    raw = [(name.encode(), value.encode()) for name, value in {**_STREAM_HEADERS, **headers}.items()]
+    await send({"type": "http.response.start", "status": 200, "headers": raw})
+    await send(_part(_event(first) if first is not None else b": open\n\n"))
+    while True:
+        try:
+            async with asyncio.timeout(keep_alive):
+                message = await outbox.get()
+        except TimeoutError:
+            await send(_part(b": still here\n\n"))
+            continue
+        if message is None:
+            break
+        await send(_part(_event(message)))
+    await send(_part(b"", more=False))
+
+
+def _event(message: Message) -> bytes:
+    return b"event: message\ndata: " + jsonrpc.encode(message) + b"\n\n"
+
+
+def _part(body: bytes, *, more: bool = True) -> Event:
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+@contextlib.asynccontextmanager
+async def _watched(receive: Receive, outbox: Outbox) -> AsyncIterator[None]:
+    """Close the outbox when the client goes away."""
+
+    async def watch() -> None:
+        await _disconnected(receive)
+        outbox.close()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watcher.cancel()
+
+
+async def _unless_disconnected(receive: Receive, work: Coroutine[Any, Any, Value]) -> Value | None:
+    """The result of `work`, which is cancelled (None) when the client goes away."""
+    task, gone = asyncio.create_task(work), asyncio.create_task(_disconnected(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        return None
+    finally:
+        gone.cancel()
+        if not task.done():
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _json(message: Message, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(jsonrpc.encode(message), status, headers, media_type=_JSON)
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None

@@ -1,0 +1,185 @@
+"""What the HTTP side asks of the side that has the processes, and the part of it that both isolations share."""
+
+import asyncio
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp_operator_proxy.bridge import jsonrpc
+from mcp_operator_proxy.bridge.call import Call
+from mcp_operator_proxy.bridge.jsonrpc import Message
+from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.process import ProcessSpec
+from mcp_operator_proxy.bridge.redact import redactor
+from mcp_operator_proxy.bridge.sessions import Session
+from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.supervisor import Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A session and the answer to its `initialize`."""
+
+    session: Session
+    response: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No session: the JSON-RPC error, and the HTTP status and `Retry-After` that go with it."""
+
+    response: Message
+    status: int = 200
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What `/readyz` and `/status` say of the server. Holds no argument and no environment of the command."""
+
+    state: str
+    ready: bool
+    restarts: int = 0
+    pid: int | None = None
+    exit_code: int | None = None
+    last_error: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "state": self.state,
+            "ready": self.ready,
+            "restarts": self.restarts,
+            "pid": self.pid,
+            "exitCode": self.exit_code,
+            "lastError": self.last_error,
+            **self.details,
+        }
+
+
+class Hub(ABC):
+    """HTTP sessions on one side, server processes on the other."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.started_at = time.time()
+        self.draining = False
+        self.sessions: dict[str, Session] = {}
+        self._in_flight = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MCP_BRIDGE_")}
+        self._spec = ProcessSpec(
+            command=settings.command,
+            name=settings.name,
+            environment=environment,
+            redact=redactor(environment),
+            max_line=settings.max_line,
+            stop_grace=settings.stop_grace,
+        )
+
+    @abstractmethod
+    async def run(self) -> None:
+        """Until `stop`; then no process is left."""
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    @abstractmethod
+    def health(self) -> Health: ...
+
+    @abstractmethod
+    async def open(self, message: Message) -> Opened | Refused:
+        """Answer `initialize`."""
+
+    @abstractmethod
+    async def submit(self, session: Session, call: Call) -> None:
+        """Take a request to the server. Whatever happens, the call gets an answer."""
+
+    @abstractmethod
+    async def notify(self, session: Session, message: Message) -> None:
+        """A notification of the client, other than `notifications/cancelled`."""
+
+    @abstractmethod
+    async def respond(self, session: Session, message: Message) -> None:
+        """The client's answer to a request of the server."""
+
+    @abstractmethod
+    async def _release(self, session: Session) -> None:
+        """Give back what a session that has ended held."""
+
+    async def end(self, session: Session, reason: str) -> None:
+        """End a session: its streams close, its calls fail, its id is unknown from now on."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        self.metrics.sessions.set(len(self.sessions))
+        for call in session.end():
+            call.cancel(reason, reason)
+        await self._release(session)
+
+    @contextmanager
+    def serving(self, session: Session, call: Call) -> Iterator[None]:
+        """Around the whole of a call: it can be found, is counted, and is given up when it ends without an answer."""
+        self._in_flight += 1
+        self._quiet.clear()
+        self.metrics.in_flight.set(self._in_flight)
+        try:
+            with session.calling(call):
+                yield
+        finally:
+            if call.outcome == "abandoned":
+                call.cancel("the client has gone")
+            self.metrics.calls.labels(call.outcome).inc()
+            self.metrics.dropped.inc(call.outbox.dropped)
+            self._in_flight -= 1
+            self.metrics.in_flight.set(self._in_flight)
+            if not self._in_flight:
+                self._quiet.set()
+
+    async def quiet(self) -> None:
+        """Until no call is in flight."""
+        await self._quiet.wait()
+
+    def drain(self) -> None:
+        """No new sessions, and no streams that never end."""
+        self.draining = True
+        for session in self.sessions.values():
+            session.close_streams()
+
+    async def sweep(self) -> None:
+        """End idle sessions, for ever."""
+        timeout = self.settings.idle_timeout
+        if not timeout:
+            return
+        while True:
+            await asyncio.sleep(min(timeout / 4, 30.0))
+            for session in [s for s in self.sessions.values() if s.idle_seconds() >= timeout]:
+                await self.end(session, "the session was idle for too long")
+
+    def _admit(self, session: Session) -> None:
+        self.sessions[session.id] = session
+        self.metrics.sessions.set(len(self.sessions))
+
+    def _full(self, message: Message, taken: int) -> Refused | None:
+        limit = self.settings.max_sessions
+        if taken < limit:
+            return None
+        self.metrics.refused.inc()
+        text = f"MCP server {self.settings.name} has its limit of {limit} sessions; end one or try again later"
+        data = {"reason": "TooManySessions", "limit": limit}
+        return Refused(jsonrpc.error(message["id"], jsonrpc.TOO_MANY_SESSIONS, text, data), 503, retry_after=5.0)
+
+    @staticmethod
+    def _unavailable(message: Message, error: Unavailable) -> Refused:
+        return Refused(unavailable(message, error), 503, retry_after=error.retry_after)
+
+
+def unavailable(message: Message, error: Unavailable) -> Message:
+    """The JSON-RPC error for a request that did not reach the server."""
+    data = {"reason": "ServerUnavailable", "state": error.state.value, "exitCode": error.exit_code}
+    return jsonrpc.error(message["id"], jsonrpc.SERVER_UNAVAILABLE, str(error), data)

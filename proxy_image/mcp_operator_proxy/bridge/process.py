@@ -1,0 +1,236 @@
+"""One child process that speaks newline-delimited messages: its pipes, its standard error, its end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from mcp_operator_proxy.bridge.framing import LineSplitter, Oversize
+
+log = logging.getLogger(__name__)
+
+_CHUNK: Final = 2**16
+_STDERR_LINES: Final = 50
+_STDERR_LINE: Final = 4096
+_LAST_WORDS: Final = 0.25
+"""Seconds for which output is still read after the process ended but a child of it holds the pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """What to run. `environment` is the whole of it; `redact` cleans a line of standard error."""
+
+    command: tuple[str, ...]
+    name: str
+    environment: Mapping[str, str]
+    redact: Callable[[str], str]
+    max_line: int
+    stop_grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended, as `subprocess` counts: a negative code is a signal."""
+
+    code: int
+    stderr: tuple[str, ...]
+
+    def __str__(self) -> str:
+        how = f"exited with code {self.code}" if self.code >= 0 else f"was killed by {_signal_name(-self.code)}"
+        return f"{how}; last standard error: {' | '.join(self.stderr)}" if self.stderr else how
+
+
+class StartError(Exception):
+    """The server could not be started. The text says why and is fit for a client's eyes."""
+
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ServerProcess:
+    """Runs in a session of its own, so that the whole group (`uvx` and `npx` start children) ends with it.
+
+    `on_line` is called for each line of standard output, in order, until `closed`.
+    """
+
+    def __init__(self, spec: ProcessSpec, on_line: Callable[[bytes], None], on_garbage: Callable[[str], None]) -> None:
+        self._spec = spec
+        self._on_line = on_line
+        self._on_garbage = on_garbage
+        self._stderr: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._write_lock = asyncio.Lock()
+        self._process: Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self.closed = asyncio.Event()
+        """Set when nothing more can come from it. The group may still be ending: `stop` waits for that."""
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    @property
+    def exit(self) -> Exit | None:
+        """How it ended; None while it runs."""
+        code = self._process.returncode if self._process else None
+        return None if code is None else Exit(code, self.last_stderr())
+
+    def last_stderr(self, lines: int = 5) -> tuple[str, ...]:
+        """The newest lines, redacted and cut to 300 characters each."""
+        return tuple(line[:300] for line in list(self._stderr)[-lines:])
+
+    async def start(self) -> None:
+        """Raises StartError."""
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._spec.command,
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=dict(self._spec.environment),
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise StartError(_why_not_started(self._spec.command[0], error)) from error
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        stdout = asyncio.create_task(self._pump_stdout(self._process.stdout))
+        stderr = asyncio.create_task(self._pump_stderr(self._process.stderr))
+        self._watch = asyncio.create_task(self._run(self._process, (stdout, stderr)))
+
+    async def send(self, line: bytes, unless: Callable[[], bool] = lambda: False) -> bool:
+        """Write one line, in turn, waiting while the pipe is full; False where `unless` said so when its turn came.
+
+        Raises ConnectionError when the process no longer reads.
+        """
+        async with self._write_lock:
+            if unless():
+                return False
+            stdin = self._process.stdin if self._process else None
+            if stdin is None or self.closed.is_set() or stdin.is_closing():
+                raise ConnectionResetError("the server does not run")
+            stdin.write(line + b"\n")
+            await stdin.drain()
+            return True
+
+    async def stop(self) -> None:
+        """Close stdin, wait, SIGTERM to the group, wait, SIGKILL. Returns when all of the group is gone."""
+        if self._process is None:
+            return
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._end(self._process))
+        await asyncio.shield(self._stopping)
+
+    async def _run(self, process: Process, pumps: tuple[asyncio.Task[None], asyncio.Task[None]]) -> None:
+        stdout, stderr = pumps
+        exited = asyncio.create_task(process.wait())
+        await asyncio.wait({stdout, exited}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stdout, stderr, exited}, timeout=_LAST_WORDS)
+        if not exited.done():
+            log.warning("%s closed its standard output: it is ended", self._spec.name)
+        self.closed.set()
+        await self.stop()
+        await exited
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _end(self, process: Process) -> None:
+        if process.stdin is not None:
+            process.stdin.close()
+        await self._gone_within(process, self._spec.stop_grace)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if not _group_alive(process.pid):
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            await self._gone_within(process, self._spec.stop_grace)
+        await self.closed.wait()
+
+    async def _gone_within(self, process: Process, seconds: float) -> None:
+        pause = 0.005
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await process.wait()
+                while _group_alive(process.pid):  # nothing tells when a group empties
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 0.1)
+
+    async def _pump_stdout(self, stream: asyncio.StreamReader) -> None:
+        splitter = LineSplitter(self._spec.max_line)
+        while chunk := await stream.read(_CHUNK):
+            self._take(splitter.feed(chunk))
+        self._take(splitter.end())
+
+    def _take(self, lines: list[bytes | Oversize]) -> None:
+        for line in lines:
+            if isinstance(line, Oversize):
+                self._on_garbage(f"a line of {line.length} bytes, over the limit of {self._spec.max_line}")
+            else:
+                self._on_line(line)
+
+    async def _pump_stderr(self, stream: asyncio.StreamReader) -> None:
+        splitter = LineSplitter(_STDERR_LINE)
+        while chunk := await stream.read(_CHUNK):
+            self._show(splitter.feed(chunk))
+        self._show(splitter.end())
+
+    def _show(self, lines: list[bytes | Oversize]) -> None:
+        for line in lines:
+            text = self._readable(line)
+            self._stderr.append(text)
+            print(f"[{self._spec.name}] {text}", file=sys.stderr, flush=True)
+
+    def _readable(self, line: bytes | Oversize) -> str:
+        if isinstance(line, Oversize):
+            return f"(a line of {line.length} bytes)"
+        return self._spec.redact(line.decode("utf-8", "replace"))
+
+
+def _group_alive(group: int) -> bool:
+    """Whether a process group has a member that is no zombie."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _only_zombies(group)
+
+
+def _only_zombies(group: int) -> bool:
+    """Whether all members of the group have ended and only wait for their parent. Source: proc(5), `stat`."""
+    if not os.path.isdir("/proc/self"):  # noqa: PTH112 - not Linux
+        return False
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError), open(f"{entry.path}/stat", "rb") as file:  # noqa: PTH123 - called in a loop
+            state, _, member_of, *_ = file.read().rpartition(b")")[2].split()
+            if int(member_of) == group and state not in {b"Z", b"X"}:
+                return False
+    return True
+
+
+def _why_not_started(command: str, error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"command not found: {command}"
+    if isinstance(error, PermissionError):
+        return f"command is not executable: {command}"
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    return f"command {command} could not be started: {reason}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,102 @@
+"""Runs a bridge: the hub with its processes, the HTTP server, and their end in the right order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from mcp_operator_proxy.bridge.app import create_app
+from mcp_operator_proxy.bridge.hub import Hub
+from mcp_operator_proxy.bridge.isolated import IsolatedHub
+from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.shared import SharedHub
+
+log = logging.getLogger(__name__)
+
+
+class _HttpServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the bridge's: the server process has to end in order too."""
+        yield
+
+
+class Bridge:
+    """One bridge on one socket. `serve` returns when it has stopped and left no process behind."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.hub = create_hub(settings)
+        self._stop = asyncio.Event()
+        self._socket = bind(settings.host, settings.port)
+        config = uvicorn.Config(
+            create_app(self.hub),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            server_header=False,
+            ws="none",
+        )
+        self._http = _HttpServer(config)
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
+        return f"http://{host}:{self.port}{self.settings.path}"
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    async def serve(self) -> None:
+        hub = asyncio.create_task(self.hub.run())
+        http = asyncio.create_task(self._http.serve(sockets=[self._socket]))
+        sweeper = asyncio.create_task(self.hub.sweep())
+        stopping = asyncio.create_task(self._stop.wait())
+        log.info("%s (%s) is served at %s", self.settings.name, self.settings.isolation, self.url)
+        try:
+            await asyncio.wait({hub, http, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            self.hub.drain()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.settings.drain_timeout):
+                    await self.hub.quiet()
+        finally:
+            for task in (sweeper, stopping):
+                task.cancel()
+            self.hub.stop()
+            await asyncio.wait({hub})
+            self._http.should_exit = True
+            await asyncio.wait({http})
+            self._socket.close()
+        hub.result()
+        http.result()
+
+
+def create_hub(settings: Settings) -> Hub:
+    return (SharedHub if settings.isolation == "shared" else IsolatedHub)(settings, Metrics())
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=2048)
+    listener.set_inheritable(False)
+    return listener
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError where the address can't be had."""
+    bridge = Bridge(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, bridge.stop)
+    await bridge.serve()

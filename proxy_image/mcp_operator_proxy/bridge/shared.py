@@ -1,0 +1,238 @@
+"""Isolation `shared`: one server process behind all sessions."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
+
+from mcp_operator_proxy.bridge import handshake, jsonrpc, loglevels
+from mcp_operator_proxy.bridge.backoff import Backoff
+from mcp_operator_proxy.bridge.call import Call
+from mcp_operator_proxy.bridge.connection import Connection, Listener
+from mcp_operator_proxy.bridge.hub import Health, Hub, Opened, Refused, unavailable
+from mcp_operator_proxy.bridge.jsonrpc import Message, params_of
+from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.sessions import Session
+from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.subscriptions import Subscriptions
+from mcp_operator_proxy.bridge.supervisor import Supervisor, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class SharedHub(Hub):
+    """The bridge is the server's one client, without capabilities of a client, so the server asks nothing of anyone."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        super().__init__(settings, metrics)
+        backoff = Backoff(settings.backoff_first, settings.backoff_max)
+        self._supervisor = Supervisor(settings.name, self._start, backoff, metrics.restarts.inc)
+        self._result: Message | None = None
+        self._subscriptions: Subscriptions[Session] = Subscriptions()
+        self._subscribing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._server_level: str | None = None
+        self._level_lock = asyncio.Lock()
+        self._special: dict[str, Callable[[Session, Call, Connection], Awaitable[None]]] = {
+            "logging/setLevel": self._set_level,
+            "resources/subscribe": self._subscribe,
+            "resources/unsubscribe": self._unsubscribe,
+        }
+
+    async def run(self) -> None:
+        await self._supervisor.run()
+
+    def stop(self) -> None:
+        self._supervisor.stop()
+
+    def health(self) -> Health:
+        supervisor, connection = self._supervisor, self._supervisor.connection
+        known = self._result or {}
+        return Health(
+            state=supervisor.state.value,
+            ready=connection is not None and not self.draining,
+            restarts=supervisor.restarts,
+            pid=connection.pid if connection else None,
+            exit_code=supervisor.exit_code,
+            last_error=supervisor.last_error,
+            details={"protocolVersion": known.get("protocolVersion"), "serverInfo": known.get("serverInfo")},
+        )
+
+    async def open(self, message: Message) -> Opened | Refused:
+        if (refused := self._full(message, len(self.sessions))) is not None:
+            return refused
+        try:
+            await self._supervisor.ready(self.settings.wait_timeout)
+        except Unavailable as error:
+            return self._unavailable(message, error)
+        assert self._result is not None
+        session = Session()
+        self._admit(session)
+        return Opened(session, jsonrpc.result(message["id"], handshake.for_sessions(self._result)))
+
+    async def submit(self, session: Session, call: Call) -> None:
+        try:
+            connection = await self._supervisor.ready(self.settings.wait_timeout)
+        except Unavailable as error:
+            call.finish(unavailable(call.message, error))
+            return
+        if call.done:
+            return
+        if call.method.startswith("tasks/"):
+            call.fail(
+                jsonrpc.METHOD_NOT_FOUND,
+                f"{call.method} is not served: sessions share this server, and its tasks know no session",
+            )
+            return
+        await self._special.get(call.method, _forward)(session, call, connection)
+
+    async def notify(self, session: Session, message: Message) -> None:  # noqa: ARG002 - all share one server
+        """Only the bridge itself says `initialized`, and it has neither roots nor work in progress to speak of."""
+        own = {"notifications/initialized", "notifications/roots/list_changed", "notifications/progress"}
+        connection = self._supervisor.connection
+        if connection is not None and message["method"] not in own:
+            await connection.send(message)
+
+    async def respond(self, session: Session, message: Message) -> None:  # noqa: ARG002
+        log.debug("%s: a response to a request that was never passed on", self.settings.name)
+
+    async def _release(self, session: Session) -> None:
+        for uri in self._subscriptions.uris_of(session):
+            async with self._lock_of(uri):
+                connection = self._supervisor.connection
+                if self._subscriptions.remove(uri, session) and connection is not None:
+                    await self._ask(connection, "resources/unsubscribe", {"uri": uri})
+        if session.log_level is not None:
+            async with self._level_lock:
+                if (connection := self._supervisor.connection) is not None:
+                    await self._level_server(connection)
+
+    async def _start(self) -> Connection:
+        listener = Listener(self._hear, self._refuse, self.metrics.garbage.inc)
+        connection = Connection(self._spec, listener)
+        try:
+            await connection.open()
+            result = await handshake.initialize(connection, self.settings.name, self.settings.startup_timeout)
+            await self._restore(connection)
+        except BaseException:
+            await connection.close()
+            raise
+        await self._announce(result)
+        return connection
+
+    async def _restore(self, connection: Connection) -> None:
+        """Tell a server that was started again what the one before had been told."""
+        self._server_level = None
+        uris = self._subscriptions.uris()
+        requests = [self._ask(connection, "resources/subscribe", {"uri": uri}) for uri in uris]
+        await asyncio.gather(self._level_server(connection), *requests)
+
+    async def _announce(self, result: Message) -> None:
+        """Let sessions list again what may have changed; end them where the protocol itself did."""
+        before, self._result = self._result, result
+        if before is None:
+            return
+        if before["protocolVersion"] != result["protocolVersion"]:
+            for session in list(self.sessions.values()):
+                await self.end(session, "the server was started again and speaks another protocol version")
+        for feature, method in handshake.LIST_CHANGED.items():
+            if feature in before["capabilities"] or feature in result["capabilities"]:
+                self._broadcast(jsonrpc.notification(method))
+        for uri in self._subscriptions.uris():
+            self._updated(jsonrpc.notification("notifications/resources/updated", {"uri": uri}))
+
+    def _hear(self, message: Message) -> None:
+        method = message["method"]
+        if method in handshake.LIST_CHANGED.values():
+            self._broadcast(message)
+        elif method == "notifications/resources/updated":
+            self._updated(message)
+        elif method == "notifications/message":
+            level = params_of(message).get("level")
+            for session in self.sessions.values():
+                if loglevels.wants(session.log_level, level):
+                    session.deliver(message)
+        else:
+            log.debug("%s: %s is for no session", self.settings.name, method)
+
+    def _refuse(self, connection: Connection, message: Message) -> None:
+        if message["method"] == "ping":
+            connection.post(jsonrpc.result(message["id"], {}))
+            return
+        text = "Method not found: sessions share this server, and no client answers its requests"
+        connection.post(jsonrpc.error(message["id"], jsonrpc.METHOD_NOT_FOUND, text))
+
+    def _broadcast(self, message: Message) -> None:
+        for session in self.sessions.values():
+            session.deliver(message)
+
+    def _updated(self, message: Message) -> None:
+        uri = params_of(message).get("uri")
+        if isinstance(uri, str):
+            for session in self._subscriptions.interested(uri):
+                session.deliver(message)
+
+    async def _set_level(self, session: Session, call: Call, connection: Connection) -> None:
+        level = params_of(call.message).get("level")
+        if self._result is None or "logging" not in self._result["capabilities"]:
+            await connection.submit(call)
+            return
+        if not loglevels.is_level(level):
+            call.fail(jsonrpc.INVALID_PARAMS, f"level is one of {', '.join(loglevels.LEVELS)}")
+            return
+        async with self._level_lock:
+            before, session.log_level = session.log_level, str(level)
+            response = await self._level_server(connection)
+            if "error" in response:
+                session.log_level = before
+        call.finish({**response, "id": call.id})
+
+    async def _level_server(self, connection: Connection) -> Message:
+        """Give the server the level that satisfies all sessions; its answer, or an empty result where it has it."""
+        level = loglevels.most_verbose(session.log_level for session in self.sessions.values())
+        if level is None or level == self._server_level:
+            return jsonrpc.result(0, {})
+        response = await self._ask(connection, "logging/setLevel", {"level": level})
+        if "error" not in response:
+            self._server_level = level
+        return response
+
+    async def _subscribe(self, session: Session, call: Call, connection: Connection) -> None:
+        uri = params_of(call.message).get("uri")
+        if not isinstance(uri, str):
+            await connection.submit(call)
+            return
+        async with self._lock_of(uri):
+            if uri not in self._subscriptions:
+                response = await self._ask(connection, "resources/subscribe", {"uri": uri})
+                if "error" in response:
+                    call.finish({**response, "id": call.id})
+                    return
+            if not session.ended:
+                self._subscriptions.add(uri, session)
+        call.succeed({})
+
+    async def _unsubscribe(self, session: Session, call: Call, connection: Connection) -> None:
+        uri = params_of(call.message).get("uri")
+        if not isinstance(uri, str) or uri not in self._subscriptions:
+            await connection.submit(call)
+            return
+        async with self._lock_of(uri):
+            if self._subscriptions.remove(uri, session):
+                response = await self._ask(connection, "resources/unsubscribe", {"uri": uri})
+                call.finish({**response, "id": call.id})
+        call.succeed({})
+
+    async def _ask(self, connection: Connection, method: str, params: Message) -> Message:
+        """The response to a request of the bridge's own, an error where there is none in time."""
+        response = await connection.request(method, params, self.settings.wait_timeout)
+        if response is not None:
+            return response
+        text = f"MCP server {self.settings.name} did not answer {method} within {self.settings.wait_timeout:g} s"
+        return jsonrpc.error(0, jsonrpc.INTERNAL_ERROR, text)
+
+    def _lock_of(self, uri: str) -> asyncio.Lock:
+        return self._subscribing.setdefault(uri, asyncio.Lock())
+
+
+async def _forward(_session: Session, call: Call, connection: Connection) -> None:
+    await connection.submit(call)
