@@ -1,0 +1,167 @@
+"""The ASGI application: MCP endpoints by path, and `/healthz`, `/readyz`, `/status`, `/metrics`."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from mcp.server.streamable_http import check_accept_headers
+from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
+from starlette.datastructures import Headers, QueryParams
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import Message, Receive, Scope, Send
+
+from mcp_operator_proxy import __version__
+from mcp_operator_proxy.config import RESERVED_PATHS
+from mcp_operator_proxy.endpoint import MAX_BODY
+from mcp_operator_proxy.guard import refusal
+from mcp_operator_proxy.metrics import CONTENT_TYPE
+from mcp_operator_proxy.proxy import Proxy
+
+logger = logging.getLogger(__name__)
+MAX_WAIT_SECONDS: Final = 30.0
+RETRY_AFTER: Final = {"retry-after": "1"}
+
+
+class App:
+    """Serves `proxy`, which somebody else starts and closes."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self._own: dict[str, Callable[[QueryParams], Awaitable[Response]]] = {
+            "/healthz": self._healthz,
+            "/readyz": self._readyz,
+            "/status": self._status,
+            "/metrics": self._metrics,
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:  # a websocket
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"].rstrip("/") or "/"
+        if path in RESERVED_PATHS:
+            response = await self._answer_own(path, scope)
+            await response(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        state = self.proxy.state
+        refused = refusal(
+            state.config if state else None,
+            scheme=scope.get("scheme", "http"),
+            host=headers.get("host", ""),
+            origin=headers.get("origin"),
+        )
+        if refused is not None:
+            await _rpc_error(refused[0], INVALID_REQUEST, refused[1])(scope, receive, send)
+            return
+        endpoint = self.proxy.endpoints.get(path)
+        if endpoint is None:
+            await self._no_endpoint(path, scope["method"])(scope, receive, send)
+            return
+        problem = _problem(scope["method"], scope, receive, headers)
+        if problem is not None:
+            self.proxy.metrics.refused(path)
+            await problem(scope, receive, send)
+            return
+        with self.proxy.metrics.in_flight.track_inprogress():
+            await endpoint(scope, receive, self._counting_refusals(path, scope, send))
+
+    def _counting_refusals(self, path: str, scope: Scope, send: Send) -> Send:
+        async def counting(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] >= 400 and "mcp_method" not in scope:
+                self.proxy.metrics.refused(path)
+            await send(message)
+
+        return counting
+
+    def _no_endpoint(self, path: str, method: str) -> Response:
+        if self.proxy.state is None:
+            return _rpc_error(503, INTERNAL_ERROR, self._why_not_ready(), RETRY_AFTER)
+        paths = sorted(self.proxy.endpoints)
+        if path == "/" and method in ("GET", "HEAD"):
+            return JSONResponse(
+                {
+                    "name": "mcp-operator-proxy",
+                    "version": __version__,
+                    "mcp": paths,
+                    "endpoints": sorted(RESERVED_PATHS),
+                }
+            )
+        return JSONResponse({"error": f"no MCP endpoint at {path}", "mcp": paths}, 404)
+
+    # The proxy's own paths
+
+    async def _answer_own(self, path: str, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            return JSONResponse({"error": "only GET"}, 405, {"allow": "GET, HEAD"})
+        return await self._own[path](QueryParams(scope["query_string"]))
+
+    async def _healthz(self, _: QueryParams) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _readyz(self, _: QueryParams) -> Response:
+        if self.proxy.draining:
+            return PlainTextResponse("draining\n", 503)
+        if self.proxy.state is None:
+            return PlainTextResponse(self._why_not_ready() + "\n", 503)
+        return PlainTextResponse("ok\n")
+
+    def _why_not_ready(self) -> str:
+        rejected = self.proxy.rejected
+        return f"no configuration in use: {rejected.message}" if rejected else "no configuration yet"
+
+    async def _status(self, query: QueryParams) -> Response:
+        revision = query.get("wait")
+        raw = query.get("timeout", str(MAX_WAIT_SECONDS))
+        try:
+            seconds = float(raw)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= MAX_WAIT_SECONDS:
+            return JSONResponse({"error": f"timeout must be a number of seconds from 0 to {MAX_WAIT_SECONDS:g}"}, 400)
+        if revision is not None and not ((revision.isalnum() and revision.islower()) or revision.isdigit()):
+            return JSONResponse({"error": "wait must be a revision: lower-case letters and digits"}, 400)
+        status = await self.proxy.wait_for(revision, seconds) if revision is not None else self.proxy.status()
+        return Response(status.model_dump_json(by_alias=True), media_type="application/json")
+
+    async def _metrics(self, _: QueryParams) -> Response:
+        return Response(self.proxy.metrics.render(), media_type=CONTENT_TYPE)
+
+
+def _problem(method: str, scope: Scope, receive: Receive, headers: Headers) -> Response | None:
+    """What is wrong with a request before its body is read."""
+    if method not in ("GET", "POST", "DELETE"):
+        return _rpc_error(405, INVALID_REQUEST, f"method {method} is not used by MCP", {"allow": "GET, POST, DELETE"})
+    if method != "POST":
+        return None
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        return _rpc_error(415, INVALID_REQUEST, "the Content-Type must be application/json")
+    accepts_json, accepts_stream = check_accept_headers(Request(scope, receive))
+    if not (accepts_json and accepts_stream):
+        return _rpc_error(406, INVALID_REQUEST, "the client must accept both application/json and text/event-stream")
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length) > MAX_BODY:
+        return _rpc_error(413, INVALID_REQUEST, f"the body is larger than {MAX_BODY} bytes", {"connection": "close"})
+    return None
+
+
+def _rpc_error(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> Response:
+    """A JSON-RPC error for a request whose id is not known."""
+    body: dict[str, Any] = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
+    return Response(json.dumps(body), status, headers, "application/json")
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,204 @@
+"""From an exception to an `ErrorReport`: which of the fixed error classes it is, in words that a person can act on.
+
+Pure. No message holds a URL, a header or a secret: text that comes from outside is redacted and cut short.
+"""
+
+import errno
+import json
+import re
+import socket
+import ssl
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import httpx2
+from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED, PARSE_ERROR, REQUEST_TIMEOUT
+from pydantic import ValidationError
+
+from mcp_operator_proxy.report import ErrorClass, ErrorReport
+
+MAX_TEXT: Final = 300
+_UNREACHABLE_ERRNO: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
+_RESET_ERRNO: Final = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
+_URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>)]+")
+_CREDENTIAL = re.compile(r"\b(bearer|basic|token)\s+[\w.~+/=-]{4,}", re.IGNORECASE)
+
+
+class BackendError(Exception):
+    """A backend could not be asked, or did not answer as an MCP server.
+
+    `executed` is False only where it is certain that the request never ran, so that it may be repeated.
+    """
+
+    def __init__(
+        self, report: ErrorReport, *, executed: bool = True, session_lost: bool = False, era_changed: bool = False
+    ) -> None:
+        super().__init__(report.message)
+        self.report = report
+        self.executed = executed
+        self.session_lost = session_lost
+        """The server forgot the session (404): a new one is needed."""
+        self.era_changed = era_changed
+        """The server refused the protocol era that it spoke before."""
+
+
+class HTTPStatusFailure(Exception):
+    """The server answered with an HTTP status that is no MCP answer."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"HTTP {status}")
+        self.status = status
+
+
+class NotMCPFailure(Exception):
+    """The server answered with something that is not JSON-RPC, for example a web page."""
+
+
+class StreamEnded(Exception):
+    """The response stream broke off before the answer came."""
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` without secrets, credentials and URLs, at most `MAX_TEXT` characters long."""
+    for secret in sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    text = _CREDENTIAL.sub(lambda m: f"{m.group(1)} ***", _URL.sub("<url>", text))
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def classify(error: BaseException, *, secrets: Iterable[str] = ()) -> ErrorReport:
+    """The report of `error`, found anywhere in its causes, contexts and groups; the most telling one wins."""
+    chain = list(_chain(error))
+    for found in chain:
+        if isinstance(found, BackendError):
+            return found.report
+    for rule in (_dns, _tls, _refused, _status, _not_mcp, _timeout, _reset, _unreachable, _protocol):
+        for found in chain:
+            if (report := rule(found, tuple(secrets))) is not None:
+                return report
+    return _report("InternalError", f"unexpected {type(error).__name__} in the proxy; its log has the details")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    queue = [error]
+    while queue:
+        current = queue.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        if isinstance(current, BaseExceptionGroup):
+            queue.extend(current.exceptions)
+        queue.extend(e for e in (current.__cause__, current.__context__) if e is not None)
+
+
+def _report(error_class: ErrorClass, message: str) -> ErrorReport:
+    return ErrorReport(error_class=error_class, message=message)
+
+
+def _dns(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    if isinstance(error, socket.gaierror):
+        return _report(
+            "DNSFailure", "the server's host name does not resolve; check the name, and that its Service exists"
+        )
+    return None
+
+
+def _tls(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _report(
+            "TLSFailure", f"the server's certificate is not trusted ({error.verify_message}); check the CA bundle"
+        )
+    if isinstance(error, ssl.SSLError):
+        return _report("TLSFailure", "the TLS handshake failed; check that the server speaks TLS at this port")
+    return None
+
+
+def _refused(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    if isinstance(error, ConnectionRefusedError) or (isinstance(error, OSError) and error.errno == errno.ECONNREFUSED):
+        return _report(
+            "ConnectionRefused", "nothing listens at the server's address; check that it runs and its port is right"
+        )
+    return None
+
+
+def _status(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    if isinstance(error, HTTPStatusFailure):
+        status = error.status
+    elif isinstance(error, httpx2.HTTPStatusError):
+        status = error.response.status_code
+    else:
+        return None
+    if status in (401, 403):
+        return _report("Unauthorized", f"the server answered HTTP {status}; check the credentials in its headers")
+    if status in (404, 410):
+        return _report("NotFound", f"the server answered HTTP {status}; check the path of its URL")
+    return _report("HTTPError", f"the server answered HTTP {status}")
+
+
+def _not_mcp(error: BaseException, secrets: tuple[str, ...]) -> ErrorReport | None:
+    if isinstance(error, NotMCPFailure):
+        return _report("NotMCP", redact(f"the server does not speak MCP here: {error}", secrets))
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | httpx2.DecodingError):
+        return _report("NotMCP", "the server does not speak MCP here: its answer is not JSON")
+    if isinstance(error, MCPError) and error.code == PARSE_ERROR:
+        return _report("NotMCP", "the server does not speak MCP here: its answer is not a JSON-RPC message")
+    return None
+
+
+def _timeout(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    if isinstance(error, httpx2.ConnectTimeout):
+        return _report("Timeout", "the server did not accept a connection in time")
+    if isinstance(error, TimeoutError | httpx2.TimeoutException) or (
+        isinstance(error, MCPError) and error.code == REQUEST_TIMEOUT
+    ):
+        return _report("Timeout", "the server did not answer in time")
+    return None
+
+
+def _reset(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    reset = isinstance(
+        error,
+        ConnectionResetError
+        | BrokenPipeError
+        | httpx2.RemoteProtocolError
+        | httpx2.ReadError
+        | httpx2.WriteError
+        | StreamEnded,
+    )
+    if reset or (isinstance(error, OSError) and error.errno in _RESET_ERRNO):
+        return _report("ConnectionReset", "the server closed the connection before it answered")
+    if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
+        return _report("ConnectionReset", "the server closed the connection before it answered")
+    return None
+
+
+def _unreachable(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    network = isinstance(error, httpx2.NetworkError | httpx2.ProxyError)
+    if network or (isinstance(error, OSError) and error.errno in _UNREACHABLE_ERRNO):
+        return _report("Unreachable", "the server's address cannot be reached; check the network and its policies")
+    return None
+
+
+def _protocol(error: BaseException, secrets: tuple[str, ...]) -> ErrorReport | None:
+    if isinstance(error, MCPError):
+        return _report(
+            "ProtocolError", redact(f"the server answered with error {error.code}: {error.message}", secrets)
+        )
+    if isinstance(error, ValidationError):
+        return _report(
+            "ProtocolError", redact(f"the server's answer breaks the MCP schema at {_where(error)}", secrets)
+        )
+    if isinstance(error, httpx2.SSEError):
+        return _report("ProtocolError", "the server's event stream is malformed")
+    if isinstance(error, RuntimeError) and "protocol version" in str(error).lower():
+        return _report("ProtocolError", redact(str(error), secrets))
+    return None
+
+
+def _where(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'its root'} ({first['msg']})"

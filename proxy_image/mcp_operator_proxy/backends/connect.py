@@ -1,0 +1,200 @@
+"""Connect to an MCP server by URL: transport found out, protocol era negotiated, errors classified.
+
+Used by the proxy for its backends and by the operator for its probes.
+
+    async with connect(Target(url="http://127.0.0.1:8000/mcp")) as connected:
+        print(connected.server_info, connected.protocol_version, connected.transport)
+        tools = await connected.session.list_tools()
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+import httpx2
+from mcp.client._probe import negotiate_auto
+from mcp.client.session import ClientSession
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import DiscoverResult, Implementation, ServerCapabilities
+
+from mcp_operator_proxy import __version__
+from mcp_operator_proxy.backends.classify import BackendError, classify
+from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client
+from mcp_operator_proxy.config import Transport
+
+ResolvedTransport: TypeAlias = Literal["streamable-http", "sse"]
+Era: TypeAlias = Literal["legacy"] | DiscoverResult
+"""What is known of a server's protocol era: the handshake, or its discovery in the modern era (2026-07-28)."""
+
+CLIENT_INFO: Final = Implementation(name="mcp-operator-proxy", version=__version__)
+_WORTH_SSE: Final = frozenset({"NotFound", "HTTPError", "NotMCP", "ProtocolError"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """How to reach one MCP server. `headers` hold credentials, so they are not in its repr."""
+
+    url: str
+    transport: Transport = "auto"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_bundle: str | None = field(default=None, repr=False)
+    connect_timeout: float = 5.0
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(self.headers.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Callbacks:
+    """Handlers of what the server asks or tells; those that are None are not declared as capabilities."""
+
+    sampling: Any = None
+    sampling_capabilities: Any = None
+    elicitation: Any = None
+    roots: Any = None
+    logging: Any = None
+    message: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connected:
+    """A session that has negotiated. `era` can be given to later connections to the same server."""
+
+    session: ClientSession
+    transport: ResolvedTransport
+    era: Era
+    negotiated: bool
+    """The era was found out on this session, not taken over from an earlier one."""
+
+    @property
+    def modern(self) -> bool:
+        return self.era != "legacy"
+
+    @property
+    def protocol_version(self) -> str:
+        return self.session.protocol_version or ""
+
+    @property
+    def server_info(self) -> Implementation | None:
+        return self.session.server_info
+
+    @property
+    def capabilities(self) -> ServerCapabilities:
+        return self.session.server_capabilities or ServerCapabilities()
+
+
+@contextlib.asynccontextmanager
+async def connect(
+    target: Target,
+    *,
+    http: httpx2.AsyncClient | None = None,
+    callbacks: Callbacks | None = None,
+    era: Era | None = None,
+    transport: ResolvedTransport | None = None,
+) -> AsyncIterator[Connected]:
+    """A connected session with the server at `target`.
+
+    `http` shares a connection pool (from `http_client`), `era` and `transport` what an earlier connection found out.
+    With `transport` auto, streamable HTTP is tried and then HTTP+SSE, as MCP's section on backwards compatibility says.
+
+    Raises:
+        BackendError: the server could not be reached within `connect_timeout` seconds, or does not speak MCP.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if http is None:
+            http = await stack.enter_async_context(
+                http_client(BackendTransport(target.headers, target.ca_bundle), target.connect_timeout)
+            )
+        chosen = transport or (None if target.transport == "auto" else target.transport)
+        first: BackendError | None = None
+        for kind in (chosen,) if chosen else ("streamable-http", "sse"):
+            opening = _open(target, http, kind, callbacks or Callbacks(), era)
+            try:
+                connected = await opening.__aenter__()
+            except BackendError as error:
+                if first is not None:
+                    raise first from error
+                if chosen or error.report.error_class not in _WORTH_SSE:
+                    raise
+                first = error
+                continue
+            stack.push_async_exit(opening.__aexit__)
+            break
+        yield connected
+
+
+@contextlib.asynccontextmanager
+async def _open(
+    target: Target, http: httpx2.AsyncClient, kind: ResolvedTransport, callbacks: Callbacks, era: Era | None
+) -> AsyncIterator[Connected]:
+    attempt = Attempt()
+    token = current_attempt.set(attempt)
+    opened = False
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(target.connect_timeout):
+                if kind == "sse":
+                    streams = await stack.enter_async_context(
+                        sse_client(target.url, httpx_client_factory=_shared(http))
+                    )
+                else:
+                    streams = await stack.enter_async_context(streamable_http_client(target.url, http_client=http))
+                session = await stack.enter_async_context(_session(streams, callbacks))
+                await _negotiate(session, era, target.connect_timeout)
+            opened = True
+            current_attempt.reset(token)
+            yield Connected(
+                session=session, transport=kind, era=session.discover_result or "legacy", negotiated=era is None
+            )
+    except Exception as error:
+        if opened or isinstance(error, BackendError):
+            raise
+        report = classify(attempt.failure or error, secrets=target.secrets)
+        raise BackendError(report, executed=False) from error
+    finally:
+        if not opened:
+            current_attempt.reset(token)
+
+
+def _session(streams: tuple[Any, Any], callbacks: Callbacks) -> ClientSession:
+    return ClientSession(
+        *streams,
+        client_info=CLIENT_INFO,
+        sampling_callback=callbacks.sampling,
+        sampling_capabilities=callbacks.sampling_capabilities,
+        elicitation_callback=callbacks.elicitation,
+        list_roots_callback=callbacks.roots,
+        logging_callback=callbacks.logging,
+        message_handler=callbacks.message,
+    )
+
+
+async def _negotiate(session: ClientSession, era: Era | None, connect_timeout: float) -> None:
+    """Adopt a known era without a request, or discover it and fall back to the handshake.
+
+    A server that leaves `server/discover` without an answer gets the handshake in the second half of the time.
+    """
+    if era == "legacy":
+        await session.initialize()
+    elif era is not None:
+        session.adopt(era)
+    else:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(connect_timeout / 2):
+                await negotiate_auto(session)
+                return
+        await session.initialize()
+
+
+def _shared(http: httpx2.AsyncClient) -> Any:
+    """The SSE client enters and closes its HTTP client; this one must outlive it."""
+
+    @contextlib.asynccontextmanager
+    async def factory(**_: Any) -> AsyncIterator[httpx2.AsyncClient]:
+        yield http
+
+    return lambda *_, **kwargs: factory(**kwargs)

@@ -1,0 +1,218 @@
+"""One MCP session with a backend, kept open by a task of its own so that any task may use it."""
+
+import asyncio
+import contextlib
+import contextvars
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from typing import Any, Final
+
+from mcp.shared.dispatcher import ProgressFnT
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    CONNECTION_CLOSED,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    UNSUPPORTED_PROTOCOL_VERSION,
+    Request,
+)
+from pydantic import ValidationError
+
+from mcp_operator_proxy.backends.catalogue import RAW
+from mcp_operator_proxy.backends.classify import BackendError, classify
+from mcp_operator_proxy.backends.connect import Connected
+from mcp_operator_proxy.backends.http import Attempt, current_attempt
+from mcp_operator_proxy.report import ErrorReport
+
+logger = logging.getLogger(__name__)
+CLOSE_SECONDS: Final = 2.0
+
+Opener = Callable[[], AbstractAsyncContextManager[Connected]]
+
+
+class Deadline:
+    """The time that a call has left. It starts anew with each progress note and stands still while a person is asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._timeout: asyncio.Timeout | None = None
+        self._paused = 0
+
+    def running(self) -> asyncio.Timeout:
+        self._timeout = asyncio.timeout(self.seconds)
+        return self._timeout
+
+    def renew(self) -> None:
+        if self._timeout is not None and not self._paused and not self._timeout.expired():
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self.seconds)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        self._paused += 1
+        if self._timeout is not None and not self._timeout.expired():
+            self._timeout.reschedule(None)
+        try:
+            yield
+        finally:
+            self._paused -= 1
+            self.renew()
+
+
+class Call:
+    """One request on its way through the proxy: who asked (`front`, opaque here) and how long it may take."""
+
+    def __init__(self, front: Any, seconds: float, on_progress: ProgressFnT | None = None) -> None:
+        self.front = front
+        self.deadline = Deadline(seconds)
+        self.on_progress = on_progress
+
+
+current_call: ContextVar[Call | None] = ContextVar("backend_call", default=None)
+"""The call in whose HTTP exchange a message of the backend arrived: its POST runs in the caller's context."""
+
+
+class BackendSession:
+    """Open it, `request` with it from anywhere, close it. A session is dead once its transport has ended."""
+
+    def __init__(self, opener: Opener, secrets: Callable[[], tuple[str, ...]]) -> None:
+        self._opener = opener
+        self._secrets = secrets
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._connected: asyncio.Future[Connected] | None = None
+        self.calls: list[Call] = []
+        self.retired = False
+        """No new calls: it is closed when the last one has ended."""
+        self.last_used = 0.0
+
+    @property
+    def usable(self) -> bool:
+        return not self.retired and self._task is not None and not self._task.done()
+
+    @property
+    def connected(self) -> Connected:
+        assert self._connected is not None
+        return self._connected.result()
+
+    async def open(self) -> None:
+        """Connect. Raises BackendError."""
+        loop = asyncio.get_running_loop()
+        self._connected = loop.create_future()
+        # An empty context: what the first caller has in its context must not follow the session around.
+        self._task = loop.create_task(self._run(self._connected), context=contextvars.Context())
+        self.last_used = loop.time()
+        try:
+            await asyncio.shield(self._connected)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _run(self, connected: "asyncio.Future[Connected]") -> None:
+        try:
+            async with self._opener() as opened:
+                if not connected.done():
+                    connected.set_result(opened)
+                await self._closing.wait()
+        except BackendError as error:
+            if not connected.done():
+                connected.set_exception(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the end of a session, whatever it was, is its callers' news
+            logger.debug("backend session ended: %s", type(error).__name__)
+        finally:
+            self.retired = True
+            if not connected.done():
+                connected.set_exception(BackendError(_GONE, executed=False))
+            with contextlib.suppress(asyncio.CancelledError, BackendError):
+                connected.exception()  # retrieved, in case that nobody waits any more
+
+    async def close(self) -> None:
+        """End the session: politely for `CLOSE_SECONDS`, then by force."""
+        self.retired = True
+        self._closing.set()
+        task = self._task
+        if task is None or task.done():
+            return
+        if self._connected is None or not self._connected.done():
+            task.cancel()
+        await asyncio.wait([task], timeout=CLOSE_SECONDS)
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=CLOSE_SECONDS)
+
+    async def request(self, method: str, params: dict[str, Any], call: Call) -> dict[str, Any]:
+        """Send one request and return its result as the server sent it.
+
+        Raises:
+            MCPError: the server answered with a JSON-RPC error; it is the caller's to have.
+            BackendError: there was no proper answer.
+        """
+        attempt = Attempt()
+        tokens = current_attempt.set(attempt), current_call.set(call)
+        self.calls.append(call)
+        try:
+            async with call.deadline.running():
+                return await self._send(method, params, call, attempt)
+        except (MCPError, ValidationError, TimeoutError, OSError, RuntimeError) as error:
+            raise self._failure(error, attempt) from error
+        finally:
+            self.calls.remove(call)
+            self.last_used = asyncio.get_running_loop().time()
+            current_attempt.reset(tokens[0])
+            current_call.reset(tokens[1])
+
+    async def _send(self, method: str, params: dict[str, Any], call: Call, attempt: Attempt) -> dict[str, Any]:
+        session = self.connected.session
+        wire = Request[dict[str, Any], str](method=method, params=params)
+        request = session.send_request(wire, RAW, progress_callback=call.on_progress)
+        if self.connected.transport != "sse":
+            result: dict[str, Any] = await request
+            return result
+        # Over HTTP+SSE a failed POST is never answered on the stream: end the wait when it is noted.
+        loop = asyncio.get_running_loop()
+        failed: asyncio.Future[None] = loop.create_future()
+        attempt.on_failure = lambda: None if failed.done() else failed.set_result(None)
+        sending: asyncio.Task[dict[str, Any]] = loop.create_task(request)
+        try:
+            both: set[asyncio.Future[Any]] = {sending, failed}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not sending.done():
+                raise MCPError(CONNECTION_CLOSED, "the request could not be delivered")
+            return sending.result()
+        finally:
+            failed.cancel()
+            if not sending.done():
+                sending.cancel()
+                await asyncio.wait([sending])
+
+    def _failure(self, error: Exception, attempt: Attempt) -> Exception:
+        lost = attempt.session_lost or not self.usable
+        if attempt.failure is not None:
+            if lost or self.connected.transport == "sse":
+                self.retired = True
+            report = classify(attempt.failure, secrets=self._secrets())
+            return BackendError(report, executed=attempt.executed, session_lost=attempt.session_lost)
+        if isinstance(error, MCPError) and error.code not in (CONNECTION_CLOSED, PARSE_ERROR):
+            if self._speaks_another_era(error, attempt):
+                self.retired = True
+                return BackendError(classify(error, secrets=self._secrets()), executed=False, era_changed=True)
+            return error
+        # A server that did not answer in time may still hold the exchange open: use another session from now on.
+        self.retired = True
+        return BackendError(classify(error, secrets=self._secrets()))
+
+    def _speaks_another_era(self, error: MCPError, attempt: Attempt) -> bool:
+        """A refusal before dispatch, on a session that took the server's era over from an earlier one."""
+        connected = self.connected
+        refused = attempt.status is not None and 400 <= attempt.status < 500
+        return connected.modern and not connected.negotiated and refused and error.code in _ERA_CODES
+
+
+_ERA_CODES: Final = frozenset({INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION, CONNECTION_CLOSED})
+_GONE = ErrorReport(
+    error_class="ConnectionReset", message="the session with the server ended while it was being opened"
+)

@@ -1,0 +1,98 @@
+"""`mcp-operator-proxy`: serve a configuration folder, check one, or bridge a stdio server to HTTP."""
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mcp_operator_proxy import __version__
+
+DEFAULT_CONFIG_DIR = "/etc/mcp-proxy"
+
+
+def _parser() -> argparse.ArgumentParser:
+    env = os.environ
+    parser = argparse.ArgumentParser(prog="mcp-operator-proxy", description=__doc__)
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    folder: dict[str, Any] = {
+        "type": Path,
+        "default": Path(env.get("MCP_PROXY_CONFIG_DIR", DEFAULT_CONFIG_DIR)),
+        "help": f"folder with config.json and secrets/ (MCP_PROXY_CONFIG_DIR, {DEFAULT_CONFIG_DIR})",
+    }
+    serve = commands.add_parser("serve", help="serve MCP, following the configuration folder while running")
+    serve.add_argument("--config-dir", **folder)
+    serve.add_argument("--host", default=env.get("HOST", "0.0.0.0"), help="address to listen on (HOST)")  # noqa: S104
+    serve.add_argument("--port", type=_port, default=env.get("PORT", "8080"), help="port, 0 for any free one (PORT)")
+    serve.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=env.get("LOG_LEVEL", "info").lower(),
+        help="(LOG_LEVEL)",
+    )
+    serve.add_argument(
+        "--log-format", choices=("json", "text"), default=env.get("LOG_FORMAT", "json"), help="(LOG_FORMAT)"
+    )
+    check = commands.add_parser("check", help="validate a configuration folder and say what is wrong with it")
+    check.add_argument("--config-dir", **folder)
+    commands.add_parser("bridge", help="serve a stdio MCP server over HTTP", add_help=False)
+    return parser
+
+
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535 is needed")
+    return port
+
+
+def _serve(args: argparse.Namespace) -> int:
+    import uvloop  # noqa: PLC0415
+
+    from mcp_operator_proxy import logs  # noqa: PLC0415
+    from mcp_operator_proxy.serve import serve  # noqa: PLC0415
+
+    logs.configure(args.log_level, args.log_format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(args.config_dir, args.host, args.port))
+    except OSError as error:
+        print(f"mcp-operator-proxy: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from mcp_operator_proxy.swap.read import read_folder  # noqa: PLC0415
+    from mcp_operator_proxy.swap.validate import ConfigRejected, parse, resolve  # noqa: PLC0415
+
+    try:
+        snapshot = read_folder(args.config_dir)
+        config = parse(snapshot.config)
+        resolve(config, snapshot.secrets)
+    except ConfigRejected as error:
+        print(f"mcp-operator-proxy: {error}", file=sys.stderr)
+        return 1
+    print(f"revision {config.revision}: {len(config.servers)} servers, {len(config.routes)} routes")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["bridge"]:
+        from mcp_operator_proxy.bridge.cli import main as bridge  # noqa: PLC0415
+
+        return int(bridge(arguments[1:]) or 0)
+    args = _parser().parse_args(arguments)
+    return _serve(args) if args.command == "serve" else _check(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""The proxy's metrics, in a registry of their own. Labels are bounded: known methods, configured routes and servers."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from mcp_types.methods import SPEC_CLIENT_METHODS
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from mcp_operator_proxy.report import StatusReport
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """`status` is read at each scrape, so that gauges of what is gone go with it."""
+
+    def __init__(self, status: Callable[[], StatusReport], sessions: Callable[[], dict[str, int]]) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "mcp_proxy_requests", "MCP requests answered.", ["route", "method", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "mcp_proxy_request_seconds",
+            "Time to answer a request.",
+            ["route", "method"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.in_flight = Gauge("mcp_proxy_requests_in_flight", "HTTP requests being answered.", registry=self.registry)
+        self.swaps = Counter("mcp_proxy_swaps", "Configurations taken into use.", registry=self.registry)
+        self.swap_seconds = Histogram(
+            "mcp_proxy_swap_seconds",
+            "Time from a new configuration to its use.",
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.rejected = Counter("mcp_proxy_rejected_configs", "Configurations refused.", registry=self.registry)
+        self.registry.register(_State(status, sessions))
+
+    def observe(self, route: str, method: str, status: str, seconds: float) -> None:
+        known = method if method in SPEC_CLIENT_METHODS else "other"
+        self.requests.labels(route, known, status).inc()
+        self.seconds.labels(route, known).observe(seconds)
+
+    def refused(self, route: str) -> None:
+        """A request that was answered before it became an MCP request: malformed, too large, unknown session."""
+        self.requests.labels(route, "none", "refused").inc()
+
+    def forget_route(self, route: str) -> None:
+        self.requests.remove_by_labels({"route": route})
+        self.seconds.remove_by_labels({"route": route})
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class _State(Collector):
+    def __init__(self, status: Callable[[], StatusReport], sessions: Callable[[], dict[str, int]]) -> None:
+        self._status = status
+        self._sessions = sessions
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        status = self._status()
+        up = GaugeMetricFamily(
+            "mcp_proxy_backend_up", "1 where the last attempt to list the server worked.", labels=["server"]
+        )
+        tools = GaugeMetricFamily("mcp_proxy_server_tools", "Tools of the server.", labels=["server"])
+        for server in status.servers:
+            up.add_metric([server.id], float(server.state == "ready"))
+            tools.add_metric([server.id], len(server.tools))
+        sessions = GaugeMetricFamily("mcp_proxy_sessions", "Open sessions of handshake-era clients.", labels=["route"])
+        for route, count in self._sessions().items():
+            sessions.add_metric([route], count)
+        info = GaugeMetricFamily("mcp_proxy_config_info", "The configuration in use.", labels=["revision"])
+        if status.revision is not None:
+            info.add_metric([status.revision], 1)
+        return [up, tools, sessions, info]

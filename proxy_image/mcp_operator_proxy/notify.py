@@ -1,0 +1,112 @@
+"""Tell every client of a route that its lists changed, in both eras: FastMCP itself broadcasts nothing.
+
+Handshake-era clients hear it on the standing GET stream of their session; a session whose stream is not open at
+that moment hears it as soon as it opens one. Clients of the 2026-07-28 era hear it on their `subscriptions/listen`
+streams.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import Final
+
+from mcp.server.connection import Connection
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ServerEvent,
+    ToolsListChanged,
+)
+
+from mcp_operator_proxy.table import Changes
+
+MAX_SUBSCRIPTIONS: Final = 20_000
+TELL_SECONDS: Final = 5.0
+"""A client that does not read its stream is given up on after this time; it never holds up another."""
+
+
+class Audience:
+    """The clients of one route."""
+
+    def __init__(self, has_stream: Callable[[str], bool]) -> None:
+        self._has_stream = has_stream
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._missed: dict[str, Changes] = {}
+        self._telling: set[asyncio.Task[None]] = set()
+        self._bus = InMemorySubscriptionBus()
+        self.listen = ListenHandler(self._bus, max_subscriptions=MAX_SUBSCRIPTIONS)
+        """Serves `subscriptions/listen`."""
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def join(self, connection: Connection) -> None:
+        """A session has been initialized; it leaves by itself when its connection ends."""
+        if connection in self._connections:
+            return
+        self._connections.add(connection)
+        connection.exit_stack.callback(self._leave, connection)
+
+    def _leave(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._missed.pop(connection.session_id or "", None)
+
+    def connections(self) -> list[Connection]:
+        return list(self._connections)
+
+    async def broadcast(self, changes: Changes) -> None:
+        """Tell all clients. Returns at once for handshake-era ones, who are told concurrently."""
+        for connection in self.connections():
+            session_id = connection.session_id or ""
+            if self._has_stream(session_id):
+                self._tell(connection, changes)
+            else:
+                self._missed[session_id] = self._missed.get(session_id, Changes()) | changes
+        for event in _events(changes):
+            await self._bus.publish(event)
+
+    def stream_opened(self, session_id: str) -> None:
+        """The session has opened its GET stream: what it missed comes now."""
+        changes = self._missed.pop(session_id, None)
+        connection = next((c for c in self._connections if c.session_id == session_id), None)
+        if changes and connection is not None:
+            self._tell(connection, changes)
+
+    def _tell(self, connection: Connection, changes: Changes) -> None:
+        task = asyncio.get_running_loop().create_task(_send(connection, changes))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def close(self) -> None:
+        """End all listen streams gracefully."""
+        self.listen.close()
+        for task in list(self._telling):
+            task.cancel()
+        if self._telling:
+            await asyncio.wait(self._telling)
+
+
+def _events(changes: Changes) -> list[ServerEvent]:
+    events: list[ServerEvent] = []
+    if changes.tools:
+        events.append(ToolsListChanged())
+    if changes.prompts:
+        events.append(PromptsListChanged())
+    if changes.resources:
+        events.append(ResourcesListChanged())
+    return events
+
+
+async def _send(connection: Connection, changes: Changes) -> None:
+    try:
+        async with asyncio.timeout(TELL_SECONDS):
+            if changes.tools:
+                await connection.send_tool_list_changed()
+            if changes.prompts:
+                await connection.send_prompt_list_changed()
+            if changes.resources:
+                await connection.send_resource_list_changed()
+    except TimeoutError:
+        return

@@ -1,0 +1,276 @@
+"""What FastMCP answers on one route: lists from the route table, calls from the backend that the table names.
+
+The handlers stand at FastMCP's wire seam, beneath its component layer: results go through as the backend sent them
+(structured content, errors, `_meta`, images), and an unknown name is the JSON-RPC error that the specification wants.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Protocol
+
+from fastmcp import FastMCP
+from mcp.client._input_required import run_input_required_driver
+from mcp.client.session import ClientRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    LOG_LEVEL_META_KEY,
+    PROTOCOL_VERSION_META_KEY,
+    SERVER_INFO_META_KEY,
+    CallToolRequestParams,
+    CompleteRequestParams,
+    EmptyResult,
+    ErrorData,
+    GetPromptRequestParams,
+    InputRequest,
+    InputRequiredResult,
+    InputResponse,
+    InputResponses,
+    NotificationParams,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    SetLevelRequestParams,
+)
+from mcp_types.methods import is_input_required
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import BaseModel
+
+from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.classify import BackendError
+from mcp_operator_proxy.backends.relay import Capabilities, FrontContext
+from mcp_operator_proxy.backends.session import BackendSession, Call
+from mcp_operator_proxy.front import FrontSession
+from mcp_operator_proxy.table import Entry, RouteTable, join_uri
+
+logger = logging.getLogger(__name__)
+
+_CONNECTION_META: Final = frozenset(
+    {
+        PROTOCOL_VERSION_META_KEY,
+        CLIENT_INFO_META_KEY,
+        CLIENT_CAPABILITIES_META_KEY,
+        SERVER_INFO_META_KEY,
+        "progressToken",
+    }
+)
+"""`_meta` keys that speak of one connection and end at it."""
+_COMPLETE: Final = {"resultType": "complete"}
+_UNCACHED: Final = {**_COMPLETE, "ttlMs": 0, "cacheScope": "private"}
+"""The fields that the 2026-07-28 era requires, where a backend gave none; earlier eras never see them."""
+_CONTINUATION: Final = ("inputResponses", "requestState")
+
+
+class RouteState(Protocol):
+    """The route as it is at this moment. Read once per request; a swap replaces what it returns."""
+
+    def table(self) -> RouteTable: ...
+
+    def backend(self, server: str) -> Backend | None: ...
+
+
+class RouteProvider:
+    """The request handlers of one route, installed on one FastMCP server."""
+
+    def __init__(self, mcp: FastMCP[Any], route: RouteState) -> None:
+        self._route = route
+        server = mcp._mcp_server  # noqa: SLF001
+        # The modern era's header check asks for one schema; unset, the server would list all tools for every call.
+        server.get_tool_input_schema = lambda name: route.table().schema_of(name)
+        handlers: dict[str, tuple[type[BaseModel], Callable[..., Any]]] = {
+            "tools/list": (PaginatedRequestParams, self._list(lambda t: t.tools, "tools")),
+            "prompts/list": (PaginatedRequestParams, self._list(lambda t: t.prompts, "prompts")),
+            "resources/list": (PaginatedRequestParams, self._list(lambda t: t.resources, "resources")),
+            "resources/templates/list": (
+                PaginatedRequestParams,
+                self._list(lambda t: t.resource_templates, "resourceTemplates"),
+            ),
+            "tools/call": (CallToolRequestParams, self._call_tool),
+            "prompts/get": (GetPromptRequestParams, self._get_prompt),
+            "resources/read": (ReadResourceRequestParams, self._read_resource),
+            "completion/complete": (CompleteRequestParams, self._complete),
+            "logging/setLevel": (SetLevelRequestParams, self._set_level),
+        }
+        for method, (params, handler) in handlers.items():
+            server.add_request_handler(method, params, handler)
+        server.add_notification_handler("notifications/roots/list_changed", NotificationParams, self._roots_changed)
+
+    def _list(self, pick: Callable[[RouteTable], Mapping[str, Entry]], key: str) -> Callable[..., Any]:
+        async def handler(_: FrontContext, params: PaginatedRequestParams) -> dict[str, Any]:
+            if params.cursor is not None:
+                raise MCPError(INVALID_PARAMS, "unknown cursor: all entries are on one page")
+            return {**_UNCACHED, key: [entry.definition for entry in pick(self._route.table()).values()]}
+
+        return handler
+
+    async def _call_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
+        entry = self._route.table().tools.get(params.name)
+        if entry is None:
+            raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
+        hints = entry.definition.get("annotations") or {}
+        harmless = bool(hints.get("readOnlyHint") or hints.get("idempotentHint"))
+        return await self._ask(ctx, entry.server, "tools/call", {"name": entry.name}, repeatable=harmless)
+
+    async def _get_prompt(self, ctx: FrontContext, params: GetPromptRequestParams) -> dict[str, Any]:
+        entry = self._route.table().prompts.get(params.name)
+        if entry is None:
+            raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name}")
+        return await self._ask(ctx, entry.server, "prompts/get", {"name": entry.name}, repeatable=True)
+
+    async def _read_resource(self, ctx: FrontContext, params: ReadResourceRequestParams) -> dict[str, Any]:
+        table, uri = self._route.table(), str(params.uri)
+        found = table.resource(uri)
+        if found is None:
+            raise MCPError(INVALID_PARAMS, f"Resource not found: {uri}", {"uri": uri})
+        server, own = found
+        result = await self._ask(ctx, server, "resources/read", {"uri": own}, repeatable=True)
+        if is_input_required(result):
+            return result
+        result = {**_UNCACHED, **result}
+        prefix = table.prefix_of(server)
+        if prefix and isinstance(result.get("contents"), list):
+            result["contents"] = [{**c, "uri": join_uri(prefix, str(c.get("uri", own)))} for c in result["contents"]]
+        return result
+
+    async def _complete(self, ctx: FrontContext, params: CompleteRequestParams) -> dict[str, Any]:
+        table, ref = self._route.table(), params.ref
+        name = getattr(ref, "name", None) or getattr(ref, "uri", "")
+        entry = (table.prompts if ref.type == "ref/prompt" else table.resource_templates).get(str(name))
+        if entry is None:
+            raise MCPError(INVALID_PARAMS, f"Unknown reference: {name}")
+        backend = self._backend(entry.server)
+        if not backend.catalogue.completions:
+            return {**_COMPLETE, "completion": {"values": []}}
+        own = {"type": ref.type, ("name" if ref.type == "ref/prompt" else "uri"): entry.name}
+        return await self._ask(ctx, entry.server, "completion/complete", {"ref": own}, repeatable=True)
+
+    async def _set_level(self, ctx: FrontContext, params: SetLevelRequestParams) -> EmptyResult:
+        await FrontSession.of(_connection(ctx)).set_log_level(params.level)
+        return EmptyResult()
+
+    async def _roots_changed(self, ctx: FrontContext, _: NotificationParams) -> None:
+        await FrontSession.of(_connection(ctx)).roots_changed()
+
+    # One request to one backend
+
+    def _backend(self, server: str) -> Backend:
+        backend = self._route.backend(server)
+        if backend is None:
+            raise MCPError(INTERNAL_ERROR, f"server {server} has just been removed; list again")
+        return backend
+
+    async def _ask(
+        self, ctx: FrontContext, server: str, method: str, own: dict[str, Any], *, repeatable: bool
+    ) -> dict[str, Any]:
+        """Send the client's request on, with `own` in place of the exposed names, and return the result.
+
+        It is sent a second time only when it certainly did not run, or is `repeatable` and the connection broke.
+        """
+        backend = self._backend(server)
+        params = {**(ctx.params or {}), **own}
+        with backend.in_use():
+            try:
+                result = await self._once(ctx, backend, method, params)
+            except BackendError as error:
+                backend.nudge()
+                if not _worth_repeating(error, repeatable=repeatable):
+                    raise _wire_error(backend, error) from error
+                if error.era_changed:
+                    backend.forget_era()
+                backend.pool.drop_idle()
+                try:
+                    result = await self._once(ctx, backend, method, params)
+                except BackendError as again:
+                    raise _wire_error(backend, again) from again
+        return {**_COMPLETE, **_without_connection_meta(result)}
+
+    async def _once(self, ctx: FrontContext, backend: Backend, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        call = Call(ctx, backend.call_timeout)
+        if (ctx.meta or {}).get("progressToken") is not None:
+            call.on_progress = _progress_to(ctx, call)
+        if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            async with backend.pool.lease(
+                Capabilities.of(ctx.session.client_capabilities), call.deadline.seconds
+            ) as session:
+                return await session.request(method, _to_backend(params, ctx, session, None), call)
+        front = FrontSession.of(_connection(ctx))
+        session = await front.session(backend)
+        sent = _to_backend(params, ctx, session, front.log_level or "debug")
+        result = await session.request(method, sent, call)
+        if is_input_required(result):
+            return await _drive(session, method, sent, call, InputRequiredResult.model_validate(result))
+        return result
+
+
+def _connection(ctx: FrontContext) -> Any:
+    return ctx.session._connection  # noqa: SLF001 - the stable object behind the per-request session
+
+
+def _progress_to(ctx: FrontContext, call: Call) -> Callable[..., Any]:
+    async def progress(progress: float, total: float | None, message: str | None) -> None:
+        call.deadline.renew()
+        await ctx.session.report_progress(progress, total, message)
+
+    return progress
+
+
+def _worth_repeating(error: BackendError, *, repeatable: bool) -> bool:
+    if error.session_lost or error.era_changed:
+        return not error.executed
+    return repeatable and error.report.error_class == "ConnectionReset"
+
+
+def _wire_error(backend: Backend, error: BackendError) -> MCPError:
+    report = error.report
+    data = {"server": backend.id, "errorClass": report.error_class, "executed": None if error.executed else False}
+    return MCPError(
+        INTERNAL_ERROR, f"server {backend.id}: {report.message}", {k: v for k, v in data.items() if v is not None}
+    )
+
+
+def _to_backend(
+    params: dict[str, Any], ctx: FrontContext, session: BackendSession, log_level: str | None
+) -> dict[str, Any]:
+    """The client's params as this backend's era wants them: without what belongs to the client's connection."""
+    meta = {key: value for key, value in (ctx.meta or {}).items() if key not in _CONNECTION_META}
+    if not session.connected.modern:
+        meta.pop(LOG_LEVEL_META_KEY, None)
+        params = {key: value for key, value in params.items() if key not in _CONTINUATION}
+    elif log_level is not None:
+        meta[LOG_LEVEL_META_KEY] = log_level
+    sent = {key: value for key, value in params.items() if key != "_meta"}
+    return {**sent, "_meta": meta} if meta else sent
+
+
+def _without_connection_meta(result: dict[str, Any]) -> dict[str, Any]:
+    meta = result.get("_meta")
+    if not isinstance(meta, dict) or _CONNECTION_META.isdisjoint(meta):
+        return result
+    kept = {key: value for key, value in meta.items() if key not in _CONNECTION_META}
+    return {**{key: value for key, value in result.items() if key != "_meta"}, **({"_meta": kept} if kept else {})}
+
+
+async def _drive(
+    session: BackendSession, method: str, sent: dict[str, Any], call: Call, first: InputRequiredResult
+) -> dict[str, Any]:
+    """A modern backend asks in its result, a legacy client is asked over its session: answer and send again (SEP-2322)."""
+    client = session.connected.session
+
+    async def dispatch(key: str, request: InputRequest) -> InputResponse | ErrorData:
+        return await client.dispatch_input_request(ClientRequestContext(session=client, request_id=key), request)
+
+    async def retry(responses: InputResponses | None, state: str | None) -> dict[str, Any] | InputRequiredResult:
+        again = dict(sent)
+        if responses is not None:
+            again["inputResponses"] = {
+                key: response.model_dump(by_alias=True, mode="json", exclude_none=True)
+                for key, response in responses.items()
+            }
+        if state is not None:
+            again["requestState"] = state
+        result = await session.request(method, again, Call(call.front, call.deadline.seconds, call.on_progress))
+        return InputRequiredResult.model_validate(result) if is_input_required(result) else result
+
+    return await run_input_required_driver(first, dispatch=dispatch, retry=retry)

@@ -1,0 +1,321 @@
+"""The proxy as an object: configurations in, MCP endpoints out.
+
+    async with Proxy() as proxy:
+        await proxy.apply(config, secrets={"token": "…"})
+        app = App(proxy)          # an ASGI application
+
+`apply` may be called at any time; see `apply` for what a swap promises.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from types import MappingProxyType
+from typing import Final, Self
+
+from mcp_operator_proxy import __version__
+from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
+from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.endpoint import Endpoint
+from mcp_operator_proxy.metrics import Metrics
+from mcp_operator_proxy.report import RejectedConfig, StatusReport
+from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, resolve
+from mcp_operator_proxy.table import RouteTable, build_route, build_table, changes
+
+logger = logging.getLogger(__name__)
+WARM_SECONDS: Final = 1.0
+HOUSEKEEPING_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a request is answered from. Replaced whole, never changed."""
+
+    config: ProxyConfig
+    table: Mapping[str, RouteTable]
+    backends: Mapping[str, Backend] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class _Route:
+    """The view that one endpoint has of the state."""
+
+    proxy: "Proxy"
+    path: str
+
+    def table(self) -> RouteTable:
+        state = self.proxy.state
+        found = state.table.get(self.path) if state else None
+        return found or RouteTable(name="", path=self.path)
+
+    def backend(self, server: str) -> Backend | None:
+        state = self.proxy.state
+        return state.backends.get(server) if state else None
+
+
+class Proxy:
+    """Use it as an async context manager: leaving it ends all sessions and closes all backends."""
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.endpoints: Mapping[str, Endpoint] = {}
+        self.draining = False
+        self.metrics = Metrics(self.status, lambda: {path: e.sessions for path, e in self.endpoints.items()})
+        self._rejected: RejectedConfig | None = None
+        self._started_at = datetime.now(UTC)
+        self._swapped_at: datetime | None = None
+        self._swap_seconds: float | None = None
+        self._swaps = 0
+        self._lock = asyncio.Lock()
+        self._newest = 0
+        self._moved = asyncio.Event()
+        self._dirty: set[str] = set()
+        self._background: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._spawn(self._housekeeping())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # Swapping
+
+    async def apply(self, config: ProxyConfig, secrets: Mapping[str, str] | None = None) -> bool:
+        """Take a configuration into use; False where it is in use already or a newer one came in the meantime.
+
+        New and changed servers are connected and listed first, all at once, waiting at most `WARM_SECONDS`; unchanged
+        ones are not touched. Then one assignment makes it the truth. Calls in flight end on the servers they began on.
+
+        Raises:
+            ConfigRejected: it cannot be used; what was in use stays.
+        """
+        self._newest += 1
+        turn = self._newest
+        async with self._lock:
+            if turn != self._newest:
+                return False
+            started = time.perf_counter()
+            try:
+                resolved = resolve(config, secrets or {})
+            except SecretMissing:
+                raise  # it may be on its way: the caller knows how long to wait
+            except ConfigRejected as error:
+                self.reject(config.revision, str(error))
+                raise
+            if self._in_use(config, resolved):
+                self._accepted()
+                return False
+            await self._swap(config, resolved)
+            self._swap_seconds = time.perf_counter() - started
+            self._swapped_at = datetime.now(UTC)
+            self._swaps += 1
+            self.metrics.swaps.inc()
+            self.metrics.swap_seconds.observe(self._swap_seconds)
+            logger.info(
+                "configuration in use",
+                extra={
+                    "revision": config.revision,
+                    "seconds": round(self._swap_seconds, 4),
+                    "servers": len(config.servers),
+                    "routes": len(config.routes),
+                },
+            )
+            self._accepted()
+            return True
+
+    def reject(self, revision: str | None, message: str) -> None:
+        """Note that a configuration was refused; what is in use stays."""
+        before = self._rejected
+        if before is not None and (before.revision, before.message) == (revision, message):
+            return
+        self._rejected = RejectedConfig(revision=revision, message=message, at=datetime.now(UTC))
+        self.metrics.rejected.inc()
+        logger.error("configuration refused", extra={"revision": revision, "error": message})
+        self._wake()
+
+    @property
+    def rejected(self) -> RejectedConfig | None:
+        """The newest configuration, where it was refused."""
+        return self._rejected
+
+    def _accepted(self) -> None:
+        self._rejected = None
+        self._wake()
+
+    def _wake(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    def _in_use(self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer]) -> bool:
+        state = self.state
+        return (
+            state is not None
+            and state.config == config
+            and resolved == {k: b.resolved for k, b in state.backends.items()}
+        )
+
+    async def _swap(self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer]) -> None:
+        old = self.state
+        before = old.backends if old else {}
+        backends, fresh, updated = self._backends(before, resolved)
+        await _warm(fresh)
+        endpoints = await self._endpoints(config)
+        # From here to the assignment nothing waits: no request sees half of it.
+        for backend, server in updated:
+            backend.reconfigure(server)
+        table = build_table(config, {key: backend.catalogue for key, backend in backends.items()})
+        self.state = State(config, table, MappingProxyType(backends))
+        dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
+        self.endpoints = MappingProxyType(endpoints)
+        self._announce(old.table if old else {}, table)
+        for path, endpoint in dropped.items():
+            self.metrics.forget_route(path)
+            self._spawn(endpoint.close())
+        kept = set(backends.values())
+        for backend in before.values():
+            if backend not in kept:
+                self._spawn(self._retire(backend))
+
+    def _backends(
+        self, before: Mapping[str, Backend], resolved: Mapping[str, ResolvedServer]
+    ) -> tuple[dict[str, Backend], list[Backend], list[tuple[Backend, ResolvedServer]]]:
+        backends: dict[str, Backend] = {}
+        fresh: list[Backend] = []
+        updated: list[tuple[Backend, ResolvedServer]] = []
+        for key, server in resolved.items():
+            known = before.get(key)
+            if known is not None and known.resolved.same_endpoint(server):
+                if known.resolved != server:
+                    updated.append((known, server))
+                backends[key] = known
+                continue
+            backend = Backend(server, on_change=self._changed, catalogue=known.catalogue if known else None)
+            backends[key] = backend
+            fresh.append(backend)
+        return backends, fresh, updated
+
+    async def _endpoints(self, config: ProxyConfig) -> dict[str, Endpoint]:
+        endpoints: dict[str, Endpoint] = {}
+        for route in config.routes:
+            endpoint = self.endpoints.get(route.path)
+            if endpoint is None:
+                endpoint = Endpoint(route.path, _Route(self, route.path), partial(self.metrics.observe, route.path))
+                await endpoint.start()
+            endpoints[route.path] = endpoint
+        return endpoints
+
+    async def _retire(self, backend: Backend) -> None:
+        """Close a removed backend once its calls have ended, and the clients' sessions with it."""
+        await backend.drain()
+        await self._forget({backend})
+
+    async def _forget(self, backends: set[Backend]) -> None:
+        now = asyncio.get_running_loop().time()
+        fronts = [front for endpoint in self.endpoints.values() for front in endpoint.front_sessions()]
+        await asyncio.gather(*(front.forget(backends, now) for front in fronts))
+
+    # Catalogues that change by themselves
+
+    def _changed(self, backend: Backend) -> None:
+        state = self.state
+        if state is None or state.backends.get(backend.id) is not backend:
+            return
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self._rebuild)
+        self._dirty.add(backend.id)
+
+    def _rebuild(self) -> None:
+        dirty, self._dirty = self._dirty, set()
+        state = self.state
+        if state is None:
+            return
+        catalogues = {key: backend.catalogue for key, backend in state.backends.items()}
+        table = dict(state.table)
+        for route in state.config.routes:
+            if any(entry.server in dirty for entry in route.servers):
+                table[route.path] = build_route(route, catalogues)
+        self.state = State(state.config, MappingProxyType(table), state.backends)
+        self._announce(state.table, table)
+
+    def _announce(self, old: Mapping[str, RouteTable], new: Mapping[str, RouteTable]) -> None:
+        for path, table in new.items():
+            before, endpoint = old.get(path), self.endpoints.get(path)
+            if before is None or endpoint is None or before is table:
+                continue
+            if difference := changes(before, table):
+                self._spawn(endpoint.broadcast(difference))
+
+    # Reports
+
+    def status(self) -> StatusReport:
+        state = self.state
+        return StatusReport(
+            version=__version__,
+            revision=state.config.revision if state else None,
+            swapped_at=self._swapped_at,
+            swap_seconds=self._swap_seconds,
+            swaps=self._swaps,
+            rejected=self._rejected,
+            started_at=self._started_at,
+            sessions=sum(endpoint.sessions for endpoint in self.endpoints.values()),
+            servers=tuple(b.report() for b in state.backends.values()) if state else (),
+            routes=tuple(table.report() for table in state.table.values()) if state else (),
+            conflicts=tuple(c for table in state.table.values() for c in table.conflicts) if state else (),
+        )
+
+    async def wait_for(self, revision: str, seconds: float) -> StatusReport:
+        """The status, as soon as `revision` is in use or refused, at the latest after `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._settled(revision):
+                    await self._moved.wait()
+        return self.status()
+
+    def _settled(self, revision: str) -> bool:
+        in_use = self.state is not None and self.state.config.revision == revision
+        return in_use or (self._rejected is not None and self._rejected.revision in (revision, None))
+
+    # Life
+
+    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            await self._forget(set())
+
+    async def drain(self) -> None:
+        """Turn unready and end the standing streams; requests in flight go on."""
+        self.draining = True
+        await asyncio.gather(*(endpoint.end_streams() for endpoint in self.endpoints.values()))
+
+    async def close(self) -> None:
+        self.draining = True
+        for task in list(self._background):
+            task.cancel()
+        if self._background:
+            await asyncio.wait(self._background)
+        await asyncio.gather(*(endpoint.close() for endpoint in self.endpoints.values()))
+        if self.state is not None:
+            await asyncio.gather(*(backend.close() for backend in self.state.backends.values()))
+
+
+async def _warm(backends: Iterable[Backend]) -> None:
+    """Start backends and wait a little for those that answer."""
+    waiting = []
+    for backend in backends:
+        backend.start()
+        waiting.append(asyncio.get_running_loop().create_task(backend.asked.wait()))
+    if waiting:
+        await asyncio.wait(waiting, timeout=WARM_SECONDS)
+        for task in waiting:
+            task.cancel()

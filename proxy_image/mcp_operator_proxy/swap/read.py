@@ -1,0 +1,80 @@
+"""Read a configuration folder in one consistent look.
+
+The kubelet swaps a projected volume by renaming the symlink `..data`; everything is read through one resolution of
+it. A folder that people edit has no such link: it is read until two looks agree.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mcp_operator_proxy.config import CONFIG_FILE, SECRETS_DIR
+from mcp_operator_proxy.swap.validate import ConfigRejected
+
+MAX_CONFIG: Final = 16 * 1024 * 1024
+MAX_SECRET: Final = 1024 * 1024
+LOOKS: Final = 5
+_FILE_NAME: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the folder held: the bytes of `config.json`, and the secrets by file name."""
+
+    config: bytes
+    secrets: dict[str, str]
+
+    def __repr__(self) -> str:
+        return f"Snapshot({len(self.config)} bytes, {len(self.secrets)} secrets)"
+
+
+def read_folder(folder: Path) -> Snapshot:
+    """Raises ConfigRejected where it cannot be read, or does not hold still."""
+    before = _look(folder)
+    for _ in range(LOOKS):
+        after = _look(folder)
+        if after == before:
+            return after
+        before = after
+    raise ConfigRejected(f"{CONFIG_FILE} and its secrets are being changed all the time")
+
+
+def _look(folder: Path) -> Snapshot:
+    data = folder / "..data"
+    root = data.resolve() if data.is_symlink() else folder
+    try:
+        config = _read(root / CONFIG_FILE, MAX_CONFIG)
+    except FileNotFoundError:
+        raise ConfigRejected(f"there is no {CONFIG_FILE} in {folder}") from None
+    return Snapshot(config, dict(_secrets(root / SECRETS_DIR)))
+
+
+def _secrets(folder: Path) -> Iterable[tuple[str, str]]:
+    try:
+        files = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for file in files:
+        if file.name.startswith("..") or not _FILE_NAME.fullmatch(file.name) or not file.is_file():
+            continue
+        try:
+            yield file.name, _read(file, MAX_SECRET).decode().removesuffix("\n")
+        except UnicodeDecodeError:
+            raise ConfigRejected(f"{SECRETS_DIR}/{file.name} is not UTF-8 text") from None
+        except FileNotFoundError:
+            continue
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ConfigRejected(f"{path.name} cannot be read: {error.strerror}") from None
+    if len(content) > limit:
+        raise ConfigRejected(f"{path.name} is larger than {limit} bytes")
+    return content

@@ -1,0 +1,111 @@
+"""From bytes to a `ProxyConfig` with its secrets filled in, or one clear message that says what is wrong. Pure."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from mcp_operator_proxy.backends.backend import ResolvedServer
+from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
+from mcp_operator_proxy.config import CONFIG_FILE, SECRETS_DIR, Header, ProxyConfig
+
+MAX_PROBLEMS: Final = 5
+_HEADER_VALUE: Final = re.compile(r"^[\t\x20-\x7e\x80-\xff]*$")
+
+
+class ConfigRejected(Exception):
+    """Why a configuration is not used. The message holds field paths and no values, as a value may be a secret."""
+
+    def __init__(self, message: str, revision: str | None = None) -> None:
+        super().__init__(message)
+        self.revision = revision
+
+
+class SecretMissing(ConfigRejected):
+    """A referenced secret file is not there, or not yet."""
+
+
+def parse(text: bytes) -> ProxyConfig:
+    """Validate the whole of `config.json`. Raises ConfigRejected."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        where = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+        raise ConfigRejected(f"{CONFIG_FILE} is not JSON{where}") from None
+    if not isinstance(data, dict):
+        raise ConfigRejected(f"{CONFIG_FILE} must hold a JSON object")
+    try:
+        return ProxyConfig.model_validate(data)
+    except ValidationError as error:
+        raise ConfigRejected(_describe(error), _revision(data)) from None
+
+
+def _revision(data: Mapping[str, Any]) -> str | None:
+    revision = data.get("revision")
+    return revision if isinstance(revision, str) and re.fullmatch(r"[0-9a-z]{1,64}", revision) else None
+
+
+def _describe(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    lines = [f"{_path(p['loc'])}: {_message(p)}" for p in problems[:MAX_PROBLEMS]]
+    if len(problems) > MAX_PROBLEMS:
+        lines.append(f"and {len(problems) - MAX_PROBLEMS} more")
+    return "; ".join(lines)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    return path or "config"
+
+
+def _message(problem: Any) -> str:
+    if problem["type"] == "extra_forbidden":
+        return "unknown field"
+    if problem["type"] == "missing":
+        return "required"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]
+
+
+def resolve(config: ProxyConfig, secrets: Mapping[str, str]) -> dict[str, ResolvedServer]:
+    """Fill in the headers, and check what only a look at the content shows.
+
+    Raises:
+        SecretMissing: `secrets` lacks a file that a header refers to.
+        ConfigRejected: a secret is no header value, or a CA bundle holds no certificate.
+    """
+    resolved: dict[str, ResolvedServer] = {}
+    for index, server in enumerate(config.servers):
+        try:
+            if server.ca_bundle is not None:
+                ssl_context(server.ca_bundle)
+        except BadCABundle as error:
+            raise ConfigRejected(f"servers[{index}].caBundle of {server.id}: {error}", config.revision) from None
+        headers = {
+            header.name: _value(header, secrets, f"servers[{index}].headers[{position}]", server.id, config.revision)
+            for position, header in enumerate(server.headers)
+        }
+        resolved[server.id] = ResolvedServer(server, headers)
+    return resolved
+
+
+def _value(header: Header, secrets: Mapping[str, str], path: str, server: str, revision: str) -> str:
+    if header.secret is None:
+        return header.value or ""
+    value = secrets.get(header.secret.file)
+    if value is None:
+        raise SecretMissing(
+            f"{path} of {server}: there is no file {SECRETS_DIR}/{header.secret.file} for header {header.name}",
+            revision,
+        )
+    if not _HEADER_VALUE.match(value):
+        raise ConfigRejected(
+            f"{path} of {server}: the content of {SECRETS_DIR}/{header.secret.file} cannot be an HTTP header value"
+            " (one line of text is needed)",
+            revision,
+        )
+    return value

@@ -1,0 +1,201 @@
+"""The immutable route table: from a `ProxyConfig` and the backends' catalogues to what each route shows. Pure.
+
+Tools and prompts are named by the route's template; resource URIs get the prefix as their first path segment
+(`scheme://prefix/rest`, as FastMCP's mounts do), which can be taken away again. With an empty prefix all stays as it is.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeAlias
+
+from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
+
+from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject
+from mcp_operator_proxy.config import ProxyConfig, Route, RouteServer, ToolFilter, exposed_name
+from mcp_operator_proxy.report import Conflict, RouteReport
+
+Kind: TypeAlias = Literal["tool", "prompt", "resource", "resource_template"]
+_URI: Final = re.compile(r"^([^:/?#]+://)(.*)$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that a route shows: `definition` as clients see it, and its `name` (or URI) at its `server`."""
+
+    server: str
+    name: str
+    definition: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class RouteTable:
+    """What one route shows, keyed by exposed name or URI, in a fixed order: servers as configured, then the server's own."""
+
+    name: str
+    path: str
+    tools: Mapping[str, Entry] = field(default_factory=dict)
+    prompts: Mapping[str, Entry] = field(default_factory=dict)
+    resources: Mapping[str, Entry] = field(default_factory=dict)
+    resource_templates: Mapping[str, Entry] = field(default_factory=dict)
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    """Prefix to server id, for URIs. The servers without a prefix are in `unprefixed`."""
+    unprefixed: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+
+    def schema_of(self, tool: str) -> Mapping[str, Any] | None:
+        """The input schema of an exposed tool, or None where there is no such tool."""
+        entry = self.tools.get(tool)
+        return None if entry is None else entry.definition.get("inputSchema")
+
+    def resource(self, uri: str) -> tuple[str, str] | None:
+        """Server and its own URI for an exposed `uri`, listed or not; None where no server can have it."""
+        if (entry := self.resources.get(uri)) is not None:
+            return entry.server, entry.name
+        if (split := split_uri(uri)) is not None and (server := self.prefixes.get(split[0])) is not None:
+            return server, split[1]
+        for entry in self.resource_templates.values():
+            if entry.server in self.unprefixed and _template_matches(entry.name, uri):
+                return entry.server, uri
+        return (self.unprefixed[0], uri) if len(self.unprefixed) == 1 else None
+
+    def prefix_of(self, server: str) -> str:
+        return next((prefix for prefix, owner in self.prefixes.items() if owner == server), "")
+
+    def report(self) -> RouteReport:
+        return RouteReport(
+            name=self.name,
+            path=self.path,
+            tools=tuple(sorted(self.tools)),
+            prompts=tuple(sorted(self.prompts)),
+            resources=len(self.resources),
+            resource_templates=len(self.resource_templates),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Which lists of a route differ between two tables."""
+
+    tools: bool = False
+    prompts: bool = False
+    resources: bool = False
+
+    def __bool__(self) -> bool:
+        return self.tools or self.prompts or self.resources
+
+    def __or__(self, other: "Changes") -> "Changes":
+        return Changes(self.tools or other.tools, self.prompts or other.prompts, self.resources or other.resources)
+
+
+def changes(old: RouteTable, new: RouteTable) -> Changes:
+    """Compare what clients see; that a name moved to an equal definition of another server is no change to them."""
+    return Changes(
+        tools=_shown(old.tools) != _shown(new.tools),
+        prompts=_shown(old.prompts) != _shown(new.prompts),
+        resources=_shown(old.resources) != _shown(new.resources)
+        or _shown(old.resource_templates) != _shown(new.resource_templates),
+    )
+
+
+def _shown(entries: Mapping[str, Entry]) -> list[JsonObject]:
+    return [entry.definition for entry in entries.values()]
+
+
+def build_table(config: ProxyConfig, catalogues: Mapping[str, Catalogue]) -> Mapping[str, RouteTable]:
+    """All routes by path. A server without a catalogue yet shows nothing."""
+    return MappingProxyType({route.path: build_route(route, catalogues) for route in config.routes})
+
+
+def build_route(route: Route, catalogues: Mapping[str, Catalogue]) -> RouteTable:
+    """One route. Of two servers that claim a name the earlier has it, and the later one's is a `Conflict`."""
+    claims = _Claims(route.name)
+    for entry in route.servers:
+        catalogue = catalogues.get(entry.server, Catalogue())
+        for tool in _kept(catalogue.tools, entry.tools):
+            claims.claim("tool", _tool(route, entry, tool), "name")
+        for prompt in catalogue.prompts:
+            name = exposed_name(route.naming, prefix=entry.prefix, server=entry.server, tool=str(prompt["name"]))
+            claims.claim("prompt", Entry(entry.server, str(prompt["name"]), {**prompt, "name": name}), "name")
+        for resource in catalogue.resources:
+            uri = str(resource["uri"])
+            claims.claim("resource", Entry(entry.server, uri, {**resource, "uri": join_uri(entry.prefix, uri)}), "uri")
+        for template in catalogue.resource_templates:
+            uri = str(template["uriTemplate"])
+            exposed = {**template, "uriTemplate": join_uri(entry.prefix, uri)}
+            claims.claim("resource_template", Entry(entry.server, uri, exposed), "uriTemplate")
+    return RouteTable(
+        name=route.name,
+        path=route.path,
+        tools=MappingProxyType(claims.of["tool"]),
+        prompts=MappingProxyType(claims.of["prompt"]),
+        resources=MappingProxyType(claims.of["resource"]),
+        resource_templates=MappingProxyType(claims.of["resource_template"]),
+        prefixes=MappingProxyType({s.prefix: s.server for s in route.servers if s.prefix}),
+        unprefixed=tuple(s.server for s in route.servers if not s.prefix),
+        conflicts=tuple(claims.conflicts),
+    )
+
+
+class _Claims:
+    def __init__(self, route: str) -> None:
+        self.of: dict[Kind, dict[str, Entry]] = {"tool": {}, "prompt": {}, "resource": {}, "resource_template": {}}
+        self.conflicts: list[Conflict] = []
+        self._route = route
+
+    def claim(self, kind: Kind, entry: Entry, key: str) -> None:
+        name = str(entry.definition[key])
+        winner = self.of[kind].setdefault(name, entry)
+        if winner is not entry:
+            self.conflicts.append(
+                Conflict(route=self._route, kind=kind, name=name, winner=winner.server, loser=entry.server)
+            )
+
+
+def _kept(tools: Iterable[JsonObject], keep: ToolFilter) -> Iterable[JsonObject]:
+    def matches(name: str, patterns: tuple[str, ...]) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+    return (t for t in tools if matches(str(t["name"]), keep.include) and not matches(str(t["name"]), keep.exclude))
+
+
+def _tool(route: Route, entry: RouteServer, tool: JsonObject) -> Entry:
+    own = str(tool["name"])
+    override = next((o for o in entry.tools.overrides if o.name == own), None)
+    face = (override.rename if override else None) or own
+    name = exposed_name(route.naming, prefix=entry.prefix, server=entry.server, tool=face)
+    definition = {**tool, "name": name}
+    if override is not None and override.description is not None:
+        definition["description"] = override.description
+    return Entry(entry.server, own, definition)
+
+
+def join_uri(prefix: str, uri: str) -> str:
+    """`scheme://rest` as `scheme://prefix/rest`; what has no `://` cannot carry a prefix and stays."""
+    if not prefix or (match := _URI.match(uri)) is None:
+        return uri
+    return f"{match[1]}{prefix}/{match[2]}"
+
+
+def split_uri(uri: str) -> tuple[str, str] | None:
+    """Prefix and original URI of what `join_uri` made, or None where there can be no prefix."""
+    if (match := _URI.match(uri)) is None or "/" not in match[2]:
+        return None
+    prefix, _, rest = match[2].partition("/")
+    return prefix, f"{match[1]}{rest}"
+
+
+@lru_cache(maxsize=4096)
+def _matcher(template: str) -> Callable[[str], Any] | None:
+    try:
+        return UriTemplate.parse(template).match
+    except InvalidUriTemplate:
+        return None
+
+
+def _template_matches(template: str, uri: str) -> bool:
+    match = _matcher(template)
+    return match is not None and match(uri) is not None

@@ -1,0 +1,154 @@
+"""Real MCP servers on loopback ports, in this process, that can be killed and started again.
+
+    async with ServedMCP(my_fastmcp_server) as served:
+        served.url            # http://127.0.0.1:PORT/mcp
+        await served.stop()   # the port refuses connections
+        await served.start()  # the same port, new sessions
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from fastmcp import Client, FastMCP
+from mcp_types import ServerNotification
+from starlette.types import ASGIApp
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ServedApp:
+    """An ASGI app on a loopback port of its own. After `stop` it can be `start`ed again on the same port."""
+
+    def __init__(self, app: Callable[[], ASGIApp], path: str = "/mcp") -> None:
+        self._app = app
+        self._path = path
+        self.port = 0
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self._path}"
+
+    async def start(self) -> None:
+        config = uvicorn.Config(
+            self._app(), host="127.0.0.1", port=self.port, log_config=None, access_log=False, timeout_graceful_shutdown=1
+        )
+        server = _QuietServer(config)
+        self._server, self._serving = server, asyncio.create_task(server.serve())
+        waiting = asyncio.create_task(server.up.wait())
+        await asyncio.wait([waiting, self._serving], return_when=asyncio.FIRST_COMPLETED)
+        if self._serving.done():
+            self._serving.result()
+        self.port = int(server.servers[0].sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """As a kill would: connections are cut, nothing is said to anybody."""
+        server, serving = self._server, self._serving
+        if server is None or serving is None:
+            return
+        self._server = self._serving = None
+        server.should_exit = server.force_exit = True
+        for connection in list(server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        with contextlib.suppress(SystemExit, asyncio.CancelledError):
+            await serving
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        await self.stop()
+
+
+class _QuietServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+class ServedMCP(ServedApp):
+    """A FastMCP server over streamable HTTP (or, with `transport="sse"`, over HTTP+SSE)."""
+
+    def __init__(self, mcp: FastMCP[Any], *, transport: str = "http", **options: Any) -> None:
+        super().__init__(lambda: mcp.http_app(transport=transport, **options), "/sse" if transport == "sse" else "/mcp")  # type: ignore[arg-type]
+        self.mcp = mcp
+
+
+class HungServer:
+    """Accepts connections and never says a word."""
+
+    def __init__(self) -> None:
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/mcp"
+
+    async def _accept(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        await self._server.wait_closed()
+
+
+async def eventually(check: Callable[[], Any | Awaitable[Any]], seconds: float = 10.0) -> Any:
+    """Wait until `check` returns something true, and return it."""
+    async with asyncio.timeout(seconds):
+        while True:
+            found = check()
+            if asyncio.iscoroutine(found):
+                found = await found
+            if found:
+                return found
+            await asyncio.sleep(0.01)
+
+
+class Ears:
+    """A client's message handler that keeps the methods of the notifications it heard."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    async def __call__(self, message: ServerNotification | Exception) -> None:
+        if not isinstance(message, Exception):
+            self.heard.append(message.method)
+
+
+@contextlib.asynccontextmanager
+async def client(url: str, mode: str = "auto", **options: Any) -> AsyncIterator[Client[Any]]:
+    """A FastMCP client: `mode` is `legacy` (the handshake eras) or `auto` (2026-07-28 where the server speaks it)."""
+    async with Client(url, mode=mode, **options) as connected:
+        yield connected
