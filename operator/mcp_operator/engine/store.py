@@ -94,18 +94,22 @@ class Store:
     def remove(
         self, kind: str, namespace: str, name: str, uid: str | None = None, resource_version: str | None = None
     ) -> Change | None:
-        """Forget an object. None if it was not known, or if another with a different `uid` has its name by now.
+        """Forget an object. None if it was not known, or if one of another `uid` or of later version has its name by now.
 
         `resource_version` is that of the deletion (a DELETED event carries it): observations up to it are then ignored.
         """
         key = Key(kind, namespace, name)
         old = self.get(key)
-        if uid is not None and old is not None and _uid(old) != uid:
-            return None
-        self._bury(key, _number(resource_version))
+        deleted_at = _number(resource_version)
         if old is None:
+            self._bury(key, deleted_at)
             return None
-        self._bury(key, _version(old))
+        known_at = _version(old)
+        outdated = deleted_at is not None and known_at is not None and deleted_at < known_at
+        if outdated or (uid is not None and _uid(old) != uid):
+            return None
+        self._bury(key, deleted_at)
+        self._bury(key, known_at)
         self._drop(key, old)
         return Change(key, old, None)
 

@@ -211,9 +211,7 @@ class KubeClient:
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from None
         if not 200 <= response.status < 300:
-            raise from_response(
-                response.status, response.headers, payload, phrase=response.reason or "", secret=_about_secrets(path)
-            )
+            raise from_response(response.status, response.headers, payload, phrase=response.reason or "", path=path)
         return _decode(method, path, payload)
 
     async def _load(self) -> None:
@@ -258,7 +256,3 @@ def _decode(method: str, path: str, payload: bytes) -> Object:
     if not isinstance(answer, dict):
         raise ApiError(f"{method} {path}: the answer is not an object")
     return answer
-
-
-def _about_secrets(path: str) -> bool:
-    return "secrets" in path.split("/")

@@ -2,7 +2,7 @@
 
 `Invalid` waits for somebody's edit: the same request would be refused again. Everything else may pass, so it backs off.
 A message is what the server said in its `Status` object or what the connection did. It never holds a header or a token; the
-values that the server quotes are left out where the request was about a Secret.
+values that the server quotes are withheld where the request was about a Secret.
 Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md (Response Status Kind)
 """
 
@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 _MESSAGE_MAX: Final = 2048
-_TYPED_PATCH: Final = "failed to create typed patch object"
-_QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_NOT_OF_THE_SCHEMA: Final = ("failed to create typed patch object", "failed to convert new object")
+"""How an API server begins its answer to an applied object that does not fit the kind's schema; it calls that a 500."""
+_UNACCEPTED: Final = "the API server does not accept this client's credentials"
+_VALUES: Final = re.compile(r'"(?:[^"\\]|\\.)*"|got &.*', re.DOTALL)
+"""What may quote a field's value: a string, or the Go value at the end of a typed patch's error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,20 +118,22 @@ _BY_STATUS: Final[dict[int, type[ApiError]]] = {
 
 
 def from_response(
-    status: int, headers: Mapping[str, str], body: bytes, *, phrase: str = "", secret: bool = False
+    status: int, headers: Mapping[str, str], body: bytes, *, phrase: str = "", path: str = ""
 ) -> ApiError:
-    """The error for a response that is not 2xx. `secret`: the request carried a Secret, so quoted values are left out."""
+    """The error for a response that is not 2xx. Where `path` is about Secrets, values that the server quotes are left out."""
     answer = _status_object(body)
     reason = str(answer.get("reason") or "")
     details = answer.get("details") or {}
-    message = _clean(answer.get("message") or f"HTTP {status} {phrase}".strip(), secret=secret)
-    causes = tuple(_cause(item, secret=secret) for item in details.get("causes") or ())
+    message = _clean(answer.get("message") or f"HTTP {status} {phrase}".strip(), path)
+    causes = tuple(_cause(item, path) for item in details.get("causes") or ())
     seconds = _seconds(headers.get("Retry-After")) or _seconds(details.get("retryAfterSeconds"))
     error = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)
     if reason == "AlreadyExists":
         error = AlreadyExists
-    elif status == 500 and message.startswith(_TYPED_PATCH):  # the schema refuses an applied field
+    elif status == 500 and message.startswith(_NOT_OF_THE_SCHEMA):
         error = Invalid
+    elif status == 401:
+        message = _UNACCEPTED
     return error(message, status=status, reason=reason, causes=causes, retry_after=seconds)
 
 
@@ -140,17 +145,18 @@ def _status_object(body: bytes) -> dict[str, Any]:
     return answer if isinstance(answer, dict) and answer.get("kind") == "Status" else {}
 
 
-def _cause(item: Mapping[str, Any], *, secret: bool) -> Cause:
+def _cause(item: Mapping[str, Any], path: str) -> Cause:
     return Cause(
-        str(item.get("field") or ""),
-        _clean(str(item.get("message") or ""), secret=secret),
-        str(item.get("reason") or ""),
+        str(item.get("field") or ""), _clean(str(item.get("message") or ""), path), str(item.get("reason") or "")
     )
 
 
-def _clean(message: str, *, secret: bool) -> str:
-    text = _QUOTED.sub('"…"', message) if secret else message
-    return text if len(text) <= _MESSAGE_MAX else text[: _MESSAGE_MAX - 1] + "…"
+def _clean(message: str, path: str) -> str:
+    """The message, shortened, and without values where it is about a Secret; the names that the path holds stay."""
+    segments = path.split("/")
+    if "secrets" in segments:
+        message = _VALUES.sub(lambda found: found[0] if found[0][1:-1] in segments else "(withheld)", message)
+    return message if len(message) <= _MESSAGE_MAX else message[: _MESSAGE_MAX - 1] + "…"
 
 
 def _seconds(value: object) -> float | None:

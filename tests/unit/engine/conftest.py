@@ -1,0 +1,18 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+Eventually = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    """`await eventually(condition)`: returns as soon as it holds, fails when it does not within some seconds."""
+
+    async def wait(condition: Callable[[], object], within: float = 10.0) -> None:
+        async with asyncio.timeout(within):
+            while not condition():  # noqa: ASYNC110 - conditions here are plain state, without an event to wait for
+                await asyncio.sleep(0.002)
+
+    return wait
