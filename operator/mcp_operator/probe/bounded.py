@@ -1,0 +1,64 @@
+"""Bounds what one probe takes in from a server that may be hostile."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Final
+
+import httpx2
+
+from mcp_operator_proxy.backends.http import BackendTransport, ssl_context
+
+MAX_BYTES: Final = 8 * 2**20
+"""Of all response bodies of one probe together."""
+
+
+class TooLarge(httpx2.RequestError):
+    """The server sent more than `MAX_BYTES`."""
+
+
+class BoundedTransport(BackendTransport):
+    """Ends the probe's exchanges once the server has sent too much, and its DELETE when that takes too long."""
+
+    def __init__(self, headers: Mapping[str, str], ca_bundle: str | None, *, close_seconds: float) -> None:
+        super().__init__(headers, ca_bundle)
+        self._bounded = _BoundedHTTP(ssl_context(ca_bundle), close_seconds)
+        self._inner = self._bounded
+
+    @property
+    def exceeded(self) -> bool:
+        return self._bounded.left < 0
+
+
+class _BoundedHTTP(httpx2.AsyncHTTPTransport):
+    def __init__(self, verify: object, close_seconds: float) -> None:
+        super().__init__(verify=verify, limits=httpx2.Limits(max_keepalive_connections=2))  # type: ignore[arg-type]
+        self._close_seconds = close_seconds
+        self.left = MAX_BYTES
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        # A compressed answer could grow without bound when it is unpacked.
+        request.headers["accept-encoding"] = "identity"
+        if request.method == "DELETE":
+            request.extensions["timeout"] = httpx2.Timeout(self._close_seconds).as_dict()
+        response = await super().handle_async_request(request)
+        if response.headers.get("content-encoding", "identity") != "identity":
+            await response.aclose()
+            raise httpx2.DecodingError("the answer is compressed although only identity is accepted", request=request)
+        response.stream = _Counted(response.stream, self)
+        return response
+
+
+class _Counted(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.SyncByteStream | httpx2.AsyncByteStream, budget: _BoundedHTTP) -> None:
+        assert isinstance(inner, httpx2.AsyncByteStream)
+        self._inner = inner
+        self._budget = budget
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for chunk in self._inner:
+            self._budget.left -= len(chunk)
+            if self._budget.left < 0:
+                raise TooLarge("the server sent too much")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()

@@ -1,0 +1,77 @@
+"""What one probe found. Pure: no MCP library is imported here."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from mcp_operator_proxy.report import ErrorReport
+
+MAX_NAME: Final = 1024
+"""Longest name or version that is kept, in characters: what a status may hold."""
+_DEFINITION: Final = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerFacts:
+    """What a server said of itself. Equal facts mean that nothing changed which a client could see in its lists."""
+
+    protocol_version: str
+    transport: Literal["streamable-http", "sse"]
+    server_name: str = ""
+    """Empty where the server did not introduce itself, which the 2026-07-28 protocol allows."""
+    server_version: str = ""
+    tools: tuple[str, ...] = ()
+    """Their names, sorted."""
+    digest: str = ""
+    """`sha256:…` over the tools' definitions, see `digest`."""
+    prompts: int = 0
+    resources: int = 0
+    resource_templates: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeResult:
+    """Exactly one of `facts` and `error` is set."""
+
+    time: datetime
+    """When the probe ended, in UTC."""
+    seconds: float
+    """How long handshake and listing took, or how long it took to fail."""
+    facts: ServerFacts | None = None
+    error: ErrorReport | None = None
+
+    def __post_init__(self) -> None:
+        if (self.facts is None) == (self.error is None):
+            raise ValueError("a probe has either found facts or an error")
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+
+def digest(tools: Iterable[Mapping[str, Any]]) -> str:
+    """Name the tools' definitions (wire form: names, titles, descriptions, schemas, annotations) by their content.
+
+    The order of the tools and of the keys does not count, nor does `_meta` or an absent field against a null one.
+    """
+    texts = sorted(_canonical({key: tool[key] for key in _DEFINITION if tool.get(key) is not None}) for tool in tools)
+    whole = hashlib.sha256()
+    for text in texts:
+        whole.update(text + b"\n")
+    return f"sha256:{whole.hexdigest()}"
+
+
+def tool_names(tools: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    return tuple(sorted(clip(tool["name"]) for tool in tools))
+
+
+def clip(text: str | None) -> str:
+    """Text of a server as a status may hold it: at most `MAX_NAME` characters, none of them a control character."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in (text or "")[:MAX_NAME])
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

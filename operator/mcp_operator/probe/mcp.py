@@ -1,0 +1,113 @@
+"""One probe: speak MCP to a server as a client does, and say what it is or why it is none."""
+
+import asyncio
+import logging
+import re
+import time
+import traceback
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Final
+
+from mcp_operator.probe.bounded import MAX_BYTES, BoundedTransport
+from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip, digest, tool_names
+from mcp_operator.probe.target import Target
+from mcp_operator_proxy.backends.catalogue import Catalogue, EndlessList, list_catalogue
+from mcp_operator_proxy.backends.classify import classify
+from mcp_operator_proxy.backends.connect import Connected, connect
+from mcp_operator_proxy.backends.http import Attempt, BadCABundle, current_attempt, http_client
+from mcp_operator_proxy.report import ErrorReport
+
+MAX_TOOLS: Final = 10_000
+_CLOSE_SECONDS: Final = 1.0
+_SENDABLE: Final = re.compile(r"[\t\x20-\x7e]*")
+_UNSENDABLE: Final = "its value holds a line break or another character that HTTP does not allow"
+log = logging.getLogger(__name__)
+
+
+async def probe(target: Target) -> ProbeResult:
+    """Connect, negotiate, list everything, end the session. Raises nothing but `CancelledError`.
+
+    It takes at most `target.timeout` seconds, and one more where the server leaves the end of the session unanswered.
+    Whatever a server sends, at most `MAX_BYTES` of it and `MAX_TOOLS` tools are taken in.
+    """
+    started = time.monotonic()
+    try:
+        found = await _ask(target, started)
+    except Exception as error:  # noqa: BLE001 - of a server anything may come
+        found = _internal(error)
+    if isinstance(found, ErrorReport):
+        return ProbeResult(time=datetime.now(UTC), seconds=time.monotonic() - started, error=found)
+    facts, seconds = found
+    return ProbeResult(time=datetime.now(UTC), seconds=seconds, facts=facts)
+
+
+async def _ask(target: Target, started: float) -> tuple[ServerFacts, float] | ErrorReport:
+    to_connect = target.to_connect()
+    if bad := [name for name, value in target.headers.items() if not _SENDABLE.fullmatch(value)]:
+        return ErrorReport(error_class="HTTPError", message=f"the header {bad[0]} cannot be sent: {_UNSENDABLE}")
+    try:
+        transport = BoundedTransport(target.headers, target.ca_bundle, close_seconds=_CLOSE_SECONDS)
+    except BadCABundle as error:
+        return ErrorReport(error_class="TLSFailure", message=f"the CA bundle of this server is {error}")
+    attempt = Attempt()
+    found: tuple[ServerFacts, float] | None = None
+    try:
+        async with AsyncExitStack() as stack:
+            async with asyncio.timeout(target.timeout):
+                http = await stack.enter_async_context(http_client(transport, to_connect.connect_timeout))
+                connected = await stack.enter_async_context(connect(to_connect, http=http))
+                token = current_attempt.set(attempt)
+                try:
+                    catalogue = await list_catalogue(connected)
+                finally:
+                    current_attempt.reset(token)
+            if len(catalogue.tools) > MAX_TOOLS:
+                return _too_many(len(catalogue.tools))
+            found = _facts(connected, catalogue), time.monotonic() - started
+    except EndlessList as error:
+        return ErrorReport(error_class="ProtocolError", message=str(error))
+    except Exception as error:  # noqa: BLE001 - classified
+        if found is None:  # what goes wrong in closing is not the server's state
+            return _too_big() if transport.exceeded else _explained(attempt.failure or error, to_connect.secrets)
+    assert found is not None
+    return found
+
+
+def _facts(connected: Connected, catalogue: Catalogue) -> ServerFacts:
+    info = connected.server_info
+    return ServerFacts(
+        protocol_version=clip(connected.protocol_version),
+        transport=connected.transport,
+        server_name=clip(info.name if info else ""),
+        server_version=clip(info.version if info else ""),
+        tools=tool_names(catalogue.tools),
+        digest=digest(catalogue.tools),
+        prompts=len(catalogue.prompts),
+        resources=len(catalogue.resources),
+        resource_templates=len(catalogue.resource_templates),
+    )
+
+
+def _explained(error: BaseException, secrets: tuple[str, ...]) -> ErrorReport:
+    report = classify(error, secrets=secrets)
+    return _internal(error) if report.error_class == "InternalError" else report
+
+
+def _internal(error: BaseException) -> ErrorReport:
+    # Without the exception's text, which may hold what the server echoed.
+    log.error("unexpected %s in a probe\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+    return ErrorReport(
+        error_class="InternalError", message=f"the probe failed with an unexpected {type(error).__name__}"
+    )
+
+
+def _too_big() -> ErrorReport:
+    message = f"the server's answers are larger than {MAX_BYTES // 2**20} MiB, more than a probe takes in"
+    return ErrorReport(error_class="ProtocolError", message=message)
+
+
+def _too_many(count: int) -> ErrorReport:
+    return ErrorReport(
+        error_class="ProtocolError", message=f"the server lists {count} tools; at most {MAX_TOOLS} are supported"
+    )

@@ -1,0 +1,109 @@
+"""Probes every server and proxy at its interval and keeps what that found."""
+
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, Self, TypeVar
+
+from mcp_operator.engine.scheduler import PeriodicScheduler
+from mcp_operator.probe.facts import ProbeResult
+from mcp_operator.probe.mcp import probe
+from mcp_operator.probe.state import ServerHealth, fold
+from mcp_operator.probe.target import Target
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(slots=True)
+class _Watched:
+    target: Target
+    interval: float
+    threshold: int
+    health: ServerHealth
+
+
+class Prober(Generic[K]):
+    """`on_change(key)` is called when a probe changed the state of `key`, see `health`; what `watch` itself changes is not told.
+
+    At most `concurrency` probes run at once. A new key is probed at once while less than half of that is in use; what comes in
+    bulk, as at a start, is spread over `spread` seconds. Intervals waver by a tenth, so that probes drift apart.
+    `on_result(key, result)` hears of every probe: for metrics. Use as `async with`: leaving it cancels everything.
+    """
+
+    def __init__(
+        self,
+        on_change: Callable[[K], None],
+        *,
+        concurrency: int = 32,
+        spread: float = 10.0,
+        on_result: Callable[[K, ProbeResult], None] | None = None,
+        probe: Callable[[Target], Awaitable[ProbeResult]] = probe,
+    ) -> None:
+        self._on_change = on_change
+        self._on_result = on_result
+        self._probe = probe
+        self._at_once = max(1, concurrency // 2)
+        self._scheduler: PeriodicScheduler[K] = PeriodicScheduler(concurrency=concurrency, spread=spread)
+        self._watched: dict[K, _Watched] = {}
+
+    def watch(self, key: K, target: Target, interval: float, threshold: int) -> None:
+        """Probe `target` every `interval` seconds; `threshold` failures in a row make it unhealthy. Idempotent.
+
+        A changed target is probed at once, and a probe of the old one under way is dropped. What was known stays where only
+        headers or times changed; at another endpoint nothing is known.
+        """
+        known = self._watched.get(key)
+        if known is None:
+            self._watched[key] = _Watched(target, interval, threshold, ServerHealth())
+            self._schedule(key, interval)
+            if self._scheduler.running < self._at_once:
+                self._scheduler.trigger(key)
+            return
+        known.threshold = threshold
+        if known.target != target:
+            health = known.health if known.target.same_endpoint(target) else ServerHealth()
+            self._watched[key] = _Watched(target, interval, threshold, health)
+            self._scheduler.remove(key)
+            self._schedule(key, interval)
+            self._scheduler.trigger(key)
+        elif known.interval != interval:
+            known.interval = interval
+            self._schedule(key, interval)
+
+    def forget(self, key: K) -> None:
+        """Stop probing `key` and forget its state. Unknown keys are ignored."""
+        self._watched.pop(key, None)
+        self._scheduler.remove(key)
+
+    def trigger(self, key: K) -> None:
+        """Probe `key` now. Unknown keys are ignored."""
+        self._scheduler.trigger(key)
+
+    def health(self, key: K) -> ServerHealth | None:
+        """What is known of `key`; None when it is not watched."""
+        watched = self._watched.get(key)
+        return watched.health if watched is not None else None
+
+    async def aclose(self) -> None:
+        """Cancel every probe and wait until it has ended."""
+        await self._scheduler.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _schedule(self, key: K, interval: float) -> None:
+        self._scheduler.set(key, interval, partial(self._run, key))
+
+    async def _run(self, key: K) -> None:
+        watched = self._watched[key]
+        result = await self._probe(watched.target)
+        if self._watched.get(key) is not watched:
+            return
+        if self._on_result is not None:
+            self._on_result(key, result)
+        watched.health, changed = fold(watched.health, result, watched.threshold)
+        if changed:
+            self._on_change(key)

@@ -1,0 +1,90 @@
+"""What one replica of a proxy runs, told from its `/status`. Pure."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from mcp_operator.probe.state import same_error
+from mcp_operator_proxy.report import Conflict, ErrorReport, RejectedConfig, RouteReport, ServerReport, StatusReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaState:
+    """One replica against the revision that it should run. Two are equal when nothing differs but times."""
+
+    asked: str | None
+    """The revision that it should run; None where there is none yet."""
+    state: Literal["unknown", "pending", "running", "rejected", "unreachable"] = "unknown"
+    """`unknown`: it has not answered yet; `pending`: it answers, but does not run the revision yet."""
+    revision: str | None = None
+    """The revision that it runs."""
+    rejected: str | None = None
+    """Why it refused the config it was given."""
+    error: ErrorReport | None = None
+    """Why it is unreachable."""
+    seconds: float | None = field(default=None, compare=False)
+    """Time from when the revision was set, or the replica was first named, until it was first confirmed to run."""
+    swap_seconds: float | None = field(default=None, compare=False)
+    """Time that the replica itself says its swap took."""
+    servers: tuple[ServerReport, ...] = ()
+    """As it sees them, without `checked_at`."""
+    routes: tuple[RouteReport, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    refused: str | None = field(default=None, repr=False)
+    """The revision of the config it refused, where that could be read."""
+
+    @property
+    def settled(self) -> bool:
+        """It runs the revision or has refused just that one: there is nothing to wait for."""
+        return self.state == "running" or (self.state == "rejected" and self.refused == self.asked)
+
+
+def expecting(state: ReplicaState | None, asked: str | None) -> ReplicaState:
+    """The state before the replica has been asked for the revision `asked`."""
+    if state is None:
+        return ReplicaState(asked=asked)
+    known = "pending" if state.state in {"running", "rejected"} else state.state
+    return replace(state, asked=asked, state=known, rejected=None, refused=None, seconds=None)
+
+
+def heard(state: ReplicaState, report: StatusReport, seconds: float) -> ReplicaState:
+    """The state after the replica has answered, `seconds` after the revision was set."""
+    rejected = _rejection(state.asked, report)
+    runs = report.revision is not None and report.revision == state.asked
+    return ReplicaState(
+        asked=state.asked,
+        state="rejected" if rejected else "running" if runs else "pending",
+        revision=report.revision,
+        rejected=rejected.message if rejected else None,
+        refused=rejected.revision if rejected else None,
+        seconds=seconds if runs and state.seconds is None else state.seconds,
+        swap_seconds=report.swap_seconds,
+        servers=_steady(state.servers, report.servers),
+        routes=report.routes,
+        conflicts=report.conflicts,
+    )
+
+
+def silent(state: ReplicaState, error: ErrorReport) -> ReplicaState:
+    """The state of a replica that does not answer: what it runs is no longer known."""
+    told = state.error if state.error is not None and same_error(state.error, error) else error
+    return ReplicaState(asked=state.asked, state="unreachable", error=told, seconds=state.seconds)
+
+
+def _rejection(asked: str | None, report: StatusReport) -> RejectedConfig | None:
+    """The refusal that concerns `asked`; one of an older revision is history, one of an unreadable config may be it."""
+    rejected = report.rejected
+    return rejected if rejected is not None and rejected.revision in {None, asked} else None
+
+
+def _steady(old: tuple[ServerReport, ...], new: tuple[ServerReport, ...]) -> tuple[ServerReport, ...]:
+    """`new` without times, and with the old words of an error that still is the same."""
+    errors = {server.id: server.error for server in old}
+    return tuple(
+        server.model_copy(
+            update={
+                "checked_at": None,
+                "error": errors[server.id] if same_error(errors.get(server.id), server.error) else server.error,
+            }
+        )
+        for server in new
+    )

@@ -1,0 +1,196 @@
+"""Keeps asking the replicas of proxies which revision they run: at once while they should change, rarely after that."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, Protocol, Self, TypeVar
+
+from mcp_operator.engine.backoff import Backoff
+from mcp_operator.probe.replica import ReplicaState, expecting, heard, silent
+from mcp_operator.probe.status import ask_status, status_client
+from mcp_operator_proxy.report import ErrorReport, StatusReport
+
+log = logging.getLogger(__name__)
+K = TypeVar("K", bound=Hashable)
+States = Mapping[str, ReplicaState]
+_JITTER: Final = 0.1
+
+
+class Ask(Protocol):
+    """`ask_status`, bound to a client."""
+
+    async def __call__(self, url: str, *, wait: str | None, timeout: float) -> StatusReport | ErrorReport: ...  # noqa: ASYNC109
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often and how long replicas are asked, in seconds."""
+
+    hold: float = 20.0
+    """How long a replica may hold its answer while it does not run the revision."""
+    interval: float = 30.0
+    """Between two questions to a replica that runs the revision or has refused it."""
+    timeout: float = 5.0
+    """Of a question whose answer is not to be held."""
+    retry: Backoff = field(default_factory=lambda: Backoff(base=0.2, cap=10.0))
+    """After a question that failed, or an answer that was not held."""
+    misses: int = 3
+    """Failures in a row after which a replica counts as unreachable."""
+
+
+class ReplicaWatch(Generic[K]):
+    """The replicas of one proxy. `on_change(key, states)` is called when something other than a time has changed.
+
+    What `want` changes itself is not announced. Must be closed.
+    """
+
+    def __init__(
+        self,
+        key: K,
+        on_change: Callable[[K, States], None],
+        *,
+        ask: Ask = ask_status,
+        pace: Pace | None = None,
+        room: asyncio.Semaphore | None = None,
+    ) -> None:
+        self._key = key
+        self._on_change = on_change
+        self._ask = ask
+        self._pace = pace or Pace()
+        self._room = room or asyncio.Semaphore(64)
+        self._revision: str | None = None
+        self._replicas: dict[str, _Replica] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def states(self) -> dict[str, ReplicaState]:
+        """By pod; those that have not answered yet are `unknown`."""
+        return {pod: replica.state for pod, replica in self._replicas.items()}
+
+    def want(self, revision: str | None, pods: Mapping[str, str]) -> None:
+        """From now on, `pods` (name to base URL) should run `revision`. Calling it again with the same changes nothing.
+
+        A new revision interrupts the questions for the old one.
+        """
+        for gone in [pod for pod, replica in self._replicas.items() if pods.get(pod) != replica.url]:
+            self._replicas.pop(gone).stop()
+        renewed, self._revision = revision != self._revision, revision
+        for pod, url in pods.items():
+            replica = self._replicas.get(pod)
+            if replica is not None and not renewed:
+                continue
+            if replica is not None:
+                replica.stop()
+            self._replicas[pod] = self._start(pod, url, expecting(replica.state if replica else None, revision))
+
+    async def aclose(self) -> None:
+        """Stop asking, and wait until that has ended."""
+        self.want(None, {})
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, pod: str, url: str, state: ReplicaState) -> "_Replica":
+        replica = _Replica(url, state)
+        replica.task = asyncio.get_running_loop().create_task(self._follow(pod, replica), name=f"replica {pod}")
+        self._tasks.add(replica.task)
+        replica.task.add_done_callback(self._ended)
+        return replica
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the watch of a replica of %s ended", self._key, exc_info=error)
+
+    async def _follow(self, pod: str, replica: "_Replica") -> None:
+        pace, failures, unheld = self._pace, 0, 0
+        while True:
+            wait = None if replica.state.settled else replica.state.asked
+            began = time.monotonic()
+            async with self._room:
+                answer = await self._ask(replica.url, wait=wait, timeout=pace.timeout if wait is None else pace.hold)
+            if self._replicas.get(pod) is not replica:
+                return
+            if isinstance(answer, ErrorReport):
+                failures += 1
+                if failures >= pace.misses:
+                    self._learn(replica, silent(replica.state, answer))
+                await asyncio.sleep(pace.retry.delay(failures - 1))
+                continue
+            failures = 0
+            self._learn(replica, heard(replica.state, answer, time.monotonic() - replica.since))
+            if wait is None or replica.state.settled:
+                unheld = 0
+                await asyncio.sleep(pace.interval * (1 + _JITTER * random.uniform(-1, 1)))  # noqa: S311
+            elif time.monotonic() - began < pace.hold / 2:
+                unheld += 1
+                await asyncio.sleep(pace.retry.delay(unheld - 1))
+
+    def _learn(self, replica: "_Replica", state: ReplicaState) -> None:
+        changed, replica.state = state != replica.state, state
+        if changed:
+            self._on_change(self._key, self.states)
+
+
+class _Replica:
+    def __init__(self, url: str, state: ReplicaState) -> None:
+        self.url = url
+        self.state = state
+        self.since = time.monotonic()
+        self.task: asyncio.Task[None] | None = None
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+
+
+class Replicas(Generic[K]):
+    """The replica watches of all proxies, over one HTTP client. Use as `async with`: leaving it ends them all."""
+
+    def __init__(
+        self, on_change: Callable[[K, States], None], *, concurrency: int = 256, pace: Pace | None = None
+    ) -> None:
+        """`concurrency` bounds the questions under way, those included whose answers are being held."""
+        self._on_change = on_change
+        self._pace = pace
+        self._room = asyncio.Semaphore(concurrency)
+        self._client = status_client()
+        self._watches: dict[K, ReplicaWatch[K]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    def watch(self, key: K, revision: str | None, pods: Mapping[str, str]) -> None:
+        """See `ReplicaWatch.want`."""
+        if key not in self._watches:
+            self._watches[key] = ReplicaWatch(key, self._on_change, ask=self._ask, pace=self._pace, room=self._room)
+        self._watches[key].want(revision, pods)
+
+    def forget(self, key: K) -> None:
+        """Stop asking the proxy's replicas. Unknown keys are ignored."""
+        if (watch := self._watches.pop(key, None)) is not None:
+            task = asyncio.get_running_loop().create_task(watch.aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    def states(self, key: K) -> dict[str, ReplicaState]:
+        """By pod; empty for an unknown key."""
+        watch = self._watches.get(key)
+        return watch.states if watch is not None else {}
+
+    async def aclose(self) -> None:
+        """End every watch and close the client."""
+        for key in [*self._watches]:
+            self.forget(key)
+        while self._closing:
+            await asyncio.wait(self._closing)
+        await self._client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def _ask(self, url: str, *, wait: str | None, timeout: float) -> StatusReport | ErrorReport:  # noqa: ASYNC109
+        return await ask_status(url, wait=wait, timeout=timeout, client=self._client)

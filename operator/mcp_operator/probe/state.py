@@ -1,0 +1,102 @@
+"""Folds probe results into the state of a server. Pure.
+
+Only a change is worth a write to a status: an unchanged world leaves the published part of the state as it is, however
+often it is probed and however much its latency wavers.
+"""
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from statistics import median
+from typing import Final
+
+from mcp_operator.probe.facts import ProbeResult, ServerFacts
+from mcp_operator_proxy.report import ErrorReport
+
+SAMPLES: Final = 5
+_BUCKETS: Final = tuple(step * 10.0**power for power in range(-6, 4) for step in (1, 2, 5))
+"""Seconds: …, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, …, from a microsecond to hours."""
+_BUCKETS_TO_MOVE: Final = 2
+_VARIABLE: Final = re.compile(r"(?<!\S)(?<!HTTP )(?<!error )\S*\d\S*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerHealth:
+    """What is known of a server. Two are equal when a status would show the same; only `last_probe` and `samples` may differ."""
+
+    healthy: bool | None = None
+    """None, unknown, until the first good probe or `threshold` failures; False after that many failures in a row."""
+    time: datetime | None = field(default=None, compare=False)
+    """When the probe ended that last changed this state."""
+    consecutive_failures: int = 0
+    """Counted up to the threshold."""
+    error: ErrorReport | None = None
+    """Why the last probe failed; None after a good one."""
+    latency_seconds: float | None = None
+    """Median time of recent good probes; a new one is published when it has moved by two buckets."""
+    facts: ServerFacts | None = None
+    """What the last good probe found; kept while the server fails."""
+    last_probe: datetime | None = field(default=None, compare=False)
+    """When the last probe ended, whatever it found."""
+    samples: tuple[float, ...] = field(default=(), compare=False, repr=False)
+    """Seconds that the latest good probes took, at most `SAMPLES` of them."""
+
+
+def fold(state: ServerHealth, result: ProbeResult, threshold: int) -> tuple[ServerHealth, bool]:
+    """The state after one more probe, and whether it is worth telling. `threshold`: failures in a row, at least 1."""
+    if threshold < 1:
+        raise ValueError(f"threshold must be at least 1, not {threshold}")
+    new = replace(
+        _failed(state, result.error, threshold) if result.error else _succeeded(state, result), last_probe=result.time
+    )
+    if new == state:
+        return new, False
+    return replace(new, time=result.time), True
+
+
+def _failed(state: ServerHealth, error: ErrorReport, threshold: int) -> ServerHealth:
+    failures = min(state.consecutive_failures + 1, threshold)
+    return replace(
+        state,
+        healthy=False if failures >= threshold else state.healthy,
+        consecutive_failures=failures,
+        error=state.error if same_error(state.error, error) else error,
+    )
+
+
+def _succeeded(state: ServerHealth, result: ProbeResult) -> ServerHealth:
+    samples = (*state.samples, result.seconds)[-SAMPLES:]
+    return replace(
+        state,
+        healthy=True,
+        consecutive_failures=0,
+        error=None,
+        facts=result.facts,
+        samples=samples,
+        latency_seconds=published_latency(state.latency_seconds, samples),
+    )
+
+
+def published_latency(published: float | None, samples: tuple[float, ...]) -> float:
+    """The latency to show, in seconds to two digits.
+
+    The first sample is shown at once; after that the median of `SAMPLES` samples, and only when it has moved by two buckets.
+    """
+    middle = median(samples)
+    if published is not None and (
+        len(samples) < SAMPLES or abs(_bucket(middle) - _bucket(published)) < _BUCKETS_TO_MOVE
+    ):
+        return published
+    return float(f"{middle:.2g}")
+
+
+def same_error(old: ErrorReport | None, new: ErrorReport | None) -> bool:
+    """Whether two errors say the same, but for numbers, times and ids that a server puts into its words."""
+    if old is None or new is None:
+        return old is new
+    return old.error_class == new.error_class and _VARIABLE.sub("#", old.message) == _VARIABLE.sub("#", new.message)
+
+
+def _bucket(seconds: float) -> int:
+    return bisect_right(_BUCKETS, seconds)

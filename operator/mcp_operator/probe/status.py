@@ -1,0 +1,81 @@
+"""Asks one replica of a proxy for its `/status`."""
+
+import asyncio
+import ssl
+from functools import cache
+from typing import Final
+
+import httpx2
+from pydantic import ValidationError
+
+from mcp_operator_proxy.backends.classify import HTTPStatusFailure, classify
+from mcp_operator_proxy.report import ErrorReport, StatusReport
+
+MAX_BODY: Final = 8 * 2**20
+_CONNECT_SECONDS: Final = 2.0
+_GRACE_SECONDS: Final = 2.0
+
+
+def status_client() -> httpx2.AsyncClient:
+    """A client for many replicas: plain HTTP inside the cluster, no proxy, no credentials of the environment."""
+    limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
+    return httpx2.AsyncClient(verify=_no_authorities(), limits=limits, trust_env=False)
+
+
+async def ask_status(
+    url: str,
+    *,
+    wait: str | None,
+    timeout: float,  # noqa: ASYNC109 - it goes to the replica, too
+    client: httpx2.AsyncClient | None = None,
+) -> StatusReport | ErrorReport:
+    """Ask the proxy at `url` (`http://10.0.0.7:8080`). Raises nothing but `CancelledError`.
+
+    With `wait`, the replica holds its answer until it runs or has refused that revision, at most `timeout` seconds; the whole
+    takes at most two seconds more. Without, `timeout` bounds the whole. Fields that this version does not know are left out:
+    a newer proxy may answer.
+    """
+    if client is None:
+        async with status_client() as own:
+            return await ask_status(url, wait=wait, timeout=timeout, client=own)
+    params = {} if wait is None else {"wait": wait, "timeout": f"{timeout:g}"}
+    try:
+        async with asyncio.timeout(timeout if wait is None else timeout + _GRACE_SECONDS):
+            body = await _get(client, f"{url.rstrip('/')}/status", params)
+    except Exception as error:  # noqa: BLE001 - classified
+        return classify(error)
+    if body is None:
+        return ErrorReport(error_class="ProtocolError", message=f"its status is larger than {MAX_BYTES_TEXT}")
+    try:
+        return StatusReport.model_validate_json(body, extra="ignore")
+    except ValidationError as error:
+        what = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, what["loc"]))
+        return ErrorReport(
+            error_class="ProtocolError",
+            message=f"what it answers at /status is no status of a proxy: {where} {what['msg']}",
+        )
+
+
+MAX_BYTES_TEXT: Final = f"{MAX_BODY // 2**20} MiB"
+
+
+async def _get(client: httpx2.AsyncClient, url: str, params: dict[str, str]) -> bytes | None:
+    """The body; None when it is larger than `MAX_BODY`."""
+    timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
+    headers = {"accept": "application/json", "accept-encoding": "identity"}
+    async with client.stream("GET", url, params=params, headers=headers, timeout=timeout) as response:
+        if response.status_code != httpx2.codes.OK:
+            raise HTTPStatusFailure(response.status_code)
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BODY:
+                return None
+        return bytes(body)
+
+
+@cache
+def _no_authorities() -> ssl.SSLContext:
+    """Loading the system's authorities takes 20 ms, and pods are asked over plain HTTP."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

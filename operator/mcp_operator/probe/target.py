@@ -1,0 +1,63 @@
+"""Where to ask: one MCP endpoint, with what a request to it needs."""
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from mcp_operator_proxy.backends.connect import Target as ConnectTarget
+from mcp_operator_proxy.config import Transport
+
+_CONNECT_SHARE: Final = 0.9
+"""Of the whole time: what connecting may take, so that it ends with a reason of its own before the whole is over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One MCP endpoint. `headers` and `ca_bundle` may hold credentials, so they are not in its repr."""
+
+    url: str
+    transport: Transport = "auto"
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_bundle: str | None = field(default=None, repr=False)
+    """PEM certificates to trust instead of the system's."""
+    timeout: float = 5.0
+    """Seconds that the whole probe may take."""
+
+    def to_connect(self) -> ConnectTarget:
+        return _ConnectTarget(
+            url=self.url,
+            transport=self.transport,
+            headers=self.headers,
+            ca_bundle=self.ca_bundle,
+            connect_timeout=self.timeout * _CONNECT_SHARE,
+        )
+
+    def same_endpoint(self, other: "Target") -> bool:
+        """Whether both ask the same server, perhaps with other headers and times."""
+        return (self.url, self.transport, self.ca_bundle) == (other.url, other.transport, other.ca_bundle)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ConnectTarget(ConnectTarget):
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(part for value in self.headers.values() for part in secret_parts(value)))
+
+
+def secret_parts(value: str) -> Iterator[str]:
+    """A header's value and the parts of it that are credentials on their own: `Bearer TOKEN`, `Basic BASE64(user:password)`."""
+    yield value
+    scheme, _, rest = value.strip().partition(" ")
+    token = rest.strip()
+    if not token:
+        return
+    yield token
+    if scheme.lower() == "basic":
+        try:
+            pair = base64.b64decode(token, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return
+        yield pair
+        yield pair.partition(":")[2]
