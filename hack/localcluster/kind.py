@@ -41,7 +41,7 @@ def kubeconfig(paths: Paths) -> Path:
     return paths.state.parent / "kind.kubeconfig"
 
 
-def up(paths: Paths, archives: list[Path]) -> None:
+def up(paths: Paths, files: list[Path]) -> None:
     """Create the kind cluster unless it is there, and load image archives."""
     require_engine()
     target = kubeconfig(paths)
@@ -51,7 +51,7 @@ def up(paths: Paths, archives: list[Path]) -> None:
         _kind(paths, "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(target))
     else:
         _kind(paths, "create", "cluster", "--name", NAME, "--kubeconfig", str(target), "--wait", "120s")
-    for archive in archives:
+    for archive in files:
         _kind(paths, "load", "image-archive", "--name", NAME, str(archive))
     say(f"the kind cluster is there; use it with: export KUBECONFIG={target}")
 

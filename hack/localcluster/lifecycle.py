@@ -12,6 +12,7 @@ from pathlib import Path
 
 from localcluster import (
     addons,
+    archives,
     binaries,
     catalogue,
     cgroups,
@@ -22,7 +23,6 @@ from localcluster import (
     pki,
     plan,
     processes,
-    scratch,
 )
 from localcluster.errors import ClusterError
 from localcluster.locks import exclusive
@@ -146,7 +146,7 @@ def _write(paths: Paths, content: Plan) -> None:
     for image, module in ((configs.PAUSE_IMAGE, catalogue.PAUSE), (addons.COREDNS_IMAGE, catalogue.COREDNS)):
         name = module.programs[0].name
         binary = binaries.folder_of(module, paths.cache) / name
-        scratch.write(paths.data / "images" / f"{name}.tar", image, binary, platform.machine())
+        archives.write(paths.data / "images" / f"{name}.tar", image, binary, platform.machine())
 
 
 def _start(paths: Paths) -> None:

@@ -8,9 +8,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from localcluster import binaries, configs, enter, lifecycle, supervisor
+from localcluster import archives, binaries, configs, enter, lifecycle, supervisor
 from localcluster.errors import ClusterError
 from localcluster.ladder import Rung, choose, command_environment
+from localcluster.locks import exclusive
 from localcluster.paths import Paths
 from localcluster.processes import Process
 from localcluster.progress import run, say
@@ -53,31 +54,37 @@ def environment_lines(paths: Paths) -> list[str]:
     return [*lines, f"export KUBECONFIG={shlex.quote(str(paths.kubeconfig))}"]
 
 
-def load(paths: Paths, archives: Sequence[Path]) -> None:
-    """Give image archives (docker or OCI format) to the node."""
-    for archive in archives:
+def load(paths: Paths, files: Sequence[Path]) -> None:
+    """Give image archives (docker or OCI format) to the node; one that it has already is not copied again."""
+    for archive in files:
         if not archive.is_file():
             raise ClusterError(f"{archive} is no image archive: no such file")
     rung = choose(os.environ, paths)
     if rung is Rung.EXTERNAL:
-        _load_external(paths, archives)
+        _load_external(paths, files)
         return
     prefix = [] if rung is Rung.INSIDE else lifecycle.inside(require_running(paths))
-    ctr = binaries.locate(["ctr"], paths.cache)["ctr"]
-    for archive in archives:
-        command = [
-            ctr,
-            f"--address={configs.CONTAINERD_SOCKET}",
-            "--namespace=k8s.io",
-            "images",
-            "import",
-            str(archive.resolve()),
-        ]
-        run([*prefix, *command])
-        say(f"loaded {archive.name}")
+    ctr = [binaries.locate(["ctr"], paths.cache)["ctr"], f"--address={configs.CONTAINERD_SOCKET}", "--namespace=k8s.io"]
+    with exclusive(paths.state / "images.lock", "loading images"):
+        for archive in files:
+            _load_local(paths, archive, [*prefix, *ctr, "images", "import", str(archive.resolve())])
 
 
-def _load_external(paths: Paths, archives: Sequence[Path]) -> None:
+def _load_local(paths: Paths, archive: Path, command: Sequence[str]) -> None:
+    note = paths.state / "images.json"
+    loaded: dict[str, str] = json.loads(note.read_text()) if note.exists() else {}
+    contents = archives.images_of(archive)
+    if contents and all(loaded.get(name) == identifier for name, identifier in contents.items()):
+        say(f"{archive.name} is loaded already")
+        return
+    run(command)
+    partial = note.with_suffix(".partial")
+    partial.write_text(json.dumps({**loaded, **contents}))
+    partial.replace(note)
+    say(f"loaded {archive.name}")
+
+
+def _load_external(paths: Paths, files: Sequence[Path]) -> None:
     kubectl = binaries.locate(["kubectl"], paths.cache)["kubectl"]
     context = run([kubectl, "config", "current-context"]).strip()
     if not context.startswith("kind-"):
@@ -86,7 +93,7 @@ def _load_external(paths: Paths, archives: Sequence[Path]) -> None:
             "push them to a registry that it pulls from"
         )
     kind = binaries.locate(["kind"], paths.cache)["kind"]
-    for archive in archives:
+    for archive in files:
         run([kind, "load", "image-archive", "--name", context.removeprefix("kind-"), str(archive)])
         say(f"loaded {archive.name}")
 

@@ -1,4 +1,4 @@
-"""Images of one static binary on nothing, as archives that `docker load` and containerd import read.
+"""Archives of images: writes those of one static binary on nothing, as `docker load` and containerd read them.
 
 The format is the Docker Image Specification 1.2 ("combined image JSON + filesystem changeset format").
 """
@@ -40,6 +40,17 @@ def archive(image: str, name: str, binary: bytes, machine: str) -> bytes:
 def write(target: Path, image: str, binary: Path, machine: str) -> None:
     """Write the archive for a binary on disk."""
     target.write_bytes(archive(image, binary.name, binary.read_bytes(), machine))
+
+
+def images_of(archive: Path) -> dict[str, str]:
+    """The names in an archive of the docker format with what identifies their contents; empty for other formats."""
+    try:
+        with tarfile.open(archive) as tar:
+            member = tar.extractfile("manifest.json")
+            entries = json.load(member) if member is not None else []
+        return {name: str(entry["Config"]) for entry in entries for name in entry["RepoTags"] or []}
+    except (KeyError, ValueError, TypeError, tarfile.TarError):
+        return {}
 
 
 def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:

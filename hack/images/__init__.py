@@ -1,0 +1,1 @@
+"""Builds container images from ordinary Dockerfiles, with no registry in reach (docs/local-cluster.md)."""
