@@ -12,7 +12,7 @@ FIELD_MANAGER: Final = "mcp-operator"
 STATUS_FIELD_MANAGER: Final = "mcp-operator-status"
 
 NAME_MAX_LENGTH: Final = 52
-"""Longest name of a custom resource: its children append up to eleven characters and must stay DNS labels (63)."""
+"""Longest name of a resource that has a Service: its children append a suffix and must stay DNS labels (63)."""
 
 LABEL_NAME: Final = "app.kubernetes.io/name"
 LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
@@ -26,8 +26,10 @@ ANNOTATION_APPLIED_HASH: Final = f"{GROUP}/applied-hash"
 """Hash of the object as the operator last applied it: catches a field that the operator stopped setting."""
 ANNOTATION_REVISION: Final = f"{GROUP}/config-revision"
 """On a proxy's ConfigMap and pods: patching it on a pod makes the kubelet sync the mounted files at once."""
-ANNOTATION_RESTARTS: Final = f"{GROUP}/restarts"
-"""On a hosted server's pod template: the count of restarts that the operator ordered; a new count rolls the pods."""
+ANNOTATION_RESTARTED_AT: Final = f"{GROUP}/restarted-at"
+"""On a hosted server's pod template: when the operator last ordered a restart; a new time rolls the pods."""
+ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
+"""On an McpServer or McpProxy: `"true"` makes the operator leave its children as they are; it still probes and tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,40 @@
 """McpProxy: one proxy instance, an MCP endpoint for many servers."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
-from mcp_operator.api.common import ApiModel, Image, LabelSelector, Port, PullPolicy, Resources, StatusModel, rules
-from mcp_operator_proxy.config import DEFAULT_NAMING, MCP_PATH, RESERVED_PATHS, naming_problem
+from mcp_operator.api.common import ApiModel, LabelSelector, Resources, StatusModel
+from mcp_operator.api.constraints import Rule, keys_matching, matching
+from mcp_operator.api.scalars import LABEL_KEY_MESSAGE, QUALIFIED_NAME, Count, Image, Port, PullPolicy
+from mcp_operator_proxy.config import DEFAULT_NAMING, RESERVED_PATHS, naming_problem
 
-McpPath = Annotated[str, StringConstraints(pattern=MCP_PATH, min_length=1, max_length=256)]
+PATH = r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$"
+"""No segment starts with a dot: clients resolve `.` and `..` away, and `/.well-known` is the proxy's (RFC 8615)."""
+PATH_MESSAGE = f"must not be one of the proxy's own: {', '.join(sorted(RESERVED_PATHS))}"
 
-_RESERVED = ", ".join(f"'{path}'" for path in sorted(RESERVED_PATHS))
-PATH_MESSAGE = f"path must not be one of the proxy's own: {', '.join(sorted(RESERVED_PATHS))}"
-
-
-def path_rule(field: str) -> tuple[str, str]:
-    """CEL rule that keeps `field`, when set, off the paths that the proxy serves itself."""
-    return f"!has({field}) || !({field} in [{_RESERVED}])", PATH_MESSAGE
+McpPath = Annotated[
+    str,
+    StringConstraints(max_length=256),
+    matching(PATH, "must be a path such as /mcp: segments of letters, digits and . _ ~ -, no '/' at the end"),
+    Rule(f"!(self in {sorted(RESERVED_PATHS)})", PATH_MESSAGE, lambda path: path not in RESERVED_PATHS),
+]
+Origin = Annotated[
+    str,
+    StringConstraints(max_length=253),
+    matching(
+        r"^[a-z][a-z0-9+.-]*://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$",
+        "must be an origin such as https://app.example.com: scheme, host and port without a path",
+    ),
+]
+AllowedHost = Annotated[
+    str,
+    StringConstraints(max_length=253),
+    matching(
+        r"^(\*\.)?([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$",
+        "must be a host such as mcp.example.com, mcp.example.com:8443 or *.example.com, without a scheme",
+    ),
+]
 
 
 class ServerSelection(ApiModel):
@@ -28,25 +47,20 @@ class ServerSelection(ApiModel):
 class Naming(ApiModel):
     """How the proxy names the tools and prompts of its servers."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("self.template.split('{tool}').size() == 2", "naming template needs {tool} exactly once"),
-        )
-    )
-
     template: Annotated[
         str,
-        StringConstraints(
-            pattern=r"^([A-Za-z0-9_.-]|\{(prefix|namespace|server|tool)\})+$", min_length=6, max_length=128
+        StringConstraints(max_length=128),
+        matching(
+            r"^([A-Za-z0-9_.-]|\{(prefix|namespace|server|tool)\})*$",
+            "may hold {prefix}, {namespace}, {server} and {tool}, letters, digits, '_', '.' and '-'",
+        ),
+        Rule(
+            "self.split('{tool}').size() == 2",
+            "needs {tool} exactly once",
+            lambda template: naming_problem(template) is None,
         ),
     ] = DEFAULT_NAMING
     """Template with the placeholders {prefix}, {namespace}, {server} and {tool}. It is not applied where a prefix is empty."""
-
-    @model_validator(mode="after")
-    def _names_tools(self) -> Self:
-        if problem := naming_problem(self.template):
-            raise ValueError(problem)
-        return self
 
 
 class ProxyService(ApiModel):
@@ -56,18 +70,18 @@ class ProxyService(ApiModel):
     """Type of the Service."""
     port: Port = 80
     """Port of the Service."""
-    annotations: Annotated[dict[str, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=64)] = Field(
-        default_factory=dict
-    )
+    annotations: Annotated[
+        dict[Annotated[str, StringConstraints(max_length=317)], Annotated[str, StringConstraints(max_length=4096)]],
+        Field(max_length=64),
+        keys_matching(QUALIFIED_NAME, f"each key {LABEL_KEY_MESSAGE}"),
+    ] = Field(default_factory=dict)
     """Annotations of the Service."""
 
 
 class ProxySpec(ApiModel):
     """What the user declares."""
 
-    model_config = ConfigDict(json_schema_extra=rules(path_rule("self.path")))
-
-    replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    replicas: Annotated[int, Field(strict=True, ge=0, le=100)] = 1
     """Pods that serve the same configuration."""
     servers: ServerSelection = ServerSelection()
     """Servers that appear at spec.path without any McpRoute."""
@@ -85,16 +99,10 @@ class ProxySpec(ApiModel):
     """Compute resources of a proxy pod."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """How much the proxy logs."""
-    allowed_origins: Annotated[tuple[Annotated[str, StringConstraints(max_length=253)], ...], Field(max_length=64)] = ()
+    allowed_origins: Annotated[tuple[Origin, ...], Field(max_length=64)] = ()
     """Origins (`https://app.example.com`) that browsers may send. Requests without an Origin are no browsers' and pass."""
-    allowed_hosts: Annotated[tuple[Annotated[str, StringConstraints(max_length=253)], ...], Field(max_length=64)] = ()
+    allowed_hosts: Annotated[tuple[AllowedHost, ...], Field(max_length=64)] = ()
     """Host names that are answered (`name`, `name:port`, `*.suffix`); empty: any."""
-
-    @model_validator(mode="after")
-    def _path_is_free(self) -> Self:
-        if self.path in RESERVED_PATHS:
-            raise ValueError(PATH_MESSAGE)
-        return self
 
 
 class ProxyStatus(StatusModel):
@@ -104,11 +112,11 @@ class ProxyStatus(StatusModel):
     """Where clients of this cluster reach the proxy at spec.path."""
     paths: Annotated[tuple[Annotated[str, StringConstraints(max_length=256)], ...], Field(max_length=256)] = ()
     """Every MCP path that it serves, sorted."""
-    server_count: Annotated[int, Field(ge=0)] = 0
+    server_count: Count = 0
     """Servers in its configuration."""
-    ready_servers: Annotated[int, Field(ge=0)] = 0
+    ready_servers: Count = 0
     """Servers of those that its replicas reach."""
-    tool_count: Annotated[int, Field(ge=0)] = 0
+    tool_count: Count = 0
     """Tools that clients see, over all paths."""
     revision: Annotated[str, StringConstraints(max_length=64)] = ""
     """Revision of the configuration that it was given."""
@@ -116,9 +124,9 @@ class ProxyStatus(StatusModel):
     """Revision that every replica was last seen to run."""
     swap_seconds: Annotated[float, Field(ge=0)] | None = None
     """Seconds from the writing of that configuration until every replica ran it."""
-    replicas: Annotated[int, Field(ge=0)] = 0
+    replicas: Count = 0
     """Pods that exist."""
-    programmed_replicas: Annotated[int, Field(ge=0)] = 0
+    programmed_replicas: Count = 0
     """Pods that say that they run the revision."""
     replica_summary: Annotated[str, StringConstraints(max_length=32)] = ""
     """Programmed and wanted replicas, for people."""

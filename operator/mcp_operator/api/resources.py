@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from mcp_operator.api.common import NAME_RULES, ApiModel, name_problem, rules
+from mcp_operator.api.common import NAME_RULES, ApiModel
 from mcp_operator.api.meta import API_VERSION, Kind
 from mcp_operator.api.meta import PROXY as PROXY_KIND
 from mcp_operator.api.meta import ROUTE as ROUTE_KIND
@@ -52,13 +52,7 @@ class _Resource(ApiModel):
 class _NamedResource(_Resource):
     """A resource whose name is the stem of its children's."""
 
-    model_config = ConfigDict(json_schema_extra=rules(*NAME_RULES))
-
-    @model_validator(mode="after")
-    def _name_fits_children(self) -> Self:
-        if problem := name_problem(self.metadata.name):
-            raise ValueError(problem)
-        return self
+    invariants = NAME_RULES
 
 
 class McpServer(_NamedResource):
@@ -93,6 +87,11 @@ MODELS: Mapping[str, tuple[Kind, type[McpServer] | type[McpProxy] | type[McpRout
 }
 
 
+_UNREAD_METADATA: Final = frozenset(
+    {"deletionGracePeriodSeconds", "finalizers", "generateName", "managedFields", "ownerReferences", "selfLink"}
+)
+
+
 class InvalidResource(ValueError):
     """A body that is no valid resource. The text names every wrong field and holds none of the values."""
 
@@ -108,8 +107,9 @@ def parse(body: Mapping[str, Any], *, strict: bool = False) -> Resource:
     if kind not in MODELS or body.get("apiVersion") != API_VERSION:
         raise InvalidResource(f"{body.get('apiVersion')} {kind} is no resource of {API_VERSION}")
     model = MODELS[cast("str", kind)][1]
+    body = {**body, "metadata": _read_metadata(body.get("metadata"))}
     try:
-        return model.model_validate(dict(body), extra="forbid" if strict else "ignore")
+        return model.model_validate(body, extra="forbid" if strict else "ignore")
     except ValidationError as error:
         status_only = all(
             item["loc"][:1] == ("status",) for item in error.errors(include_input=False, include_url=False)
@@ -117,6 +117,13 @@ def parse(body: Mapping[str, Any], *, strict: bool = False) -> Resource:
         if status_only:
             return model.model_validate({**body, "status": {}}, extra="forbid" if strict else "ignore")
         raise InvalidResource(describe(error)) from None
+
+
+def _read_metadata(metadata: object) -> object:
+    """Metadata without what ObjectMeta has no field for, so that only fields that no API server knows are unknown."""
+    if not isinstance(metadata, Mapping):
+        return metadata
+    return {key: value for key, value in metadata.items() if key not in _UNREAD_METADATA and value is not None}
 
 
 def describe(error: ValidationError) -> str:

@@ -1,12 +1,19 @@
 """McpRoute: which servers appear on which proxy, where, and with which tools."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
-from mcp_operator.api.common import ApiModel, LabelSelector, NamespaceName, ObjectName, StatusModel, rules
-from mcp_operator.api.proxy import PATH_MESSAGE, McpPath, path_rule
-from mcp_operator_proxy.config import DNS_LABEL, RESERVED_PATHS
+from mcp_operator.api.common import ApiModel, LabelSelector, StatusModel, keyed_by, unique
+from mcp_operator.api.constraints import Rule, is_distinct, matching, one_of_fields
+from mcp_operator.api.proxy import McpPath
+from mcp_operator.api.scalars import Count, NamespaceName, ResourceName
+
+PREFIX = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"
+PREFIX_MESSAGE = (
+    "must be a DNS label (lower-case letters, digits and '-', at most 63) or empty: it holds no '_',"
+    " so that the first '_' of a name ends it"
+)
 
 ToolName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 
@@ -14,16 +21,31 @@ ToolName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 class ParentRef(ApiModel):
     """A proxy that shall serve the route."""
 
-    name: ObjectName
+    name: ResourceName
     """Name of the McpProxy, in the namespace of the route."""
 
 
 class ToolOverride(ApiModel):
     """Another face for one tool."""
 
+    invariants = (
+        Rule(
+            "has(self.rename) || has(self.description)",
+            "needs rename or description: otherwise it changes nothing",
+            lambda self: self.rename is not None or self.description is not None,
+        ),
+    )
+
     name: ToolName
     """The server's own name of the tool."""
-    rename: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+$", min_length=1, max_length=128)] | None = None
+    rename: (
+        Annotated[
+            str,
+            StringConstraints(max_length=128),
+            matching(r"^[A-Za-z0-9_.-]+$", "must be a tool name: letters, digits, '_', '-' and '.'"),
+        ]
+        | None
+    ) = None
     """Name that clients see, before the prefix is put in front."""
     description: Annotated[str, StringConstraints(max_length=8192)] | None = None
     """Description that clients see."""
@@ -32,15 +54,14 @@ class ToolOverride(ApiModel):
 class ToolRules(ApiModel):
     """Which tools are shown, by shell globs (`*`, `?`) on the server's own names, and how."""
 
-    include: Annotated[tuple[ToolName, ...], Field(max_length=256)] = ("*",)
-    """Tools to show."""
+    include: Annotated[tuple[ToolName, ...], Field(min_length=1, max_length=256)] = ("*",)
+    """Tools to show; unset: all."""
     exclude: Annotated[tuple[ToolName, ...], Field(max_length=256)] = ()
     """Tools to hide of those."""
     overrides: Annotated[
         tuple[ToolOverride, ...],
-        Field(
-            max_length=256, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
-        ),
+        Field(max_length=128, json_schema_extra=keyed_by("name")),
+        unique("name"),
     ] = ()
     """Tools to rename or describe anew."""
 
@@ -48,60 +69,59 @@ class ToolRules(ApiModel):
 class RouteServer(ApiModel):
     """One server by name, or several by labels."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("has(self.name) != has(self.selector)", "exactly one of name and selector must be set"),
-            (
-                "!has(self.selector) || !has(self.prefix) || self.prefix == ''",
-                "several servers can't share a prefix: with selector, leave prefix out or empty",
-            ),
-        )
+    invariants = (
+        Rule(
+            one_of_fields("name", "selector"),
+            "exactly one of name and selector must be set",
+            lambda self: (self.name is None) != (self.selector is None),
+        ),
+        Rule(
+            "!has(self.selector) || !has(self.prefix) || self.prefix == ''",
+            "several servers can't share a prefix: with selector, leave prefix out or empty",
+            lambda self: self.selector is None or not self.prefix,
+        ),
     )
 
-    name: ObjectName | None = None
+    name: ResourceName | None = None
     """Name of the McpServer."""
     selector: LabelSelector | None = None
     """Labels of the McpServers; `{}` takes all."""
     namespace: NamespaceName | None = None
     """Namespace of the server, when it is not the route's. The other side must have consented."""
-    prefix: Annotated[str, StringConstraints(pattern=rf"{DNS_LABEL}|^$", max_length=63)] | None = None
+    prefix: Annotated[str, StringConstraints(max_length=128), matching(PREFIX, PREFIX_MESSAGE)] | None = None
     """What stands before tool names: a DNS label, so it holds no `_`. Unset: the server's name. Empty: names stay as they are."""
     tools: ToolRules = ToolRules()
     """Which tools are shown, and how."""
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> Self:
-        if (self.name is None) == (self.selector is None):
-            raise ValueError("exactly one of name and selector must be set")
-        if self.selector is not None and self.prefix:
-            raise ValueError("several servers can't share a prefix: with selector, leave prefix out or empty")
-        return self
 
 
 class RouteSpec(ApiModel):
     """What the user declares."""
 
-    model_config = ConfigDict(json_schema_extra=rules(path_rule("self.path")))
-
     parent_refs: Annotated[
-        tuple[ParentRef, ...],
-        Field(
-            min_length=1,
-            max_length=16,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
+        tuple[ParentRef, ...], Field(min_length=1, max_length=16, json_schema_extra=keyed_by("name")), unique("name")
     ]
     """Proxies that shall serve the route."""
     path: McpPath | None = None
     """Path of its MCP endpoint. Unset: the proxy's spec.path. Routes at one path are served together."""
-    servers: Annotated[tuple[RouteServer, ...], Field(min_length=1, max_length=256)]
+    servers: Annotated[
+        tuple[RouteServer, ...],
+        Field(min_length=1, max_length=256),
+        Rule(
+            "self.all(a, !has(a.name) || self.exists_one(b, has(b.name) && a.name == b.name"
+            " && (has(a.__namespace__) ? has(b.__namespace__) && a.__namespace__ == b.__namespace__ : !has(b.__namespace__))))",
+            "a server must not stand there twice",
+            lambda servers: is_distinct((s.namespace, s.name) for s in servers if s.name is not None),
+        ),
+        Rule(
+            "self.all(a, !has(a.name) || (has(a.prefix) && a.prefix == '') || self.exists_one(b, has(b.name) &&"
+            " (has(a.prefix) ? a.prefix : a.name) == (has(b.prefix) ? b.prefix : b.name)))",
+            "two servers must not have one prefix (the name, where none is given)",
+            lambda servers: is_distinct(
+                s.name if s.prefix is None else s.prefix for s in servers if s.name is not None and s.prefix != ""
+            ),
+        ),
+    ]
     """Servers that appear there. Of two that claim one name, the older resource has it."""
-
-    @model_validator(mode="after")
-    def _path_is_free(self) -> Self:
-        if self.path in RESERVED_PATHS:
-            raise ValueError(PATH_MESSAGE)
-        return self
 
 
 class RouteStatus(StatusModel):
@@ -111,5 +131,5 @@ class RouteStatus(StatusModel):
     """Names of the proxies that serve it."""
     path: Annotated[str, StringConstraints(max_length=256)] = ""
     """Path at which it is served."""
-    server_count: Annotated[int, Field(ge=0)] = 0
+    server_count: Count = 0
     """Servers that it brings."""

@@ -1,55 +1,86 @@
 """McpServer: one backend, remote or hosted."""
 
+import re
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AnyHttpUrl, Field, StringConstraints, ValidationError
 
 from mcp_operator.api.common import (
     ApiModel,
-    Argument,
     DataSource,
-    Duration,
     EnvVar,
-    Image,
-    Port,
-    PullPolicy,
     Resources,
     SecretSource,
     StatusModel,
-    rules,
+    keyed_by,
+    unique,
 )
-from mcp_operator_proxy.config import MCP_PATH
+from mcp_operator.api.constraints import Rule, literal, matching, one_of_fields
+from mcp_operator.api.scalars import Argument, Count, Duration, Image, Port, PullPolicy, between
+
+_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+URL = rf"^https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?([/?][!-\"$-~]*)?$"
+BACKEND_PATH = r"^(/[A-Za-z0-9._~%+-]+)*/?$"
+FIELD_VALUE = r"^([^\x00-\x20\x7f]([^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?$"
+"""A header's value on one line, without space around it (RFC 9110, section 5.5)."""
+OWN_HEADERS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "content-type",
+        "last-event-id",
+        "mcp-protocol-version",
+        "mcp-session-id",
+        "transfer-encoding",
+    }
+)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        AnyHttpUrl(text)
+    except ValidationError:
+        return False
+    return re.fullmatch(URL, text) is not None
+
 
 Transport = Literal["auto", "streamable-http", "sse"]
 Hosting = Literal["Remote", "Container", "Stdio"]
-EnvList = Annotated[
-    tuple[EnvVar, ...],
-    Field(max_length=128, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}),
-]
+EnvList = Annotated[tuple[EnvVar, ...], Field(max_length=128, json_schema_extra=keyed_by("name")), unique("name")]
 
 
 class Header(ApiModel):
     """An HTTP header that is sent with every request to the server."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            ("has(self.value) != has(self.valueFrom)", "exactly one of value and valueFrom must be set")
-        )
+    invariants = (
+        Rule(
+            one_of_fields("value", "valueFrom"),
+            "exactly one of value and valueFrom must be set",
+            lambda self: (self.value is None) != (self.value_from is None),
+        ),
+        Rule(
+            f"!has(self.value) || self.value.matches({literal(FIELD_VALUE)})",
+            "value must be one line without space before or after it",
+            lambda self: self.value is None or re.fullmatch(FIELD_VALUE, self.value) is not None,
+        ),
     )
 
-    name: Annotated[str, StringConstraints(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", min_length=1, max_length=256)]
+    name: Annotated[
+        str,
+        StringConstraints(max_length=256),
+        matching(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", "must be the name of an HTTP header, such as Authorization"),
+        Rule(
+            f"!(self.lowerAscii() in {sorted(OWN_HEADERS)})",
+            "belongs to the transport, which sets it itself",
+            lambda name: name.lower() not in OWN_HEADERS,
+        ),
+    ]
     """Name of the header."""
-    value: Annotated[str, StringConstraints(pattern=r"^[^\r\n]*$", max_length=8192)] | None = None
+    value: Annotated[str, StringConstraints(max_length=8192)] | None = None
     """Literal value. Credentials belong into a Secret: use valueFrom."""
     value_from: SecretSource | None = None
     """The Secret whose key holds the value. A changed Secret is in use within seconds, without a restart."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.value is None) == (self.value_from is None):
-            raise ValueError("exactly one of value and valueFrom must be set")
-        return self
 
 
 class Tls(ApiModel):
@@ -62,14 +93,26 @@ class Tls(ApiModel):
 class Remote(ApiModel):
     """A server that runs elsewhere: nothing is deployed, it is probed and routed."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#]+[^\s#]*$", min_length=1, max_length=2048)]
+    invariants = (  # at the object, not at the field: the API server quotes a refused field, and a URL may hold a password
+        Rule(
+            f"self.url.matches({literal(URL)}) && isURL(self.url)",
+            "url must be like https://host:port/path: http or https, with a host, without credentials and fragment",
+            lambda self: _is_url(self.url),
+        ),
+    )
+
+    url: Annotated[str, StringConstraints(max_length=2048)]
     """URL of its MCP endpoint, http or https."""
     transport: Transport = "auto"
     """How to speak to it; auto tries streamable HTTP first, then SSE."""
     headers: Annotated[
         tuple[Header, ...],
-        Field(
-            max_length=32, json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+        Field(max_length=32, json_schema_extra=keyed_by("name")),
+        unique("name"),
+        Rule(
+            "self.all(a, self.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
+            "names must differ in more than the case of their letters",
+            lambda headers: len({header.name.lower() for header in headers}) == len(headers),
         ),
     ] = ()
     """Headers that are sent with every request."""
@@ -90,7 +133,13 @@ class Container(ApiModel):
     """Arguments of the entrypoint."""
     port: Port = 8080
     """Port on which the server listens; it is also given to it as the environment variable PORT."""
-    path: Annotated[str, StringConstraints(pattern=MCP_PATH, max_length=256)] = "/mcp"
+    path: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=256),
+        matching(
+            BACKEND_PATH, "must be a path such as /mcp: segments of letters, digits and . _ ~ - + % after each '/'"
+        ),
+    ] = "/mcp"
     """Path of its MCP endpoint."""
     transport: Transport = "auto"
     """How to speak to it; auto tries streamable HTTP first, then SSE."""
@@ -103,7 +152,11 @@ class Container(ApiModel):
 class Stdio(ApiModel):
     """A command that speaks MCP on stdin and stdout. It runs in the runner image (uv/uvx, node/npx) under a bridge to HTTP."""
 
-    command: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    command: Annotated[
+        str,
+        StringConstraints(max_length=4096),
+        matching(r"^[^\s\x00]+$", "must be one program without spaces; its arguments go into args"),
+    ]
     """Program to run, looked up in PATH: uvx, npx, python, …"""
     args: Annotated[tuple[Argument, ...], Field(max_length=256)] = ()
     """Arguments of the program."""
@@ -116,39 +169,39 @@ class Stdio(ApiModel):
 class Timeouts(ApiModel):
     """How long the proxy waits for the server."""
 
-    connect: Duration = "5s"
+    connect: Annotated[Duration, between("100ms", "10m")] = "5s"
     """For a connection and the MCP handshake."""
-    call: Duration = "30s"
+    call: Annotated[Duration, between("100ms", "24h")] = "30s"
     """For one request."""
 
 
 class Health(ApiModel):
     """How the server is probed: an MCP handshake and a listing of its tools."""
 
-    interval: Duration = "30s"
+    interval: Annotated[Duration, between("100ms", "24h")] = "30s"
     """Time between two probes."""
-    timeout: Duration = "5s"
+    timeout: Annotated[Duration, between("100ms", "10m")] = "5s"
     """Time that one probe may take."""
-    failure_threshold: Annotated[int, Field(ge=1, le=100)] = 3
+    failure_threshold: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
     """Failures in a row after which the server counts as unhealthy."""
-    max_restarts: Annotated[int, Field(ge=0, le=100)] = 3
+    max_restarts: Annotated[int, Field(strict=True, ge=0, le=100)] = 3
     """How often the operator restarts a hosted server that stays unhealthy, with growing pauses; 0: never."""
 
 
 class ServerSpec(ApiModel):
     """What the user declares: exactly one of remote, container and stdio."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            (
-                "[has(self.remote), has(self.container), has(self.stdio)].filter(x, x).size() == 1",
-                "exactly one of remote, container and stdio must be set",
-            ),
-            (
-                "self.isolation == 'shared' || has(self.stdio)",
-                "isolation other than shared needs stdio: a remote or container server keeps its sessions apart itself",
-            ),
-        )
+    invariants = (
+        Rule(
+            one_of_fields("remote", "container", "stdio"),
+            "exactly one of remote, container and stdio must be set",
+            lambda self: [self.remote, self.container, self.stdio].count(None) == 2,
+        ),
+        Rule(
+            "self.isolation == 'shared' || has(self.stdio)",
+            "isolation other than shared needs stdio: a remote or container server keeps its sessions apart itself",
+            lambda self: self.isolation == "shared" or self.stdio is not None,
+        ),
     )
 
     remote: Remote | None = None
@@ -163,16 +216,6 @@ class ServerSpec(ApiModel):
     """How long the proxy waits for the server."""
     health: Health = Health()
     """How the server is probed."""
-
-    @model_validator(mode="after")
-    def _one_hosting(self) -> Self:
-        if sum(x is not None for x in (self.remote, self.container, self.stdio)) != 1:
-            raise ValueError("exactly one of remote, container and stdio must be set")
-        if self.isolation != "shared" and self.stdio is None:
-            raise ValueError(
-                "isolation other than shared needs stdio: a remote or container server keeps its sessions apart itself"
-            )
-        return self
 
     @property
     def hosting(self) -> Hosting:
@@ -193,7 +236,7 @@ class ServerInfo(ApiModel):
 class Tools(ApiModel):
     """The server's tools as the last good probe listed them."""
 
-    count: Annotated[int, Field(ge=0)] = 0
+    count: Count = 0
     """How many."""
     names: Annotated[tuple[Annotated[str, StringConstraints(max_length=1024)], ...], Field(max_length=2000)] = ()
     """Their names, sorted; at most 2000."""
@@ -210,7 +253,7 @@ class Probe(ApiModel):
     """Median time of recent handshakes and listings; rewritten when it moves by a factor of about five."""
     latency: Annotated[str, StringConstraints(max_length=32)] = ""
     """The same, for people."""
-    consecutive_failures: Annotated[int, Field(ge=0)] = 0
+    consecutive_failures: Count = 0
     """Failures in a row, counted up to the failure threshold."""
     error_class: Annotated[str, StringConstraints(max_length=64)] = ""
     """Class of the last error; empty when the last probe went well."""
@@ -235,7 +278,7 @@ class ServerStatus(StatusModel):
     """The server's tools."""
     probe: Probe | None = None
     """The probe that found this."""
-    restarts: Annotated[int, Field(ge=0)] = 0
+    restarts: Count = 0
     """Restarts that the operator ordered since the server was last healthy."""
     restarted_at: datetime | None = None
     """When the operator last ordered one."""

@@ -26,7 +26,8 @@ class Compiled:
     """What a proxy shall serve, and what was left out of it and why.
 
     `secrets` maps file names to values. `left_out` maps ids of servers to the reason; `route_problems` has an entry
-    for every route that is attached; `route_paths` and `route_servers` say what each route brought.
+    for every route that is attached; `route_paths` and `route_servers` say what each route brought, `route_left_out`
+    what of it was left out.
     """
 
     config: config.ProxyConfig
@@ -35,6 +36,7 @@ class Compiled:
     route_problems: Mapping[str, tuple[Problem, ...]]
     route_paths: Mapping[str, str]
     route_servers: Mapping[str, tuple[str, ...]]
+    route_left_out: Mapping[str, Mapping[str, Problem]]
     proxy_problems: tuple[Problem, ...]
 
 
@@ -78,6 +80,14 @@ def compile_proxy(
         route_problems={key: tuple(problems) for key, problems in selection.route_problems.items()},
         route_paths={r.id: r.spec.path or proxy.spec.path for r in routes if r.id in selection.route_problems},
         route_servers={key: tuple(e.server.id for e in entries if e.source == key) for key in selection.route_problems},
+        route_left_out={
+            key: {
+                e.server.id: left_out[e.server.id]
+                for e in selection.entries
+                if e.source == key and e.server.id in left_out
+            }
+            for key in selection.route_problems
+        },
         proxy_problems=tuple(selection.proxy_problems),
     )
 

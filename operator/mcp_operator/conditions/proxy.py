@@ -27,7 +27,6 @@ class Replica:
     servers: Mapping[str, str] | None = None
     """Server id to its state: empty when it answers, else its error class."""
     tools: int = 0
-    conflicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

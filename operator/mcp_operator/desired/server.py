@@ -1,5 +1,7 @@
 """Objects of a hosted McpServer: a Deployment and a Service. A remote one has none."""
 
+from datetime import datetime
+
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
 from mcp_operator.compile.servers import BRIDGE_PATH, BRIDGE_PORT, child_name, endpoint
@@ -10,11 +12,13 @@ WRITABLE = "/var/cache/mcp"
 """Where a stdio server's tools (uv, npm) keep what they fetch; the rest of its root is read-only."""
 
 
-def server_objects(server: McpServer, settings: HostingSettings, *, restarts: int = 0) -> list[Object]:
-    """Objects that shall exist for `server`. `restarts` counts the restarts that the operator ordered."""
+def server_objects(
+    server: McpServer, settings: HostingSettings, *, restarted_at: datetime | None = None
+) -> list[Object]:
+    """Objects that shall exist for `server`. `restarted_at` is when the operator last ordered a restart."""
     if server.spec.remote:
         return []
-    return [_deployment(server, settings, restarts), _service(server)]
+    return [_deployment(server, settings, restarted_at), _service(server)]
 
 
 def _service(server: McpServer) -> Object:
@@ -30,11 +34,11 @@ def _service(server: McpServer) -> Object:
     }
 
 
-def _deployment(server: McpServer, settings: HostingSettings, restarts: int) -> Object:
+def _deployment(server: McpServer, settings: HostingSettings, restarted_at: datetime | None) -> Object:
     stdio = server.spec.stdio is not None
     template: Object = {"metadata": {"labels": labels(server)}}
-    if restarts:
-        template["metadata"]["annotations"] = {meta.ANNOTATION_RESTARTS: str(restarts)}
+    if restarted_at:
+        template["metadata"]["annotations"] = {meta.ANNOTATION_RESTARTED_AT: restarted_at.isoformat()}
     template["spec"] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

@@ -1,0 +1,1 @@
+"""The operator as a process: `run` puts the parts together, `endpoints` and `metrics` show how it is."""

@@ -1,0 +1,1 @@
+"""The command `mcp-operator`: one file a subcommand."""

@@ -1,0 +1,48 @@
+"""When a hosted server that fails its probes is restarted: pure, with growing pauses and a limit."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+PAUSE: Final = timedelta(seconds=10)
+"""Pause before the second restart; each later one waits twice as long, up to `LONGEST_PAUSE`."""
+LONGEST_PAUSE: Final = timedelta(minutes=5)
+FORGIVEN_AFTER: Final = timedelta(minutes=10)
+"""A server that has been healthy for so long after a restart starts counting anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """How often the operator restarted a server, and when last; what the status keeps."""
+
+    count: int = 0
+    last: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The restarts as they shall be now, and in how many seconds to decide again (None: not by time)."""
+
+    restarts: Restarts
+    again_after: float | None = None
+
+
+def decide(past: Restarts, *, deployed: bool, healthy: bool | None, limit: int, now: datetime) -> Decision:
+    """Restart a server whose pods are up but which does not answer, unless it was restarted `limit` times in vain.
+
+    While its pods are not up the kubelet is already at it, and a restart would only start its backoff over.
+    """
+    if healthy:
+        if past.count == 0 or past.last is None:
+            return Decision(past)
+        left = past.last + FORGIVEN_AFTER - now
+        if left <= timedelta(0):
+            return Decision(Restarts(0, past.last))
+        return Decision(past, left.total_seconds())
+    if healthy is None or not deployed or past.count >= limit:
+        return Decision(past)
+    if past.last is not None and past.count > 0:
+        left = past.last + min(PAUSE * 2 ** (past.count - 1), LONGEST_PAUSE) - now
+        if left > timedelta(0):
+            return Decision(past, left.total_seconds())
+    return Decision(Restarts(past.count + 1, now.replace(microsecond=0)))

@@ -1,0 +1,65 @@
+"""Which resources a change concerns: what the watch streams enqueue."""
+
+from collections.abc import Iterator
+from typing import Final, cast
+
+from mcp_operator.api import meta
+from mcp_operator.compile.references import DataKind
+from mcp_operator.engine.keys import Key
+from mcp_operator.engine.store import Change, Object
+from mcp_operator.reconcile.world import World, is_managed
+
+DATA_KINDS: Final = frozenset({"ConfigMap", "Secret"})
+RESOURCE_KINDS: Final = frozenset(kind.kind for kind in meta.KINDS)
+
+
+def affected(change: Change, world: World) -> Iterator[Key]:
+    """Keys to reconcile after `change`; the same key may come more than once."""
+    key = change.key
+    if key.kind in RESOURCE_KINDS:
+        yield key
+        if key.kind != meta.PROXY.kind and _says_something_new(change):
+            yield from _proxies(world, key.namespace)
+        if key.kind == meta.PROXY.kind and (change.old is None or change.new is None):
+            yield from (
+                Key(meta.ROUTE.kind, route.metadata.namespace, route.metadata.name)
+                for route in world.routes(key.namespace)
+            )
+    elif key.kind == "Pod":
+        yield from _labelled(change.new or change.old, key.namespace)
+    else:
+        yield from _owners(change)
+        if key.kind in DATA_KINDS:
+            referrers = world.referrers((cast("DataKind", key.kind), key.namespace, key.name))
+            yield from referrers
+            if referrers:
+                yield from _proxies(world, key.namespace)
+
+
+def _says_something_new(change: Change) -> bool:
+    """Whether more than the status changed: what decides selection and compilation."""
+    if change.old is None or change.new is None:
+        return True
+    old, new = change.old["metadata"], change.new["metadata"]
+    parts = ("uid", "generation", "labels", "deletionTimestamp")
+    return any(old.get(part) != new.get(part) for part in parts)
+
+
+def _proxies(world: World, namespace: str) -> Iterator[Key]:
+    for proxy in world.store.list(meta.PROXY.kind, namespace):
+        yield Key.of(meta.PROXY.kind, proxy)
+
+
+def _owners(change: Change) -> Iterator[Key]:
+    for body in (change.old, change.new):
+        if body is not None and is_managed(body):
+            for owner in body["metadata"].get("ownerReferences") or ():
+                if owner.get("controller") and owner.get("kind") in RESOURCE_KINDS:
+                    yield Key(owner["kind"], change.key.namespace, owner["name"])
+
+
+def _labelled(pod: Object | None, namespace: str) -> Iterator[Key]:
+    labels = (pod or {}).get("metadata", {}).get("labels") or {}
+    for label, kind in ((meta.LABEL_SERVER, meta.SERVER), (meta.LABEL_PROXY, meta.PROXY)):
+        if label in labels:
+            yield Key(kind.kind, namespace, labels[label])

@@ -1,0 +1,51 @@
+"""What every reconciler works with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mcp_operator.api import meta
+from mcp_operator.compile import Compiled
+from mcp_operator.desired import HostingSettings
+from mcp_operator.engine.keys import Key
+from mcp_operator.kube.client import KubeClient
+from mcp_operator.probe.prober import Prober
+from mcp_operator.probe.replicas import Replicas
+from mcp_operator.reconcile.status import StatusWriter
+from mcp_operator.reconcile.swaps import Swaps
+from mcp_operator.reconcile.world import World
+
+
+@dataclass(slots=True)
+class Context:
+    """The rim of the reconcilers: the API, the probes, and what was compiled last."""
+
+    kube: KubeClient
+    world: World
+    prober: Prober[Key]
+    replicas: Replicas[Key]
+    status: StatusWriter
+    settings: HostingSettings
+    enqueue: Callable[[Key], None]
+    on_swap: Callable[[float], None]
+    swaps: Swaps = field(default_factory=Swaps)
+    compiled: dict[Key, Compiled] = field(default_factory=dict)
+
+    def note_compiled(self, proxy: Key, compiled: Compiled) -> None:
+        """Remember what `proxy` was given, and have the routes looked at that it concerns."""
+        before = self.compiled.get(proxy)
+        self.compiled[proxy] = compiled
+        if before != compiled:
+            self.tell_routes(before, compiled)
+
+    def tell_routes(self, *outcomes: Compiled | None) -> None:
+        """Enqueue the routes that are attached in any of `outcomes`."""
+        for route in {route for outcome in outcomes if outcome for route in outcome.route_problems}:
+            namespace, _, name = route.partition("/")
+            self.enqueue(Key(meta.ROUTE.kind, namespace, name))
+
+    def forget(self, key: Key) -> None:
+        """Drop what is remembered of a resource that is gone. Its children go by their owner reference."""
+        self.prober.forget(key)
+        if key.kind == meta.PROXY.kind:
+            self.replicas.forget(key)
+            self.tell_routes(self.compiled.pop(key, None))

@@ -1,0 +1,79 @@
+"""What probes and replicas found, in the terms of `conditions`."""
+
+from collections.abc import Mapping
+
+from mcp_operator.api import meta
+from mcp_operator.api.common import seconds
+from mcp_operator.api.resources import McpProxy, McpServer
+from mcp_operator.compile.references import Resolved
+from mcp_operator.conditions.proxy import Replica
+from mcp_operator.conditions.server import Health
+from mcp_operator.desired.proxy import proxy_url
+from mcp_operator.probe.replica import ReplicaState
+from mcp_operator.probe.state import ServerHealth
+from mcp_operator.probe.target import Target
+
+
+def is_paused(resource: McpServer | McpProxy) -> bool:
+    """Whether its author holds the operator off its children."""
+    return resource.metadata.annotations.get(meta.ANNOTATION_PAUSED) == "true"
+
+
+def probe_target(url: str, server: McpServer, resolved: Resolved) -> Target:
+    """Where and how a server is probed: as a proxy would speak to it."""
+    endpoint = server.spec.remote or server.spec.container
+    return Target(
+        url=url,
+        transport=endpoint.transport if endpoint else "streamable-http",
+        headers=resolved.header_values(),
+        ca_bundle=resolved.ca_bundle,
+        timeout=seconds(server.spec.health.timeout),
+    )
+
+
+def proxy_target(proxy: McpProxy) -> Target:
+    """A proxy is probed through its Service, as its clients reach it."""
+    return Target(url=proxy_url(proxy), transport="streamable-http")
+
+
+def slowest(states: Mapping[str, ReplicaState]) -> float | None:
+    """Seconds that the last replica took to run its revision; None while one does not, or none is known."""
+    taken = [state.seconds for state in states.values()]
+    known = [seconds for seconds in taken if seconds is not None]
+    return max(known) if known and len(known) == len(taken) else None
+
+
+def health_view(health: ServerHealth | None) -> Health | None:
+    """A probe's state as the conditions want it."""
+    if health is None:
+        return None
+    facts = health.facts
+    return Health(
+        healthy=health.healthy,
+        error_class=health.error.error_class if health.error else "",
+        error=health.error.message if health.error else "",
+        consecutive_failures=health.consecutive_failures,
+        server_name=facts.server_name if facts else "",
+        server_version=facts.server_version if facts else "",
+        protocol_version=facts.protocol_version if facts else "",
+        transport=facts.transport if facts else "",
+        tools=facts.tools if facts else (),
+        tools_digest=facts.digest if facts else "",
+        latency_seconds=health.latency_seconds,
+        time=health.time.replace(microsecond=0) if health.time else None,
+    )
+
+
+def replica_view(states: Mapping[str, ReplicaState]) -> list[Replica]:
+    """The replicas' own words, sorted by pod."""
+    return [
+        Replica(
+            pod=pod,
+            revision=state.revision,
+            rejected=state.rejected,
+            unreachable=state.error.message if state.error else None,
+            servers={server.id: server.error.error_class if server.error else "" for server in state.servers},
+            tools=sum(len(route.tools) for route in state.routes),
+        )
+        for pod, state in sorted(states.items())
+    ]

@@ -1,0 +1,92 @@
+"""Writing a status when, and only when, it says something new; Events on transitions of `Ready`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mcp_operator.api import meta
+from mcp_operator.api.common import Condition
+from mcp_operator.api.proxy import ProxyStatus
+from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
+from mcp_operator.api.route import RouteStatus
+from mcp_operator.api.server import ServerStatus
+from mcp_operator.conditions.reasons import Type
+from mcp_operator.engine.keys import Key
+from mcp_operator.engine.store import Store
+from mcp_operator.kube.client import KubeClient
+from mcp_operator.kube.errors import NotFound
+from mcp_operator.kube.events import EventRecorder
+
+
+class StatusWriter:
+    """Writes statuses by server-side apply with a field manager of its own."""
+
+    def __init__(self, kube: KubeClient, store: Store, events: EventRecorder) -> None:
+        self._kube = kube
+        self._store = store
+        self._events = events
+
+    async def write(
+        self, resource: McpServer | McpProxy | McpRoute, status: ServerStatus | ProxyStatus | RouteStatus
+    ) -> bool:
+        """Write `status` unless the resource already says so. Returns whether it did."""
+        if resource.status == status:
+            return False
+        kind = next(kind for kind in meta.KINDS if kind.kind == resource.kind)
+        body = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        key = Key(kind.kind, resource.metadata.namespace, resource.metadata.name)
+        if await self._apply(kind, key, resource.metadata.uid, body):
+            self._tell(key, resource.status.conditions, status.conditions)
+        return True
+
+    async def write_raw(self, kind: meta.Kind, body: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+        """Write a status for a body that could not be read; unchanged reasons are not written again."""
+        if _reasons(body.get("status") or {}) != _reasons(status):
+            await self._apply(kind, Key.of(kind.kind, body), body["metadata"].get("uid", ""), dict(status))
+
+    def tell_restart(self, server: McpServer, count: int) -> None:
+        """An Event for a restart that the operator orders."""
+        key = Key(server.kind, server.metadata.namespace, server.metadata.name)
+        if (body := self._store.get(key)) is not None:
+            limit = server.spec.health.max_restarts
+            self._events.warning(
+                body, "Restarting", f"its pods are up but it does not answer: restart {count} of at most {limit}"
+            )
+
+    async def _apply(self, kind: meta.Kind, key: Key, uid: str, status: dict[str, Any]) -> bool:
+        body = {
+            "apiVersion": meta.API_VERSION,
+            "kind": kind.kind,
+            "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid},
+            "status": status,
+        }
+        path = kind.path(key.namespace, key.name)
+        try:
+            applied = await self._kube.apply_status(path, body, field_manager=meta.STATUS_FIELD_MANAGER)
+        except NotFound:
+            return False
+        self._store.observe(kind.kind, applied)
+        return True
+
+    def _tell(self, key: Key, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> None:
+        old, new = _ready(before), _ready(after)
+        if (
+            new is None
+            or new.status == "Unknown"
+            or (old is not None and old.status == new.status and old.reason == new.reason)
+        ):
+            return
+        body = self._store.get(key)
+        if body is not None:
+            tell = self._events.normal if new.status == "True" else self._events.warning
+            tell(body, new.reason, new.message)
+
+
+def _ready(conditions: tuple[Condition, ...]) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == Type.READY), None)
+
+
+def _reasons(status: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    listed = status.get("conditions") or []
+    return sorted(
+        (c.get("type"), c.get("status"), c.get("reason"), c.get("message"), c.get("observedGeneration")) for c in listed
+    )

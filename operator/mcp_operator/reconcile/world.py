@@ -1,0 +1,155 @@
+"""The store, read as models: what reconcilers know of the cluster."""
+
+import base64
+import binascii
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeVar
+
+from mcp_operator.api import meta
+from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
+from mcp_operator.compile.references import DataId, DataKind, DataObject, references
+from mcp_operator.engine.keys import Key
+from mcp_operator.engine.store import Object, Store, is_controlled_by
+from mcp_operator.kube.client import KubeClient
+from mcp_operator.kube.paths import built_in
+
+CHILD_KINDS: Final = ("Deployment", "Service", "ConfigMap", "Secret", "ServiceAccount")
+INDEXED_LABELS: Final = (meta.LABEL_SERVER, meta.LABEL_PROXY)
+
+R = TypeVar("R", McpServer, McpProxy, McpRoute)
+
+
+class World:
+    """Typed views of the store. Models are parsed once a version; data of Secrets and ConfigMaps is fetched when needed.
+
+    The store holds only the metadata of Secrets and ConfigMaps that are not the operator's own: it watches them all to
+    learn of changes, and keeps the content of none but those that an McpServer refers to.
+    """
+
+    def __init__(self, store: Store, kube: KubeClient) -> None:
+        self.store = store
+        self._kube = kube
+        self._models: dict[Key, tuple[str, Resource | InvalidResource]] = {}
+        self._data: dict[DataId, tuple[str, DataObject]] = {}
+        self._referrers: defaultdict[DataId, set[Key]] = defaultdict(set)
+        self._referred: dict[Key, frozenset[DataId]] = {}
+
+    def model(self, key: Key) -> Resource | InvalidResource | None:
+        """The resource, or why its body can't be read, or None when it is gone."""
+        body = self.store.get(key)
+        if body is None:
+            self._models.pop(key, None)
+            self._note_references(key, None)
+            return None
+        version = body["metadata"].get("resourceVersion", "")
+        known = self._models.get(key)
+        if known is None or known[0] != version:
+            known = (version, _parsed(body))
+            self._models[key] = known
+            self._note_references(key, known[1])
+        return known[1]
+
+    def referrers(self, reference: DataId) -> frozenset[Key]:
+        """McpServers that refer to a Secret or ConfigMap, as far as they were read."""
+        return frozenset(self._referrers.get(reference, ()))
+
+    def servers(self, namespace: str) -> list[McpServer]:
+        return self._all(meta.SERVER.kind, namespace, McpServer)
+
+    def proxies(self, namespace: str) -> list[McpProxy]:
+        return self._all(meta.PROXY.kind, namespace, McpProxy)
+
+    def routes(self, namespace: str) -> list[McpRoute]:
+        return self._all(meta.ROUTE.kind, namespace, McpRoute)
+
+    def children(self, uid: str) -> dict[Key, Object]:
+        """Objects that the resource with this uid controls and that carry the operator's label."""
+        owned = {key: body for kind in CHILD_KINDS for key, body in self.store.owned_by(uid, kind).items()}
+        return {key: body for key, body in owned.items() if is_controlled_by(body, uid) and is_managed(body)}
+
+    def pods(self, owner: McpServer | McpProxy) -> list[Object]:
+        """Pods of a hosted server or of a proxy, oldest first, without those that are ending."""
+        label = meta.LABEL_SERVER if isinstance(owner, McpServer) else meta.LABEL_PROXY
+        pods = self.store.by_label("Pod", label, owner.metadata.name, owner.metadata.namespace)
+        alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+        return sorted(alive, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"]))
+
+    async def data(self, servers: Iterable[McpServer]) -> dict[DataId, DataObject]:
+        """Content of every Secret and ConfigMap that the servers refer to; what does not exist is left out."""
+        found = {}
+        for reference in sorted({reference for server in servers for reference in references(server)}):
+            if (content := await self._content(reference)) is not None:
+                found[reference] = content
+        return found
+
+    async def _content(self, reference: DataId) -> DataObject | None:
+        kind, namespace, name = reference
+        body = self.store.get(Key(kind, namespace, name))
+        if body is None:
+            self._data.pop(reference, None)
+            return None
+        known = self._data.get(reference)
+        if known is not None and known[0] == body["metadata"].get("resourceVersion"):
+            return known[1]
+        fetched = await self._kube.get(built_in(kind).path(namespace, name))
+        if fetched is None:
+            return None
+        version = fetched["metadata"]["resourceVersion"]
+        content = DataObject(version, decoded(kind, fetched))
+        self._data[reference] = (version, content)
+        return content
+
+    def _note_references(self, key: Key, resource: Resource | InvalidResource | None) -> None:
+        now = frozenset(references(resource)) if isinstance(resource, McpServer) else frozenset()
+        before = self._referred.pop(key, frozenset())
+        for gone in before - now:
+            self._referrers[gone].discard(key)
+            if not self._referrers[gone]:
+                del self._referrers[gone]
+                self._data.pop(gone, None)
+        for new in now - before:
+            self._referrers[new].add(key)
+        if now:
+            self._referred[key] = now
+
+    def _all(self, kind: str, namespace: str, model: type[R]) -> list[R]:
+        found = (self.model(Key.of(kind, body)) for body in self.store.list(kind, namespace))
+        return [resource for resource in found if isinstance(resource, model)]
+
+
+def slimmed(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the store keeps of a watched object: the content of foreign Secrets and ConfigMaps is dropped."""
+    if body.get("kind") in {"Secret", "ConfigMap"} and not is_managed(body):
+        return {key: value for key, value in body.items() if key not in {"data", "binaryData", "stringData"}}
+    return body
+
+
+def is_managed(body: Mapping[str, Any]) -> bool:
+    """Whether the object carries the operator's label."""
+    return (body["metadata"].get("labels") or {}).get(meta.LABEL_MANAGED_BY) == meta.MANAGED_BY
+
+
+def decoded(kind: DataKind, body: Mapping[str, Any]) -> dict[str, bytes]:
+    """The data of a Secret or ConfigMap as bytes."""
+    if kind == "Secret":
+        encoded = body.get("data") or {}
+        plain = {key: value.encode() for key, value in (body.get("stringData") or {}).items()}
+    else:
+        encoded = body.get("binaryData") or {}
+        plain = {key: value.encode() for key, value in (body.get("data") or {}).items()}
+    return {key: _base64(value) for key, value in encoded.items()} | plain
+
+
+def _base64(value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _parsed(body: Object) -> Resource | InvalidResource:
+    try:
+        return parse(body)
+    except InvalidResource as problem:
+        return problem

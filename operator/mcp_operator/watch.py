@@ -1,0 +1,78 @@
+"""The watch streams: the only kopf handlers. They remember and enqueue, nothing else.
+
+kopf never retries an event handler and tells of no deletion that happened during a relist; so whatever is lost here is
+found by the resync, and whatever fails later is retried by the queue.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import kopf
+
+from mcp_operator.api import meta
+
+Sink = Callable[[str, str | None, Mapping[str, Any]], None]
+"""Takes the kind, the event's type (ADDED, MODIFIED, DELETED, or None for the first listing) and the object."""
+
+CHILD_SELECTOR: Final = f"{meta.LABEL_MANAGED_BY}={meta.MANAGED_BY}"
+
+WATCHED: Final[Mapping[str, tuple[str, str, str]]] = {
+    **{kind.kind: (meta.GROUP, meta.VERSION, kind.plural) for kind in meta.KINDS},
+    "Deployment": ("apps", "v1", "deployments"),
+    "Service": ("", "v1", "services"),
+    "ServiceAccount": ("", "v1", "serviceaccounts"),
+    "Pod": ("", "v1", "pods"),
+    "ConfigMap": ("", "v1", "configmaps"),
+    "Secret": ("", "v1", "secrets"),
+}
+"""Every watched kind as group, version, plural."""
+
+LABELLED: Final = frozenset({"Deployment", "Service", "ServiceAccount", "Pod"})
+"""Kinds of which only the operator's own objects are watched; ConfigMaps and Secrets may be referred to by anybody."""
+
+
+def registry(sink: Sink) -> kopf.OperatorRegistry:
+    """Handlers that give every event of every watched kind to `sink`."""
+    handlers = kopf.OperatorRegistry()
+    for kind, (group, version, plural) in WATCHED.items():
+        _register(handlers, sink, kind, (group, version, plural))
+    return handlers
+
+
+def _register(handlers: kopf.OperatorRegistry, sink: Sink, kind: str, resource: tuple[str, str, str]) -> None:
+    group, version, plural = resource
+
+    async def observe(event: Mapping[str, Any], **_: Any) -> None:
+        body = event["object"]
+        sink(kind, event["type"], {"kind": kind, **body})
+
+    kopf.on.event(group=group, version=version, plural=plural, id=f"observe-{plural}", registry=handlers)(observe)
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf as a source of events: no peering, no scanning, no posting, no storage in the objects."""
+    chosen = kopf.OperatorSettings()
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.posting.enabled = False
+    chosen.watching.server_timeout = 240
+    chosen.watching.client_timeout = 300
+    chosen.watching.connect_timeout = 30
+    chosen.networking.connect_timeout = 30
+    chosen.networking.error_backoffs = _Endless(1, 2, 3, 5, 8)
+    for kind in LABELLED:
+        group, version, plural = WATCHED[kind]
+        chosen.watching.label_selectors[group, version, plural] = CHILD_SELECTOR
+    return chosen
+
+
+class _Endless:
+    """Delays in seconds that never run out: an API server that is away for an hour is no reason to exit."""
+
+    def __init__(self, *delays: float) -> None:
+        self._delays = delays
+
+    def __iter__(self) -> Iterator[float]:
+        yield from self._delays
+        while True:
+            yield self._delays[-1]
