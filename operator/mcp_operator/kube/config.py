@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
@@ -58,10 +59,18 @@ async def load(source: Source) -> Access:
             source.kubeconfig, context=source.context, client_configuration=configuration, persist_config=False
         )
         return Access(configuration, loader.current_context["context"].get("namespace") or "default")
-    except (ConfigException, OSError, ValueError, TypeError, AttributeError) as error:
+    except (ConfigException, OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         where = source.kubeconfig or "the pod's service account"
-        reason = str(error) if isinstance(error, ConfigException | OSError) else "malformed"
-        raise ConfigError(f"{where}: {reason}") from None
+        raise ConfigError(f"{where}: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong, without the parts of the file that the client library quotes: they may hold a token."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"not YAML, line {error.problem_mark.line + 1}"
+    if isinstance(error, ConfigException):
+        return str(error).partition("{")[0].rstrip(" /")
+    return error.strerror or "unreadable" if isinstance(error, OSError) else "malformed"
 
 
 def _pod_namespace() -> str:
