@@ -4,6 +4,7 @@ kopf never retries an event handler and tells of no deletion that happened durin
 found by the resync, and whatever fails later is retried by the queue.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ LABELLED: Final = frozenset({"Deployment", "Service", "ServiceAccount", "Pod"})
 def registry(sink: Sink) -> kopf.OperatorRegistry:
     """Handlers that give every event of every watched kind to `sink`."""
     handlers = kopf.OperatorRegistry()
+    kopf.on.login(id="login", registry=handlers)(_login)
     for kind, (group, version, plural) in WATCHED.items():
         _register(handlers, sink, kind, (group, version, plural))
     return handlers
@@ -47,6 +49,11 @@ def _register(handlers: kopf.OperatorRegistry, sink: Sink, kind: str, resource: 
         sink(kind, event["type"], {"kind": kind, **body})
 
     kopf.on.event(group=group, version=version, plural=plural, id=f"observe-{plural}", registry=handlers)(observe)
+
+
+async def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
+    """In a pod the service account's token, read anew whenever it is refused; elsewhere whatever the kubeconfig says."""
+    return kopf.login_with_service_account(**arguments) or await asyncio.to_thread(kopf.login_via_client, **arguments)
 
 
 def settings() -> kopf.OperatorSettings:

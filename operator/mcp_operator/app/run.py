@@ -95,7 +95,10 @@ async def _leading(options: Options, kube: KubeClient, stop: asyncio.Event) -> A
 
 
 async def _operate(options: Options, operator: Operator, elector: LeaderElector | None, stop: asyncio.Event) -> int:
-    """Run the parts. They start before kopf does: on its way out, kopf cancels every task that was born after it."""
+    """Run the parts. They start before kopf does: on its way out, kopf cancels every task that was born after it.
+
+    kopf takes over SIGTERM and SIGINT: its ending without an error is the word to stop.
+    """
     parts = [
         asyncio.create_task(operator.work(), name="workers"),
         asyncio.create_task(operator.resync.run(), name="resync"),
@@ -105,10 +108,11 @@ async def _operate(options: Options, operator: Operator, elector: LeaderElector 
     told = asyncio.create_task(stop.wait(), name="stop")
     streams = asyncio.create_task(_watch(options, operator, stop), name="kopf")
     ended, _ = await asyncio.wait({*parts, told, streams}, return_when=asyncio.FIRST_COMPLETED)
-    failed = [task for task in ended if task in parts]
+    failed = (
+        [] if stop.is_set() else [task for task in ended if task in parts or (task is streams and task.exception())]
+    )
     for task in failed:
-        error = None if task.cancelled() else task.exception()
-        log.error("%s ended: the process ends too", task.get_name(), exc_info=error)
+        log.error("%s ended: the process ends too", task.get_name(), exc_info=task.exception())
     stop.set()
     operator.queue.shut_down(drain=False)
     for task in (*parts, told):
