@@ -18,11 +18,10 @@ V1_INHERITED = ("cpuset.cpus", "cpuset.mems")
 
 
 def trees(root: Path = ROOT) -> list[Path]:
-    """The root folder of every hierarchy that has controllers."""
+    """The root folder of every hierarchy; with v1, that of systemd and an empty v2 one may be among them."""
     if (root / "cgroup.controllers").exists():
         return [root]
-    found = {entry.resolve() for entry in root.iterdir() if entry.is_dir() and (entry / "cgroup.procs").exists()}
-    return sorted(tree for tree in found if not (tree / "cgroup.controllers").exists())
+    return sorted({entry.resolve() for entry in root.iterdir() if (entry / "cgroup.procs").exists()})
 
 
 def create(name: str, root: Path = ROOT) -> None:

@@ -19,7 +19,6 @@ from localcluster import (
     commands,
     configs,
     debian,
-    mounts,
     pki,
     plan,
     processes,
@@ -104,11 +103,10 @@ def inside(first: processes.Process) -> list[str]:
 
 
 def remove(paths: Paths) -> bool:
-    """Kill the cluster's processes and remove control groups, mount points and state."""
+    """Kill the cluster's processes and remove control groups and state."""
     ended = processes.end_all(paths.state)
     existed = paths.state.exists()
     cgroups.remove(paths.cgroup)
-    mounts.restore(paths)
     if existed:
         shutil.rmtree(paths.state)
     return bool(ended or existed)
@@ -120,7 +118,7 @@ def _is_wanted_and_well(paths: Paths, content: Plan) -> bool:
     if _revision(paths) != content.revision:
         say("the running cluster was started with another configuration: starting it anew")
         return False
-    deadline = time.monotonic() + HEALTH_SECONDS
+    deadline = time.monotonic() + (HEALTH_SECONDS if paths.ready.exists() else START_SECONDS)
     while running(paths) is not None and not paths.failed.exists() and time.monotonic() < deadline:
         if well(paths):
             return True
@@ -150,7 +148,6 @@ def _write(paths: Paths, content: Plan) -> None:
 
 
 def _start(paths: Paths) -> None:
-    mounts.prepare(paths)
     log = paths.logs / "node.log"
     python = [sys.executable, "-m", "localcluster.node", str(paths.state), str(paths.cache)]
     environment = {

@@ -57,10 +57,6 @@ class Paths:
         return self.state / "programs.json"
 
     @property
-    def mountpoints(self) -> Path:
-        return self.state / "mountpoints.json"
-
-    @property
     def cgroup(self) -> str:
         """The name of the control group under which every pod of this cluster runs, without a slash."""
         return f"{APPLICATION}-{hashlib.sha256(str(self.state).encode()).hexdigest()[:8]}"
