@@ -70,6 +70,13 @@ class App:
             self.proxy.metrics.refused(path)
             await problem(scope, receive, send)
             return
+        if scope["method"] == "POST":
+            body = await _read_body(receive)
+            if body is None:
+                self.proxy.metrics.refused(path)
+                await _rpc_error(413, INVALID_REQUEST, f"the body is larger than {MAX_BODY} bytes")(scope, receive, send)
+                return
+            receive = _replaying(body, receive)
         with self.proxy.metrics.in_flight.track_inprogress():
             await endpoint(scope, receive, self._counting_refusals(path, scope, send))
 
@@ -147,10 +154,30 @@ def _problem(method: str, scope: Scope, receive: Receive, headers: Headers) -> R
     accepts_json, accepts_stream = check_accept_headers(Request(scope, receive))
     if not (accepts_json and accepts_stream):
         return _rpc_error(406, INVALID_REQUEST, "the client must accept both application/json and text/event-stream")
-    length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > MAX_BODY:
-        return _rpc_error(413, INVALID_REQUEST, f"the body is larger than {MAX_BODY} bytes", {"connection": "close"})
     return None
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """The whole body; None where it is larger than `MAX_BODY` or the client has gone."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            return None
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _replaying(body: bytes, receive: Receive) -> Receive:
+    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return first.pop() if first else await receive()
+
+    return replay
 
 
 def _rpc_error(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> Response:

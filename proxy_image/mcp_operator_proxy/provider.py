@@ -188,7 +188,7 @@ class RouteProvider:
 
     async def _once(self, ctx: FrontContext, backend: Backend, method: str, params: dict[str, Any]) -> dict[str, Any]:
         call = Call(ctx, backend.call_timeout)
-        if (ctx.meta or {}).get("progressToken") is not None:
+        if _meta(ctx).get("progressToken") is not None:
             call.on_progress = _progress_to(ctx, call)
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             async with backend.pool.lease(
@@ -206,6 +206,12 @@ class RouteProvider:
 
 def _connection(ctx: FrontContext) -> Any:
     return ctx.session._connection  # noqa: SLF001 - the stable object behind the per-request session
+
+
+def _meta(ctx: FrontContext) -> Mapping[str, Any]:
+    """The request's `_meta` as the client wrote it."""
+    meta = (ctx.params or {}).get("_meta")
+    return meta if isinstance(meta, Mapping) else {}
 
 
 def _progress_to(ctx: FrontContext, call: Call) -> Callable[..., Any]:
@@ -234,7 +240,7 @@ def _to_backend(
     params: dict[str, Any], ctx: FrontContext, session: BackendSession, log_level: str | None
 ) -> dict[str, Any]:
     """The client's params as this backend's era wants them: without what belongs to the client's connection."""
-    meta = {key: value for key, value in (ctx.meta or {}).items() if key not in _CONNECTION_META}
+    meta = {key: value for key, value in _meta(ctx).items() if key not in _CONNECTION_META}
     if not session.connected.modern:
         meta.pop(LOG_LEVEL_META_KEY, None)
         params = {key: value for key, value in params.items() if key not in _CONTINUATION}

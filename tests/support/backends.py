@@ -8,6 +8,7 @@
 
 import asyncio
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
@@ -16,7 +17,8 @@ from typing import Any, Self
 import uvicorn
 from fastmcp import Client, FastMCP
 from mcp_types import ServerNotification
-from starlette.types import ASGIApp
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def free_port() -> int:
@@ -89,11 +91,46 @@ class _QuietServer(uvicorn.Server):
 
 
 class ServedMCP(ServedApp):
-    """A FastMCP server over streamable HTTP (or, with `transport="sse"`, over HTTP+SSE)."""
+    """A FastMCP server over streamable HTTP, or with `transport="sse"` over HTTP+SSE.
 
-    def __init__(self, mcp: FastMCP[Any], *, transport: str = "http", **options: Any) -> None:
-        super().__init__(lambda: mcp.http_app(transport=transport, **options), "/sse" if transport == "sse" else "/mcp")  # type: ignore[arg-type]
+    `era="legacy"` refuses the 2026-07-28 era, as a server of an older library does. `requests` are the headers that
+    came, `methods` the JSON-RPC methods.
+    """
+
+    def __init__(self, mcp: FastMCP[Any], *, transport: str = "http", era: str = "both", **options: Any) -> None:
+        super().__init__(
+            lambda: _Recorder(self, mcp.http_app(transport=transport, **options), era),  # type: ignore[arg-type]
+            "/sse" if transport == "sse" else "/mcp",
+        )
         self.mcp = mcp
+        self.requests: list[dict[str, str]] = []
+        self.methods: list[str] = []
+
+
+class _Recorder:
+    def __init__(self, served: ServedMCP, app: ASGIApp, era: str) -> None:
+        self._served = served
+        self._app = app
+        self._era = era
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = {key.decode(): value.decode() for key, value in scope["headers"]}
+        self._served.requests.append(headers)
+        if self._era == "legacy" and headers.get("mcp-protocol-version", "") >= "2026":
+            body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Bad Request: unsupported protocol version"}}'
+            await Response(body, 400, media_type="application/json")(scope, receive, send)
+            return
+
+        async def recording() -> Message:
+            message = await receive()
+            with contextlib.suppress(ValueError, TypeError):
+                self._served.methods.append(json.loads(message.get("body", b""))["method"])
+            return message
+
+        await self._app(scope, recording, send)
 
 
 class HungServer:

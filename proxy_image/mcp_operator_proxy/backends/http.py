@@ -59,6 +59,8 @@ def ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
     if ca_bundle is None:
         return httpx2.create_ssl_context()
     try:
+        if "BEGIN CERTIFICATE" not in ca_bundle:
+            raise ValueError("no certificate")  # noqa: TRY301 - cadata="" would mean the system's authorities
         return ssl.create_default_context(cadata=ca_bundle)
     except (ssl.SSLError, ValueError) as error:
         raise BadCABundle("not a bundle of PEM certificates") from error

@@ -4,11 +4,12 @@ The kubelet swaps a projected volume by renaming the symlink `..data`; everythin
 it. A folder that people edit has no such link: it is read until two looks agree.
 """
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mcp_operator_proxy.config import CONFIG_FILE, SECRETS_DIR
 from mcp_operator_proxy.swap.validate import ConfigRejected
@@ -21,7 +22,7 @@ _FILE_NAME: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the folder held: the bytes of `config.json`, and the secrets by file name."""
+    """What the folder held: the bytes of `config.json`, and the secrets that it refers to by file name."""
 
     config: bytes
     secrets: dict[str, str]
@@ -48,21 +49,31 @@ def _look(folder: Path) -> Snapshot:
         config = _read(root / CONFIG_FILE, MAX_CONFIG)
     except FileNotFoundError:
         raise ConfigRejected(f"there is no {CONFIG_FILE} in {folder}") from None
-    return Snapshot(config, dict(_secrets(root / SECRETS_DIR)))
+    return Snapshot(config, dict(_secrets(root / SECRETS_DIR, secret_files(config))))
 
 
-def _secrets(folder: Path) -> Iterable[tuple[str, str]]:
+def secret_files(config: bytes) -> set[str]:
+    """The files that a config refers to, whatever else may be wrong with it."""
     try:
-        files = sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for file in files:
-        if file.name.startswith("..") or not _FILE_NAME.fullmatch(file.name) or not file.is_file():
-            continue
+        data = json.loads(config)
+    except (ValueError, RecursionError):
+        return set()
+    found = (header.get("secret") for server in _dicts(data, "servers") for header in _dicts(server, "headers"))
+    names = (secret.get("file") for secret in found if isinstance(secret, dict))
+    return {name for name in names if isinstance(name, str) and _FILE_NAME.fullmatch(name) and name not in (".", "..")}
+
+
+def _dicts(data: Any, key: str) -> list[dict[str, Any]]:
+    items = data.get(key) if isinstance(data, dict) else None
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+
+
+def _secrets(folder: Path, names: set[str]) -> Iterable[tuple[str, str]]:
+    for name in sorted(names):
         try:
-            yield file.name, _read(file, MAX_SECRET).decode().removesuffix("\n")
+            yield name, _read(folder / name, MAX_SECRET).decode().removesuffix("\n")
         except UnicodeDecodeError:
-            raise ConfigRejected(f"{SECRETS_DIR}/{file.name} is not UTF-8 text") from None
+            raise ConfigRejected(f"the secret file {name} is not UTF-8 text") from None
         except FileNotFoundError:
             continue
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mcp_operator_proxy.backends.backend import ResolvedServer
 from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
-from mcp_operator_proxy.config import CONFIG_FILE, SECRETS_DIR, Header, ProxyConfig
+from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig
 
 MAX_PROBLEMS: Final = 5
 _HEADER_VALUE: Final = re.compile(r"^[\t\x20-\x7e\x80-\xff]*$")
@@ -99,12 +99,12 @@ def _value(header: Header, secrets: Mapping[str, str], path: str, server: str, r
     value = secrets.get(header.secret.file)
     if value is None:
         raise SecretMissing(
-            f"{path} of {server}: there is no file {SECRETS_DIR}/{header.secret.file} for header {header.name}",
+            f"{path} of {server}: there is no secret file {header.secret.file} for header {header.name}",
             revision,
         )
     if not _HEADER_VALUE.match(value):
         raise ConfigRejected(
-            f"{path} of {server}: the content of {SECRETS_DIR}/{header.secret.file} cannot be an HTTP header value"
+            f"{path} of {server}: the content of the secret file {header.secret.file} cannot be an HTTP header value"
             " (one line of text is needed)",
             revision,
         )

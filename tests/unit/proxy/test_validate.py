@@ -1,0 +1,92 @@
+import json
+from typing import Any
+
+import pytest
+
+from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, parse, resolve
+
+
+def config(**server: Any) -> dict[str, Any]:
+    return {
+        "revision": "r1",
+        "servers": [{"id": "ns/a", "url": "http://a/mcp", **server}],
+        "routes": [{"name": "McpProxy/ns/p", "path": "/mcp", "servers": [{"server": "ns/a", "prefix": "a"}]}],
+    }
+
+
+def text(data: Any) -> bytes:
+    return json.dumps(data).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "revision"),
+    [
+        (b"", "config.json is not JSON (line 1, column 1)", None),
+        (b'{"revision":', "config.json is not JSON (line 1, column 13)", None),
+        (b"\xff\xfe\x00", "config.json is not JSON", None),
+        (b"[" * 100_000, "config.json is not JSON", None),
+        (b"[]", "config.json must hold a JSON object", None),
+        (b"{}", "revision: required", None),
+        (text({"revision": "R!"}), "revision: string should match pattern", None),
+        (text({**config(), "extra": 1}), "extra: unknown field", "r1"),
+        (text(config(url="ftp://a")), "servers[0].url: URL scheme should be 'http' or 'https'", "r1"),
+        (text(config(url="")), "servers[0].url: input should be a valid URL", "r1"),
+        (text(config(callTimeoutSeconds=0)), "servers[0].callTimeoutSeconds: input should be greater than 0", "r1"),
+        (text(config(transport="carrier-pigeon")), "servers[0].transport: input should be 'auto'", "r1"),
+        (text(config(headers=[{"name": "X", "value": "a\nb"}])), "servers[0].headers[0].value: string should match", "r1"),
+        (text(config(headers=[{"name": "X"}])), "servers[0].headers[0]: a header has exactly one of value and secret", "r1"),
+        (text(config(headers=[{"name": "X", "secret": {"file": "../x"}}])), "servers[0].headers[0].secret.file: string", "r1"),
+        (text(config(headers=[{"name": "X", "secret": {"file": ".."}}])), "a secret file is a plain file name", "r1"),
+        (text({**config(), "routes": [{"name": "n", "path": "/status"}]}), "path /status is the proxy's own", "r1"),
+        (text({**config(), "servers": []}), "names server ns/a, which is not defined", "r1"),
+    ],
+    ids=lambda value: str(value)[:40] if not isinstance(value, bytes) else None,
+)
+def test_refused(content: bytes, message: str, revision: str | None) -> None:
+    with pytest.raises(ConfigRejected) as caught:
+        parse(content)
+    assert message.lower() in str(caught.value).lower()
+    assert caught.value.revision == revision
+    assert "pydantic" not in str(caught.value)
+    assert "http" not in str(caught.value).replace("'http' or 'https'", "").replace("streamable-http", "").lower()
+
+
+def test_values_are_not_repeated() -> None:
+    with pytest.raises(ConfigRejected) as caught:
+        parse(text(config(headers=[{"name": "X", "value": ["hunter2-hunter2"]}])))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_many_problems_are_cut_short() -> None:
+    data = config()
+    data["servers"] = [{"id": "ns/a"}] * 9
+    with pytest.raises(ConfigRejected, match="and 4 more"):
+        parse(text(data))
+
+
+def test_secrets_fill_the_headers() -> None:
+    parsed = parse(text(config(headers=[{"name": "Authorization", "secret": {"file": "tok"}}, {"name": "X", "value": "1"}])))
+    resolved = resolve(parsed, {"tok": "Bearer abc"})["ns/a"]
+    assert resolved.headers == {"Authorization": "Bearer abc", "X": "1"}
+    assert "abc" not in repr(resolved)
+    assert "abc" not in repr(resolved.target())
+
+
+def test_a_missing_secret_is_named() -> None:
+    parsed = parse(text(config(headers=[{"name": "Authorization", "secret": {"file": "tok"}}])))
+    with pytest.raises(SecretMissing, match=r"servers\[0\]\.headers\[0\] of ns/a: there is no secret file tok for header Authorization"):
+        resolve(parsed, {})
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "null\x00", "euro €"])
+def test_a_secret_that_is_no_header_value(value: str) -> None:
+    parsed = parse(text(config(headers=[{"name": "Authorization", "secret": {"file": "tok"}}])))
+    with pytest.raises(ConfigRejected, match="cannot be an HTTP header value") as caught:
+        resolve(parsed, {"tok": value})
+    assert value not in str(caught.value)
+
+
+@pytest.mark.parametrize("pem", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+def test_a_ca_bundle_that_is_none(pem: str) -> None:
+    with pytest.raises(ConfigRejected, match=r"servers\[0\]\.caBundle of ns/a: not a bundle of PEM certificates"):
+        resolve(parse(text(config(caBundle=pem, url="https://a/mcp"))), {})
