@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("paths", help="print where everything is, as JSON")
     build = commands.add_parser("build", help="build the Kubernetes programs into the cache")
     build.add_argument("--with-kind", action="store_true")
+    commands.add_parser("kind-check", help="exit status 0 when Docker runs, so that kind can")
     kind_up = commands.add_parser("kind-up", help="create a kind cluster where Docker runs")
     kind_up.add_argument("archives", nargs="*", type=Path, metavar="IMAGE.tar")
     commands.add_parser("kind-down", help="delete the kind cluster")
@@ -62,8 +63,6 @@ def _dispatch(options: argparse.Namespace, paths: Paths) -> int:
             _down(paths)
         case "exec":
             return _exec(paths, options.words)
-        case "env":
-            print("\n".join(operations.environment_lines(paths)))
         case "load":
             operations.load(paths, options.archives)
         case "status":
@@ -72,16 +71,28 @@ def _dispatch(options: argparse.Namespace, paths: Paths) -> int:
             return 0 if healthy else 1
         case "logs":
             return operations.logs(paths, options.component, options.follow)
-        case "paths":
-            print(operations.describe(paths))
         case "build":
             binaries.build_all(paths.cache)
             binaries.build([catalogue.KIND] if options.with_kind else [], paths.cache)
+        case "env" | "paths":
+            print(
+                operations.describe(paths)
+                if options.command == "paths"
+                else "\n".join(operations.environment_lines(paths))
+            )
+        case _:
+            _kind(options, paths)
+    return 0
+
+
+def _kind(options: argparse.Namespace, paths: Paths) -> None:
+    match options.command:
+        case "kind-check":
+            kind.require_engine()
         case "kind-up":
             kind.up(paths, options.archives)
         case "kind-down":
             kind.down(paths)
-    return 0
 
 
 def _up(paths: Paths) -> None:

@@ -18,7 +18,6 @@ CLUSTER = {
     "containernetworking-plugins": "/usr/lib/cni/ptp",
     "iptables": "iptables",
     "iproute2": "ip",
-    "conntrack": "conntrack",
     "util-linux": "unshare",
     "openssl": "openssl",
 }

@@ -14,6 +14,7 @@ MIRRORED = {"/run": ("containerd", "netns"), "/var/lib": ("containerd", "kubelet
 TMPFS = ("/run/containerd", "/run/netns", "/var/lib/etcd", "/var/lib/cni", "/var/log")
 BOUND = {"/var/lib/containerd": "containerd", "/var/lib/kubelet": "kubelet"}
 FILES = {"/etc/hosts": "hosts", "/etc/resolv.conf": "resolv.conf"}
+LAYOUT = (MIRRORED, TMPFS, BOUND, FILES)
 
 
 def mount(paths: Paths) -> None:

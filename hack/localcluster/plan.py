@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localcluster import addons, commands, configs, network
+from localcluster import addons, commands, configs, mounts, network
 from localcluster.catalogue import digest
 from localcluster.errors import ClusterError
 from localcluster.paths import Paths
@@ -19,11 +19,15 @@ TOOLS = ("kubectl", "ctr")
 
 @dataclass(frozen=True)
 class Plan:
-    """`files` are written below the state's `config` folder; `commands` are the long-running programs, `tools` the others."""
+    """`files` are written below the state's `config` folder; `commands` are the long-running programs, `tools` the others.
+
+    `surroundings` are the mounts and addresses that the node makes for itself.
+    """
 
     files: dict[str, str]
     commands: dict[str, list[str]]
     tools: dict[str, str]
+    surroundings: list[str]
 
     @property
     def revision(self) -> str:
@@ -55,6 +59,7 @@ def make(paths: Paths, binaries: Mapping[str, str], cni_plugins: str) -> Plan:
         files={**texts, **{name: json.dumps(value, indent=1) for name, value in rendered.items()}},
         commands=commands.command_lines(binaries, paths),
         tools={name: binaries[name] for name in TOOLS},
+        surroundings=[str(item) for item in (*mounts.LAYOUT, network.SETUP, network.SYSCTLS)],
     )
 
 
