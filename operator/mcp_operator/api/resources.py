@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -67,7 +67,7 @@ class McpProxy(_NamedResource):
     """One proxy: an MCP endpoint that serves the tools of many servers."""
 
     kind: Literal["McpProxy"] = "McpProxy"
-    spec: Annotated[ProxySpec, Field(default_factory=ProxySpec)]
+    spec: ProxySpec = ProxySpec()
     status: ProxyStatus = ProxyStatus()
 
 

@@ -1,0 +1,78 @@
+"""What the API server says to manifests: the table that the models are asked too (tests/unit/api)."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_operator.api.resources import parse
+from support.manifests import ACCEPTED, REFUSED, Accepted, Body, Refused, documents, example_files, resources
+
+from .conftest import Kubectl
+
+AS_THE_OPERATOR = ("apply", "--server-side", "--subresource=status", "--force-conflicts", "--field-manager=operator")
+ON_TRIAL = ("create", "--dry-run=server", "--validate=strict", "-f", "-")
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.id)
+def test_refuses_and_says_where_and_why(kubectl: Kubectl, case: Refused) -> None:
+    done = kubectl.attempt(*ON_TRIAL, body=case.body)
+    assert done.returncode != 0
+    assert case.server_says in done.stderr
+    assert case.field in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda case: case.id)
+def test_accepts_and_fills_in_what_the_models_fill_in(kubectl: Kubectl, case: Accepted) -> None:
+    stored = kubectl.json(*ON_TRIAL, body=case.body)
+    assert parse(stored, strict=True).spec == parse(case.body).spec
+    model = parse(case.body).spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert without_empty(stored.get("spec", {})) == without_empty(model)
+
+
+@pytest.mark.parametrize("path", example_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_accepts_every_example(kubectl: Kubectl, path: Path) -> None:
+    kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
+
+
+@pytest.mark.parametrize("path", example_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_an_example_applied_again_changes_nothing(kubectl: Kubectl, path: Path) -> None:
+    """No default of the server's comes back as a difference, once the operator has written a status."""
+    kubectl("apply", "--server-side", "-f", str(path))
+    for body in resources(path):
+        kubectl(*AS_THE_OPERATOR, "-f", "-", body=seen(body))
+    before = versions(kubectl, path)
+    kubectl("apply", "--server-side", "-f", str(path))
+    assert versions(kubectl, path) == before
+    kubectl("delete", "-f", str(path))
+
+
+def versions(kubectl: Kubectl, path: Path) -> list[str]:
+    return [
+        kubectl.json("get", body["kind"], body["metadata"]["name"])["metadata"]["resourceVersion"]
+        for body in documents(path)
+    ]
+
+
+def seen(body: Body) -> Body:
+    """The resource with a status as the operator would write it."""
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Ready",
+        "message": "",
+        "lastTransitionTime": "2026-03-01T12:00:00Z",
+    }
+    return {key: body[key] for key in ("apiVersion", "kind")} | {
+        "metadata": {"name": body["metadata"]["name"]},
+        "status": {"conditions": [ready]},
+    }
+
+
+def without_empty(value: Any) -> Any:
+    """Without empty lists, maps and texts below the top: the models have them where the server stores nothing."""
+    if isinstance(value, dict):
+        kept = {key: without_empty(child) for key, child in value.items()}
+        return {key: child for key, child in kept.items() if child not in ([], {}, "")}
+    return [without_empty(child) for child in value] if isinstance(value, list) else value
