@@ -20,6 +20,8 @@ from mcp_operator_proxy.report import ErrorReport
 
 MAX_TOOLS: Final = 10_000
 _CLOSE_SECONDS: Final = 1.0
+_TCP_SHARE: Final = 0.35
+"""Of the whole time: what TCP and TLS may take. Negotiation cancels what takes longer, and a cancelled TLS handshake leaks its socket."""
 _SENDABLE: Final = re.compile(r"[\t\x20-\x7e]*")
 _UNSENDABLE: Final = "its value holds a line break or another character that HTTP does not allow"
 log = logging.getLogger(__name__)
@@ -33,45 +35,57 @@ async def probe(target: Target) -> ProbeResult:
     """
     started = time.monotonic()
     try:
-        found = await _ask(target, started)
+        found, ended = await _ask(target)
     except Exception as error:  # noqa: BLE001 - of a server anything may come
-        found = _internal(error)
+        found, ended = _internal(error), time.monotonic()
     if isinstance(found, ErrorReport):
-        return ProbeResult(time=datetime.now(UTC), seconds=time.monotonic() - started, error=found)
-    facts, seconds = found
-    return ProbeResult(time=datetime.now(UTC), seconds=seconds, facts=facts)
+        return ProbeResult(time=datetime.now(UTC), seconds=ended - started, error=found)
+    return ProbeResult(time=datetime.now(UTC), seconds=ended - started, facts=found)
 
 
-async def _ask(target: Target, started: float) -> tuple[ServerFacts, float] | ErrorReport:
-    to_connect = target.to_connect()
+async def _ask(target: Target) -> tuple[ServerFacts | ErrorReport, float]:
+    """What was found, and when: closing comes after that."""
     if bad := [name for name, value in target.headers.items() if not _SENDABLE.fullmatch(value)]:
-        return ErrorReport(error_class="HTTPError", message=f"the header {bad[0]} cannot be sent: {_UNSENDABLE}")
+        message = f"the header {bad[0]} cannot be sent: {_UNSENDABLE}"
+        return ErrorReport(error_class="HTTPError", message=message), time.monotonic()
     try:
         transport = BoundedTransport(target.headers, target.ca_bundle, close_seconds=_CLOSE_SECONDS)
     except BadCABundle as error:
-        return ErrorReport(error_class="TLSFailure", message=f"the CA bundle of this server is {error}")
-    attempt = Attempt()
-    found: tuple[ServerFacts, float] | None = None
+        message = f"the CA bundle of this server is {error}"
+        return ErrorReport(error_class="TLSFailure", message=message), time.monotonic()
+    to_connect = target.to_connect()
+    found: ServerFacts | ErrorReport | None = None
+    ended = 0.0
     try:
-        async with AsyncExitStack() as stack:
-            async with asyncio.timeout(target.timeout):
-                http = await stack.enter_async_context(http_client(transport, to_connect.connect_timeout))
+        # The outer time is for what shields itself from the inner one while it is being closed.
+        async with asyncio.timeout(target.timeout + _CLOSE_SECONDS), AsyncExitStack() as stack:
+            async with asyncio.timeout(target.timeout) as whole:
+                http = await stack.enter_async_context(http_client(transport, target.timeout * _TCP_SHARE))
                 connected = await stack.enter_async_context(connect(to_connect, http=http))
-                token = current_attempt.set(attempt)
-                try:
-                    catalogue = await list_catalogue(connected)
-                finally:
-                    current_attempt.reset(token)
-            if len(catalogue.tools) > MAX_TOOLS:
-                return _too_many(len(catalogue.tools))
-            found = _facts(connected, catalogue), time.monotonic() - started
+            found = await _list(connected, whole.when(), to_connect.secrets)
+            ended = time.monotonic()
+    except Exception as error:  # noqa: BLE001 - classified
+        if found is None:  # what goes wrong in closing is not the server's state
+            found, ended = _explained(error, to_connect.secrets), time.monotonic()
+    assert found is not None
+    return _too_big() if transport.exceeded and isinstance(found, ErrorReport) else found, ended
+
+
+async def _list(connected: Connected, deadline: float | None, secrets: tuple[str, ...]) -> ServerFacts | ErrorReport:
+    attempt = Attempt()
+    token = current_attempt.set(attempt)
+    try:
+        async with asyncio.timeout_at(deadline):
+            catalogue = await list_catalogue(connected)
     except EndlessList as error:
         return ErrorReport(error_class="ProtocolError", message=str(error))
     except Exception as error:  # noqa: BLE001 - classified
-        if found is None:  # what goes wrong in closing is not the server's state
-            return _too_big() if transport.exceeded else _explained(attempt.failure or error, to_connect.secrets)
-    assert found is not None
-    return found
+        return _explained(attempt.failure or error, secrets)
+    finally:
+        current_attempt.reset(token)
+    if len(catalogue.tools) > MAX_TOOLS:
+        return _too_many(len(catalogue.tools))
+    return _facts(connected, catalogue)
 
 
 def _facts(connected: Connected, catalogue: Catalogue) -> ServerFacts:
