@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mcp_operator.kube import config as kube_config
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import (
     AlreadyExists,
@@ -227,8 +228,16 @@ async def test_no_more_connections_than_allowed(api: ApiServer, tmp_path: Path, 
     assert api.most_at_once == 3
 
 
-async def test_a_refused_token_is_read_anew_once_for_all_that_it_failed(api: ApiServer, tmp_path: Path) -> None:
-    config = tmp_path / "config"
+async def test_a_refused_token_is_read_anew_once_for_all_that_it_failed(
+    api: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, loads, load = tmp_path / "config", [], kube_config.load
+
+    async def counted(source: kube_config.Source) -> kube_config.Access:
+        loads.append(source)
+        return await load(source)
+
+    monkeypatch.setattr(kube_config, "load", counted)
     kubeconfig(config, api.url, token="old")
     accepted = "old"
 
@@ -243,11 +252,13 @@ async def test_a_refused_token_is_read_anew_once_for_all_that_it_failed(api: Api
         kubeconfig(config, api.url, token="new")
         answers = await asyncio.gather(*(kube.create(THINGS, BODY) for _ in range(5)))
         assert answers == [{"ok": True}] * 5
+        assert len(loads) == 2, "at the start, and once for five calls"
         accepted = "newer"
         before = len(api.asked)
         with pytest.raises(Unauthorized, match="does not accept this client's credentials"):
             await kube.get(PATH)
-        assert len(api.asked) == before + 2, "tried once more, but the file is not read again so soon"
+        assert len(api.asked) == before + 2, "tried once more"
+        assert len(loads) == 2, "the file is not read again so soon"
 
 
 async def test_a_kubeconfig_that_broke_meanwhile_is_an_authorization_error(api: ApiServer, tmp_path: Path) -> None:
