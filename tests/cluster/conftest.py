@@ -39,7 +39,7 @@ class Kubectl:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=90,
         )
 
     def __call__(self, *arguments: str, body: Mapping[str, Any] | None = None) -> str:
@@ -62,8 +62,8 @@ class Kubectl:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Kubectl:
-    """The API server is there, and it has the CRDs of this checkout."""
+def cluster() -> Iterator[Kubectl]:
+    """The API server is there, it has the CRDs of this checkout, and no operator writes what the tests write."""
     if not os.environ.get("KUBECONFIG"):
         pytest.fail(
             "these tests need a cluster: run `make test`, name one in KUBECONFIG, or deselect them with -m 'not cluster'"
@@ -75,7 +75,30 @@ def cluster() -> Kubectl:
     kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
     for kind in meta.KINDS:
         kubectl.eventually("get", kind.short_name)
-    return kubectl
+    running = operators(kubectl)
+    for deployment in running:
+        scale(deployment, 0)
+    yield kubectl
+    for deployment in running:
+        scale(deployment, deployment["spec"]["replicas"])
+
+
+def operators(kubectl: Kubectl) -> list[dict[str, Any]]:
+    """Deployments of the operator that an end-to-end run may have left installed."""
+    listed = kubectl.json("get", "deployments", "--all-namespaces", "-l", f"{meta.LABEL_NAME}=mcp-operator")
+    return [deployment for deployment in listed["items"] if deployment["spec"]["replicas"]]
+
+
+def scale(deployment: Mapping[str, Any], replicas: int) -> None:
+    """Scale, and wait for the pods to be gone or to be ready."""
+    kubectl = Kubectl(deployment["metadata"]["namespace"])
+    name = f"deployment/{deployment['metadata']['name']}"
+    kubectl("scale", name, f"--replicas={replicas}")
+    if replicas:
+        kubectl("rollout", "status", name, "--timeout=60s")
+        return
+    labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
+    kubectl("wait", "pods", "-l", labels, "--for=delete", "--timeout=60s")
 
 
 @pytest.fixture(scope="module")
