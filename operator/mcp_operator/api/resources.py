@@ -1,11 +1,12 @@
 """Whole objects: metadata, spec and status of the three kinds, and how a body becomes one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from mcp_operator.api.common import NAME_RULES, ApiModel
 from mcp_operator.api.meta import API_VERSION, Kind
@@ -92,8 +93,18 @@ _UNREAD_METADATA: Final = frozenset(
 )
 
 
+FieldPath = tuple[int | str, ...]
+
+
 class InvalidResource(ValueError):
-    """A body that is no valid resource. The text names every wrong field and holds none of the values."""
+    """A body that is no valid resource. The text names every wrong field and holds none of the values.
+
+    `fields` are the paths of those fields in the body, for who can tell where in a file they stand.
+    """
+
+    def __init__(self, message: str, fields: Sequence[FieldPath] = ()) -> None:
+        super().__init__(message)
+        self.fields = tuple(fields)
 
 
 def parse(body: Mapping[str, Any], *, strict: bool = False) -> Resource:
@@ -111,12 +122,9 @@ def parse(body: Mapping[str, Any], *, strict: bool = False) -> Resource:
     try:
         return model.model_validate(body, extra="forbid" if strict else "ignore")
     except ValidationError as error:
-        status_only = all(
-            item["loc"][:1] == ("status",) for item in error.errors(include_input=False, include_url=False)
-        )
-        if status_only:
+        if all(item["loc"][:1] == ("status",) for item in _items(error)):
             return model.model_validate({**body, "status": {}}, extra="forbid" if strict else "ignore")
-        raise InvalidResource(describe(error)) from None
+        raise InvalidResource(describe(error), [item["loc"] for item in _items(error)]) from None
 
 
 def _read_metadata(metadata: object) -> object:
@@ -129,8 +137,12 @@ def _read_metadata(metadata: object) -> object:
 def describe(error: ValidationError) -> str:
     """`spec.remote.url: …; spec.path: …`: where and what, without the values, which may be credentials."""
     lines = []
-    for item in error.errors(include_input=False, include_url=False, include_context=False):
+    for item in _items(error):
         where = ".".join(str(part) for part in item["loc"])
         what = item["msg"].removeprefix("Value error, ")
         lines.append(f"{where}: {what}" if where else what)
     return "; ".join(lines)
+
+
+def _items(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_input=False, include_url=False, include_context=False)

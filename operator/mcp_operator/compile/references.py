@@ -1,9 +1,11 @@
 """What an McpServer refers to: Secrets and ConfigMaps of its namespace, looked up and turned into config."""
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mcp_operator.api.common import EnvVar, KeyRef
 from mcp_operator.api.resources import McpServer
@@ -26,6 +28,24 @@ class DataObject:
 
 
 DataObjects = Mapping[DataId, DataObject]
+
+
+def decoded(kind: DataKind, body: Mapping[str, Any]) -> dict[str, bytes]:
+    """The data of a Secret or ConfigMap as bytes."""
+    if kind == "Secret":
+        encoded = body.get("data") or {}
+        plain = {key: value.encode() for key, value in (body.get("stringData") or {}).items()}
+    else:
+        encoded = body.get("binaryData") or {}
+        plain = {key: value.encode() for key, value in (body.get("data") or {}).items()}
+    return {key: _base64(value) for key, value in encoded.items()} | plain
+
+
+def _base64(value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
 
 
 @dataclass(frozen=True, slots=True)

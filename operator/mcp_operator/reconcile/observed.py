@@ -4,9 +4,12 @@ from collections.abc import Mapping
 
 from mcp_operator.api import meta
 from mcp_operator.api.common import seconds
-from mcp_operator.api.resources import McpProxy, McpServer
+from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
+from mcp_operator.compile import Compiled
 from mcp_operator.compile.references import Resolved
 from mcp_operator.conditions.proxy import Replica
+from mcp_operator.conditions.reasons import Type
+from mcp_operator.conditions.route import Parent
 from mcp_operator.conditions.server import Health
 from mcp_operator.desired.proxy import proxy_url
 from mcp_operator.probe.replica import ReplicaState
@@ -77,3 +80,46 @@ def replica_view(states: Mapping[str, ReplicaState]) -> list[Replica]:
         )
         for pod, state in sorted(states.items())
     ]
+
+
+def parent_view(
+    route: McpRoute, proxy: McpProxy, compiled: Compiled | None, states: Mapping[str, ReplicaState]
+) -> Parent:
+    """How `proxy` took `route`: what was compiled of it, and what the replicas made of that."""
+    if compiled is None or route.id not in compiled.route_problems:
+        return Parent(
+            path=route.spec.path or proxy.spec.path, servers=(), waiting="its configuration is being compiled"
+        )
+    return Parent(
+        path=compiled.route_paths[route.id],
+        servers=compiled.route_servers[route.id],
+        problems=compiled.route_problems[route.id],
+        left_out=compiled.route_left_out[route.id],
+        hidden=_hidden(route, compiled, states),
+        waiting=_waiting(proxy),
+    )
+
+
+def _waiting(proxy: McpProxy) -> str | None:
+    programmed = next((c for c in proxy.status.conditions if c.type == Type.PROGRAMMED), None)
+    if programmed is None:
+        return "its pods are being created"
+    return None if programmed.status == "True" else programmed.message
+
+
+def _hidden(route: McpRoute, compiled: Compiled, states: Mapping[str, ReplicaState]) -> tuple[str, ...]:
+    """Names of this route's servers that another server of the path has, as the replicas report."""
+    path = compiled.route_paths[route.id]
+    servers = set(compiled.route_servers[route.id])
+    names = {served.name for served in compiled.config.routes if served.path == path}
+    found = {
+        conflict
+        for replica in states.values()
+        for conflict in replica.conflicts
+        if conflict.loser in servers and conflict.route in names
+    }
+    return tuple(
+        f"{c.kind} {c.name!r} of McpServer {c.loser} is hidden at {path}: McpServer {c.winner} already has that name; "
+        "give one of them a prefix"
+        for c in sorted(found, key=lambda c: (c.kind, c.name, c.winner, c.loser))
+    )

@@ -1,14 +1,12 @@
 """The store, read as models: what reconcilers know of the cluster."""
 
-import base64
-import binascii
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
-from mcp_operator.compile.references import DataId, DataKind, DataObject, references
+from mcp_operator.compile.references import DataId, DataObject, decoded, references
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object, Store, is_controlled_by
 from mcp_operator.kube.client import KubeClient
@@ -128,24 +126,6 @@ def slimmed(body: Mapping[str, Any]) -> Mapping[str, Any]:
 def is_managed(body: Mapping[str, Any]) -> bool:
     """Whether the object carries the operator's label."""
     return (body["metadata"].get("labels") or {}).get(meta.LABEL_MANAGED_BY) == meta.MANAGED_BY
-
-
-def decoded(kind: DataKind, body: Mapping[str, Any]) -> dict[str, bytes]:
-    """The data of a Secret or ConfigMap as bytes."""
-    if kind == "Secret":
-        encoded = body.get("data") or {}
-        plain = {key: value.encode() for key, value in (body.get("stringData") or {}).items()}
-    else:
-        encoded = body.get("binaryData") or {}
-        plain = {key: value.encode() for key, value in (body.get("data") or {}).items()}
-    return {key: _base64(value) for key, value in encoded.items()} | plain
-
-
-def _base64(value: str) -> bytes:
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _parsed(body: Object) -> Resource | InvalidResource:
