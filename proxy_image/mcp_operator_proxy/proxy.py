@@ -214,6 +214,7 @@ class Proxy:
         """Close a removed backend once its calls have ended, and the clients' sessions with it."""
         await backend.drain()
         await self._forget({backend})
+        await backend.close()
 
     async def _forget(self, backends: set[Backend]) -> None:
         now = asyncio.get_running_loop().time()

@@ -1,9 +1,9 @@
 """Real MCP servers on loopback ports, in this process, that can be killed and started again.
 
-    async with ServedMCP(my_fastmcp_server) as served:
-        served.url            # http://127.0.0.1:PORT/mcp
-        await served.stop()   # the port refuses connections
-        await served.start()  # the same port, new sessions
+async with ServedMCP(my_fastmcp_server) as served:
+    served.url            # http://127.0.0.1:PORT/mcp
+    await served.stop()   # the port refuses connections
+    await served.start()  # the same port, new sessions
 """
 
 import asyncio
@@ -44,7 +44,12 @@ class ServedApp:
 
     async def start(self) -> None:
         config = uvicorn.Config(
-            self._app(), host="127.0.0.1", port=self.port, log_config=None, access_log=False, timeout_graceful_shutdown=1
+            self._app(),
+            host="127.0.0.1",
+            port=self.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=1,
         )
         server = _QuietServer(config)
         self._server, self._serving = server, asyncio.create_task(server.serve())
@@ -94,7 +99,7 @@ class ServedMCP(ServedApp):
     """A FastMCP server over streamable HTTP, or with `transport="sse"` over HTTP+SSE.
 
     `era="legacy"` refuses the 2026-07-28 era, as a server of an older library does. `requests` are the headers that
-    came, `methods` the JSON-RPC methods.
+    came, `verbs` the HTTP methods, `methods` the JSON-RPC methods.
     """
 
     def __init__(self, mcp: FastMCP[Any], *, transport: str = "http", era: str = "both", **options: Any) -> None:
@@ -105,6 +110,7 @@ class ServedMCP(ServedApp):
         self.mcp = mcp
         self.requests: list[dict[str, str]] = []
         self.methods: list[str] = []
+        self.verbs: list[str] = []
 
 
 class _Recorder:
@@ -119,6 +125,7 @@ class _Recorder:
             return
         headers = {key.decode(): value.decode() for key, value in scope["headers"]}
         self._served.requests.append(headers)
+        self._served.verbs.append(scope["method"])
         if self._era == "legacy" and headers.get("mcp-protocol-version", "") >= "2026":
             body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"Bad Request: unsupported protocol version"}}'
             await Response(body, 400, media_type="application/json")(scope, receive, send)

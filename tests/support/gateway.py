@@ -1,7 +1,7 @@
 """A real proxy on a loopback port, and configurations for it.
 
-    async with running_gateway(make_config({"time": served.url})) as gateway:
-        async with client(gateway.url) as through: …
+async with running_gateway(make_config({"time": served.url})) as gateway:
+    async with client(gateway.url) as through: …
 """
 
 import contextlib
@@ -48,7 +48,9 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def running_gateway(config: ProxyConfig | None = None, secrets: dict[str, str] | None = None) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    config: ProxyConfig | None = None, secrets: dict[str, str] | None = None
+) -> AsyncIterator[Gateway]:
     async with Proxy() as proxy, httpx.AsyncClient(timeout=40) as http:
         if config is not None:
             await proxy.apply(config, secrets)

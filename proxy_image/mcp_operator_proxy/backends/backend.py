@@ -25,7 +25,7 @@ from mcp_types import (
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_catalogue
 from mcp_operator_proxy.backends.classify import BackendError, classify
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
-from mcp_operator_proxy.backends.http import BackendTransport, http_client
+from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client
 from mcp_operator_proxy.backends.pool import IDLE_SECONDS, SessionPool
 from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
 from mcp_operator_proxy.backends.session import BackendSession
@@ -96,6 +96,7 @@ class Backend:
         self._kind: ResolvedTransport | None = None
         self._stale = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._lists = 0
         self._in_flight = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -179,13 +180,14 @@ class Backend:
     async def _watch(self) -> None:
         wait = RETRY_FIRST
         while True:
+            listed = self._lists
             try:
                 async with self.open(Callbacks(message=self._on_message)) as connected:
-                    wait = RETRY_FIRST
                     await self._follow(connected)
-            except BackendError as error:
-                self._failed(error.report)
             except Exception as error:  # noqa: BLE001 - whatever a server sends, the watch goes on
+                if self._lists > listed:  # the session had worked: it may just have been forgotten, so open another
+                    wait = RETRY_FIRST
+                    continue
                 self._failed(classify(error, secrets=self.secrets()))
             self._stale.clear()
             with contextlib.suppress(TimeoutError):
@@ -199,9 +201,7 @@ class Backend:
         try:
             while True:
                 self._stale.clear()
-                async with asyncio.timeout(max(self.resolved.server.connect_timeout_seconds, self.call_timeout)):
-                    catalogue = await list_catalogue(connected)
-                self._listed(connected, catalogue)
+                self._listed(connected, await self._list(connected))
                 if listening.done():
                     listening = asyncio.get_running_loop().create_task(self._listen(connected))
                 with contextlib.suppress(TimeoutError):
@@ -211,6 +211,17 @@ class Backend:
         finally:
             listening.cancel()
             await asyncio.wait([listening])
+
+    async def _list(self, connected: Connected) -> Catalogue:
+        attempt = Attempt()
+        token = current_attempt.set(attempt)
+        try:
+            async with asyncio.timeout(max(self.resolved.server.connect_timeout_seconds, self.call_timeout)):
+                return await list_catalogue(connected)
+        except Exception as error:
+            raise BackendError(classify(attempt.failure or error, secrets=self.secrets())) from error
+        finally:
+            current_attempt.reset(token)
 
     async def _listen(self, connected: Connected) -> None:
         """In the modern era changes are told on a `subscriptions/listen` stream."""
@@ -245,6 +256,7 @@ class Backend:
         info = connected.server_info
         if self.status.error is not None or not self.status.ever_ready:
             logger.info("server is up", extra={"server": self.id, "tools": len(catalogue.tools)})
+        self._lists += 1
         self.status = Status(
             ever_ready=True,
             protocol_version=connected.protocol_version,
@@ -292,11 +304,10 @@ class Backend:
     # The end
 
     async def drain(self) -> None:
-        """Close when the calls in flight have ended, at the latest after the call timeout."""
+        """Wait until the calls in flight have ended, at most for the call timeout."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self.call_timeout):
                 await self._quiet.wait()
-        await self.close()
 
     async def close(self) -> None:
         if self._task is not None:

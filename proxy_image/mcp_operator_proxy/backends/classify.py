@@ -59,6 +59,13 @@ class StreamEnded(Exception):
     """The response stream broke off before the answer came."""
 
 
+def is_own_error(error: MCPError) -> bool:
+    """Whether the MCP client made the error up for a broken connection. Servers use its codes for errors of their own."""
+    if error.code == CONNECTION_CLOSED:
+        return error.message.startswith(("Connection closed", "SSE stream"))
+    return error.code == PARSE_ERROR and error.message.startswith("Failed to parse")
+
+
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without secrets, credentials and URLs, at most `MAX_TEXT` characters long."""
     for secret in sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True):
@@ -145,7 +152,7 @@ def _not_mcp(error: BaseException, secrets: tuple[str, ...]) -> ErrorReport | No
         return _report("NotMCP", redact(f"the server does not speak MCP here: {error}", secrets))
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | httpx2.DecodingError):
         return _report("NotMCP", "the server does not speak MCP here: its answer is not JSON")
-    if isinstance(error, MCPError) and error.code == PARSE_ERROR:
+    if isinstance(error, MCPError) and is_own_error(error) and error.code == PARSE_ERROR:
         return _report("NotMCP", "the server does not speak MCP here: its answer is not a JSON-RPC message")
     return None
 
@@ -172,7 +179,7 @@ def _reset(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
     )
     if reset or (isinstance(error, OSError) and error.errno in _RESET_ERRNO):
         return _report("ConnectionReset", "the server closed the connection before it answered")
-    if isinstance(error, MCPError) and error.code == CONNECTION_CLOSED:
+    if isinstance(error, MCPError) and is_own_error(error):
         return _report("ConnectionReset", "the server closed the connection before it answered")
     return None
 

@@ -15,14 +15,13 @@ from mcp_types import (
     CONNECTION_CLOSED,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
-    PARSE_ERROR,
     UNSUPPORTED_PROTOCOL_VERSION,
     Request,
 )
 from pydantic import ValidationError
 
 from mcp_operator_proxy.backends.catalogue import RAW
-from mcp_operator_proxy.backends.classify import BackendError, classify
+from mcp_operator_proxy.backends.classify import BackendError, classify, is_own_error
 from mcp_operator_proxy.backends.connect import Connected
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
 from mcp_operator_proxy.report import ErrorReport
@@ -181,7 +180,7 @@ class BackendSession:
             both: set[asyncio.Future[Any]] = {sending, failed}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not sending.done():
-                raise MCPError(CONNECTION_CLOSED, "the request could not be delivered")
+                raise MCPError(CONNECTION_CLOSED, "Connection closed")
             return sending.result()
         finally:
             failed.cancel()
@@ -196,7 +195,7 @@ class BackendSession:
                 self.retired = True
             report = classify(attempt.failure, secrets=self._secrets())
             return BackendError(report, executed=attempt.executed, session_lost=attempt.session_lost)
-        if isinstance(error, MCPError) and error.code not in (CONNECTION_CLOSED, PARSE_ERROR):
+        if isinstance(error, MCPError) and not is_own_error(error):
             if self._speaks_another_era(error, attempt):
                 self.retired = True
                 return BackendError(classify(error, secrets=self._secrets()), executed=False, era_changed=True)

@@ -66,6 +66,7 @@ def invalid() -> ValidationError:
         (raised(RuntimeError(), json.JSONDecodeError("no", "", 0)), "NotMCP"),
         (MCPError(-32700, "Failed to parse JSON response"), "NotMCP"),
         (MCPError(-32602, "bad"), "ProtocolError"),
+        (MCPError(-32000, "Bad Request: no session"), "ProtocolError"),
         (invalid(), "ProtocolError"),
         (RuntimeError("Unsupported protocol version from the server: 1"), "ProtocolError"),
         (KeyError("x"), "InternalError"),
