@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from mcp_operator.probe.state import same_error
+from mcp_operator.probe.state import latest_error
 from mcp_operator_proxy.report import Conflict, ErrorReport, RejectedConfig, RouteReport, ServerReport, StatusReport
 
 
@@ -37,6 +37,12 @@ class ReplicaState:
         """It runs the revision or has refused just that one: there is nothing to wait for."""
         return self.state == "running" or (self.state == "rejected" and self.refused == self.asked)
 
+    @property
+    def steady(self) -> bool:
+        """Nothing is on its way: it runs the revision, and each of its servers has answered or failed to."""
+        runs = self.state == "running" and all(server.state != "pending" for server in self.servers)
+        return runs or (self.asked is None and self.state != "unreachable")
+
 
 def expecting(state: ReplicaState | None, asked: str | None) -> ReplicaState:
     """The state before the replica has been asked for the revision `asked`."""
@@ -66,7 +72,7 @@ def heard(state: ReplicaState, report: StatusReport, seconds: float) -> ReplicaS
 
 def silent(state: ReplicaState, error: ErrorReport) -> ReplicaState:
     """The state of a replica that does not answer: what it runs is no longer known."""
-    told = state.error if state.error is not None and same_error(state.error, error) else error
+    told = latest_error(state.error, error)
     return ReplicaState(asked=state.asked, state="unreachable", error=told, seconds=state.seconds)
 
 
@@ -80,11 +86,6 @@ def _steady(old: tuple[ServerReport, ...], new: tuple[ServerReport, ...]) -> tup
     """`new` without times, and with the old words of an error that still is the same."""
     errors = {server.id: server.error for server in old}
     return tuple(
-        server.model_copy(
-            update={
-                "checked_at": None,
-                "error": errors[server.id] if same_error(errors.get(server.id), server.error) else server.error,
-            }
-        )
+        server.model_copy(update={"checked_at": None, "error": latest_error(errors.get(server.id), server.error)})
         for server in new
     )

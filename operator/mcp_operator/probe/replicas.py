@@ -35,8 +35,8 @@ class Pace:
     """Between two questions to a replica that runs the revision or has refused it."""
     timeout: float = 5.0
     """Of a question whose answer is not to be held."""
-    retry: Backoff = field(default_factory=lambda: Backoff(base=0.2, cap=10.0))
-    """After a question that failed, or an answer that was not held."""
+    retry: Backoff = field(default_factory=lambda: Backoff(base=0.2, cap=5.0))
+    """After a question that failed, and while a replica is not steady and does not hold its answer."""
     misses: int = 3
     """Failures in a row after which a replica counts as unreachable."""
 
@@ -105,7 +105,7 @@ class ReplicaWatch(Generic[K]):
             log.error("the watch of a replica of %s ended", self._key, exc_info=error)
 
     async def _follow(self, pod: str, replica: "_Replica") -> None:
-        pace, failures, unheld = self._pace, 0, 0
+        pace, failures, early = self._pace, 0, 0
         while True:
             wait = None if replica.state.settled else replica.state.asked
             began = time.monotonic()
@@ -120,18 +120,22 @@ class ReplicaWatch(Generic[K]):
                 await asyncio.sleep(pace.retry.delay(failures - 1))
                 continue
             failures = 0
-            self._learn(replica, heard(replica.state, answer, time.monotonic() - replica.since))
-            if wait is None or replica.state.settled:
-                unheld = 0
+            if self._learn(replica, heard(replica.state, answer, time.monotonic() - replica.since)):
+                early = 0
+            if replica.state.steady:
                 await asyncio.sleep(pace.interval * (1 + _JITTER * random.uniform(-1, 1)))  # noqa: S311
-            elif time.monotonic() - began < pace.hold / 2:
-                unheld += 1
-                await asyncio.sleep(pace.retry.delay(unheld - 1))
+            elif replica.state.settled or time.monotonic() - began < pace.hold / 2:
+                early += 1
+                await asyncio.sleep(min(pace.retry.delay(early - 1), pace.interval))
 
-    def _learn(self, replica: "_Replica", state: ReplicaState) -> None:
+    def _learn(self, replica: "_Replica", state: ReplicaState) -> bool:
         changed, replica.state = state != replica.state, state
         if changed:
-            self._on_change(self._key, self.states)
+            try:
+                self._on_change(self._key, self.states)
+            except Exception:
+                log.exception("telling of the replicas of %s failed", self._key)
+        return changed
 
 
 class _Replica:

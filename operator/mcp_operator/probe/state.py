@@ -61,7 +61,7 @@ def _failed(state: ServerHealth, error: ErrorReport, threshold: int) -> ServerHe
         state,
         healthy=False if failures >= threshold else state.healthy,
         consecutive_failures=failures,
-        error=state.error if same_error(state.error, error) else error,
+        error=latest_error(state.error, error),
     )
 
 
@@ -89,6 +89,11 @@ def published_latency(published: float | None, samples: tuple[float, ...]) -> fl
     ):
         return published
     return float(f"{middle:.2g}")
+
+
+def latest_error(old: ErrorReport | None, new: ErrorReport | None) -> ErrorReport | None:
+    """`new`, in the words of `old` where both say the same."""
+    return old if same_error(old, new) else new
 
 
 def same_error(old: ErrorReport | None, new: ErrorReport | None) -> bool:
