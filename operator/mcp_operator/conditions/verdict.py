@@ -52,8 +52,11 @@ def summed_up(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def conditions(
     verdicts: Iterable[Verdict], previous: Iterable[Condition], generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    """Conditions sorted by type. `lastTransitionTime` moves only with the status (API conventions)."""
-    before = {condition.type: condition for condition in previous}
+    """Conditions sorted by type. `lastTransitionTime` moves only with the status (API conventions).
+
+    The condition that the CRD puts into a resource which no operator has seen dates from the epoch: it counts as none.
+    """
+    before = {condition.type: condition for condition in previous if condition.last_transition_time.timestamp() > 0}
     result = []
     for verdict in sorted(verdicts, key=lambda v: v.type):
         old = before.get(verdict.type)

@@ -1,0 +1,126 @@
+"""The product on a real cluster, installed by its chart; a namespace for every test.
+
+KUBECONFIG names the cluster. Images are those that `make images` built and loaded; `MCP_OPERATOR_E2E_REGISTRY` may name a
+registry to take them from.
+"""
+
+import asyncio
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.kubectl import Namespace, kubectl
+
+ROOT = Path(__file__).parents[2]
+SYSTEM = "mcp-system"
+RELEASE = "mcp-operator"
+BACKEND_IMAGE = "mcp-operator-test/backend:dev"
+PACKAGES_IMAGE = "mcp-operator-test/packages:dev"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def product() -> Namespace:
+    """The operator, installed or upgraded by its chart and ready."""
+    if "KUBECONFIG" not in os.environ:
+        pytest.fail("KUBECONFIG names no cluster; `make e2e` starts one and runs these tests in it")
+    command = ["helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "mcp-operator"), "--namespace", SYSTEM]
+    command += [
+        "--create-namespace",
+        "--wait",
+        "--timeout",
+        "3m",
+        "--values",
+        str(ROOT / "tests" / "e2e" / "values.yaml"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    if done.returncode != 0:
+        pods = kubectl("-n", SYSTEM, "describe", "pods", check=False)
+        pytest.fail(f"helm: {done.stderr}\n{pods[-4000:]}")
+    return Namespace(SYSTEM)
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A namespace of the test's own; deleting it must not hang on anything."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
+    kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true")
+    kubectl("create", "namespace", name)
+    yield Namespace(name)
+    if request.node.stash.get(FAILED, False):
+        print(kubectl("-n", name, "get", "mcp,deployments,pods,events", "-o", "wide", check=False))
+        print(kubectl("-n", SYSTEM, "logs", f"deployment/{RELEASE}", "--tail=60", check=False))
+    kubectl("delete", "namespace", name, "--wait=true", timeout=120)
+
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if report.when == "call":
+        item.stash[FAILED] = report.failed
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(pytest.mark.e2e)
+        item.add_marker(pytest.mark.timeout(300))
+
+
+@pytest.fixture
+def backend(namespace: Namespace) -> Callable[..., str]:
+    """Runs a backend that the operator does not own: a Deployment and a Service. Gives the URL to write into a `remote`."""
+
+    def run(name: str, *, replicas: int = 1, **environment: str) -> str:
+        namespace.apply(*backend_objects(name, replicas=replicas, **environment))
+        namespace.run("rollout", "status", f"deployment/{name}", "--timeout=90s")
+        return f"http://{name}.{namespace.name}.svc:8080/mcp"
+
+    return run
+
+
+def backend_objects(
+    name: str, *, image: str = BACKEND_IMAGE, replicas: int = 1, **environment: str
+) -> list[dict[str, object]]:
+    labels = {"app": name}
+    env = [{"name": key, "value": value} for key, value in {"NAME": name, **environment}.items()]
+    container = {
+        "name": "server",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": env,
+        "ports": [{"containerPort": 8080}],
+        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+    }
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 1}}
+    return [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pod},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {"selector": labels, "ports": [{"port": 8080}]},
+        },
+    ]
+
+
+def example(path: str) -> list[dict[str, object]]:
+    """The objects of a file in examples/."""
+    return [body for body in yaml.safe_load_all((ROOT / "examples" / path).read_text()) if body]
+
+
+def run(coroutine: object) -> object:
+    """Run a coroutine in a loop of its own."""
+    return asyncio.run(coroutine)  # type: ignore[arg-type]

@@ -1,0 +1,110 @@
+"""Clients that call without pause and note every failure, every session and every `list_changed` they hear."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+from fastmcp import Client
+from mcp.client.client import Client as SDKClient
+
+Era = Literal["legacy", "modern"]
+
+
+@dataclass
+class Tally:
+    """What one client saw."""
+
+    era: Era
+    calls: int = 0
+    failures: list[str] = field(default_factory=list)
+    list_changed: int = 0
+    sessions: set[str] = field(default_factory=set)
+    longest_seconds: float = 0.0
+
+
+class Caller:
+    """One client on one session that calls a tool over and over. Use as `async with`."""
+
+    def __init__(self, url: str, tool: str, arguments: dict[str, Any], expected: object, era: Era) -> None:
+        self._url = url
+        self._tool = tool
+        self._arguments = arguments
+        self._expected = expected
+        self.tally = Tally(era)
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        if self.tally.era == "legacy":
+            client: Any = Client(self._url, mode="legacy", message_handler=self._hear, timeout=30)
+        else:
+            client = SDKClient(self._url, mode="auto", read_timeout_seconds=30)
+        self._client = await self._stack.enter_async_context(client)
+        if self.tally.era == "modern":
+            changes = await self._stack.enter_async_context(self._client.listen(tools_list_changed=True))
+            self._tasks.append(asyncio.create_task(self._listen(changes)))
+        self._tasks.append(asyncio.create_task(self._call()))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+
+    async def _hear(self, message: Any) -> None:
+        if getattr(message, "method", "") == "notifications/tools/list_changed":
+            self.tally.list_changed += 1
+
+    async def _listen(self, changes: Any) -> None:
+        try:
+            async for _ in changes:
+                self.tally.list_changed += 1
+            self.tally.failures.append("the subscription was closed by the server")
+        except Exception as error:  # noqa: BLE001 - noted
+            self.tally.failures.append(f"subscription: {type(error).__name__}: {error}")
+
+    async def _call(self) -> None:
+        while True:
+            started = time.monotonic()
+            try:
+                result = await self._client.call_tool(self._tool, self._arguments)
+                answer = result.content[0].text
+                if result.is_error or answer != self._expected:
+                    self.tally.failures.append(f"wrong answer: {answer!r}")
+            except Exception as error:  # noqa: BLE001 - noted
+                self.tally.failures.append(f"{type(error).__name__}: {error}")
+                await asyncio.sleep(0.05)
+            self.tally.calls += 1
+            self.tally.longest_seconds = max(self.tally.longest_seconds, time.monotonic() - started)
+
+
+class Crowd:
+    """Several callers at once, half of each era."""
+
+    def __init__(self, url: str, tool: str, arguments: dict[str, Any], expected: object, *, size: int = 8) -> None:
+        eras: list[Era] = ["legacy", "modern"]
+        self.callers = [Caller(url, tool, arguments, expected, eras[number % 2]) for number in range(size)]
+        self._stack = AsyncExitStack()
+
+    @property
+    def tallies(self) -> list[Tally]:
+        return [caller.tally for caller in self.callers]
+
+    @property
+    def failures(self) -> list[str]:
+        return [failure for tally in self.tallies for failure in tally.failures]
+
+    @property
+    def calls(self) -> int:
+        return sum(tally.calls for tally in self.tallies)
+
+    async def __aenter__(self) -> Self:
+        for caller in self.callers:
+            await self._stack.enter_async_context(caller)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
