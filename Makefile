@@ -47,6 +47,33 @@ unit: venv ## Unit tests: no cluster
 crds: venv ## Generate the CustomResourceDefinitions from the models
 	@$(PY) -m mcp_operator.api.crd crds charts/mcp-operator/crds
 
+IN_CLUSTER := hack/cluster exec --
+PYTEST_IN_CLUSTER := $(IN_CLUSTER) $(CURDIR)/$(PY) -m pytest -p no:cacheprovider
+
+.PHONY: cluster-tests
+cluster-tests: venv cluster ## Tests against the real API server
+	@$(PYTEST_IN_CLUSTER) tests/cluster
+
+.PHONY: e2e
+e2e: venv cluster images ## Tests end to end: the product installed by its chart on the real node
+	@$(PYTEST_IN_CLUSTER) tests/e2e
+
+.PHONY: bench-swap
+bench-swap: venv cluster images ## 20 swaps under the traffic of 8 clients; figures in build/bench/swap.json
+	@$(PYTEST_IN_CLUSTER) tests/e2e/test_swap.py --capture=no
+
+.PHONY: test
+test: check cluster-tests e2e ## Everything: lint, types, unit, the real API server, end to end; leaves no cluster behind
+	@$(MAKE) --no-print-directory cluster-down
+
+.PHONY: demo
+demo: venv ## Three real MCP servers behind one endpoint on this machine, one swapped in while a client is connected
+	@PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) hack/demo.py
+
+.PHONY: demo-cluster
+demo-cluster: venv cluster images ## The same on the real cluster
+	@$(IN_CLUSTER) $(CURDIR)/$(PY) hack/demo_cluster.py
+
 .PHONY: clean
 clean: ## Remove what was built here
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
