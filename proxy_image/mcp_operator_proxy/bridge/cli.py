@@ -48,6 +48,7 @@ def parse(argv: list[str]) -> Settings:
         startup_timeout=args.startup_timeout,
         wait_timeout=args.wait_timeout,
         drain_timeout=args.drain_timeout,
+        stop_grace=args.stop_grace,
         max_line=args.max_line_mib * _MIB,
         max_body=args.max_body_mib * _MIB,
         preflight=args.preflight,
@@ -102,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     option("--startup-timeout", defaults.startup_timeout, _timeout, "for the server to answer initialize")
     option("--wait-timeout", defaults.wait_timeout, duration, "for a request to wait for a server that is down")
     option("--drain-timeout", defaults.drain_timeout, duration, "for calls in flight when the bridge stops")
+    option("--stop-grace", defaults.stop_grace, duration, "for the server to end, before SIGTERM and before SIGKILL")
     option("--max-line-mib", defaults.max_line // _MIB, _positive, "longest message of the server")
     option("--max-body-mib", defaults.max_body // _MIB, _positive, "longest message of a client")
     option("--allowed-origins", "", str, "origins that browsers may send, separated by spaces")

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message as Event
 from starlette.types import Receive, Scope, Send
@@ -183,16 +183,20 @@ class McpEndpoint:
         return session
 
     async def _body(self, request: Request) -> bytes:
-        limit = self._settings.max_body
-        declared = request.headers.get("content-length", "0")
+        """The body; one over the limit is read a little further, so that its sender comes to read the answer."""
+        limit, length = self._settings.max_body, 0
         parts: list[bytes] = []
-        length = int(declared) if declared.isdigit() else 0
-        if length <= limit:
-            length = 0
+        try:
             async for part in request.stream():
-                parts.append(part)
-                if (length := length + len(part)) > limit:
+                length += len(part)
+                if length > limit:
+                    parts.clear()
+                else:
+                    parts.append(part)
+                if length > 2 * limit:
                     break
+        except ClientDisconnect:
+            raise Rejection(400, "the body is incomplete") from None
         if length > limit:
             raise Rejection(413, f"the body is over the limit of {limit} bytes", headers={"connection": "close"})
         return b"".join(parts)

@@ -14,6 +14,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from mcp_operator_proxy.bridge import proc
+
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -85,15 +87,8 @@ def _kill_orphans() -> None:
 
 
 def _children() -> list[int]:
-    """Pids of this process's children. Source: proc(5), `stat`."""
-    me, found = os.getpid(), []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError), open(f"{entry.path}/stat", "rb") as file:  # noqa: PTH123 - called in a loop
-            if int(file.read().rpartition(b")")[2].split()[1]) == me:
-                found.append(int(entry.name))
-    return found
+    me = os.getpid()
+    return [entry.pid for entry in proc.entries() if entry.parent == me]
 
 
 def _prctl(option: int, value: int) -> None:

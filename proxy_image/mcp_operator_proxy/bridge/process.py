@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from mcp_operator_proxy.bridge import proc
 from mcp_operator_proxy.bridge.framing import LineSplitter, Oversize
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class ServerProcess:
             return True
 
     async def stop(self) -> None:
-        """Close stdin, wait, SIGTERM to the group, wait, SIGKILL. Returns when all of the group is gone."""
+        """Close stdin, wait for the server, SIGTERM to what is left of the group, wait, SIGKILL, wait."""
         if self._process is None:
             return
         if self._stopping is None:
@@ -146,7 +147,8 @@ class ServerProcess:
     async def _end(self, process: Process) -> None:
         if process.stdin is not None:
             process.stdin.close()
-        await self._gone_within(process, self._spec.stop_grace)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), self._spec.stop_grace)
         for number in (signal.SIGTERM, signal.SIGKILL):
             if not _group_alive(process.pid):
                 break
@@ -203,21 +205,8 @@ def _group_alive(group: int) -> bool:
         return False
     except PermissionError:
         return True
-    return not _only_zombies(group)
-
-
-def _only_zombies(group: int) -> bool:
-    """Whether all members of the group have ended and only wait for their parent. Source: proc(5), `stat`."""
-    if not os.path.isdir("/proc/self"):  # noqa: PTH112 - not Linux
-        return False
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError), open(f"{entry.path}/stat", "rb") as file:  # noqa: PTH123 - called in a loop
-            state, _, member_of, *_ = file.read().rpartition(b")")[2].split()
-            if int(member_of) == group and state not in {b"Z", b"X"}:
-                return False
-    return True
+    members = [entry for entry in proc.entries() if entry.group == group]
+    return not members or any(entry.state not in {"Z", "X"} for entry in members)
 
 
 def _why_not_started(command: str, error: Exception) -> str:

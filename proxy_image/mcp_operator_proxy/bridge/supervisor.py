@@ -74,7 +74,8 @@ class Supervisor:
     async def run(self) -> None:
         """Until `stop`; then the server has ended."""
         while not self._stop.is_set():
-            await self._set(State.STARTING)
+            if not self._backoff.crash_loop:  # else it goes on to be called one until it is ready
+                await self._set(State.STARTING)
             ran = await self._run_once()
             if self._stop.is_set():
                 break

@@ -1,0 +1,89 @@
+"""The command line: what it understands, and what it says of what it doesn't."""
+
+import argparse
+
+import mcp_types
+import mcp_types.version
+import pytest
+
+from mcp_operator_proxy.bridge import jsonrpc, versions
+from mcp_operator_proxy.bridge.cli import duration, main, parse
+from mcp_operator_proxy.bridge.settings import Settings
+
+
+def test_the_smallest_command_line_has_good_defaults() -> None:
+    assert parse(["--", "uvx", "mcp-server-time"]) == Settings(command=("uvx", "mcp-server-time"), name="uvx")
+
+
+def test_options_and_the_commands_own_options_are_told_apart() -> None:
+    options = "--port 0 --host ::1 --path / --isolation session --max-sessions 3 --idle-timeout 5m --name time".split()
+    more = ["--preflight", "false", "--max-line-mib", "1", "--allowed-origins", "https://a https://b"]
+    settings = parse([*options, *more, "--", "/usr/bin/npx", "-y", "--port", "7", "--", "x"])
+    assert settings.command == ("/usr/bin/npx", "-y", "--port", "7", "--", "x")
+    assert (settings.port, settings.host, settings.path, settings.isolation) == (0, "::1", "/", "session")
+    assert (settings.max_sessions, settings.idle_timeout, settings.name, settings.preflight) == (
+        3,
+        300.0,
+        "time",
+        False,
+    )
+    assert (settings.max_line, settings.allowed_origins) == (2**20, ("https://a", "https://b"))
+
+
+def test_the_environment_stands_in_for_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_BRIDGE_MAX_SESSIONS", "7")
+    monkeypatch.setenv("MCP_BRIDGE_PORT", "9000")
+    settings = parse(["--port", "9001", "--", "x"])
+    assert (settings.max_sessions, settings.port) == (7, 9001)
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        ([], "the server's command is missing"),
+        (["--port", "80"], "the server's command is missing"),
+        (["--"], "the server's command is missing"),
+        (["--port", "65536", "--", "x"], "'65536' is no port"),
+        (["--port", "-1", "--", "x"], "is no port"),
+        (["--max-sessions", "0", "--", "x"], "'0' is no number from 1"),
+        (["--idle-timeout", "soon", "--", "x"], "'soon' is no duration"),
+        (["--startup-timeout", "0", "--", "x"], "more than 0"),
+        (["--isolation", "user", "--", "x"], "'user' is neither shared nor session"),
+        (["--path", "mcp", "--", "x"], "'mcp' is no path"),
+        (["--path", "/status", "--", "x"], "/status is the bridge's own"),
+        (["--preflight", "maybe", "--", "x"], "neither true nor false"),
+        (["--bogus", "--", "x"], "--bogus"),
+    ],
+)
+def test_what_is_wrong_is_said(argv: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(argv)
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_wrong_environment_is_said_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("MCP_BRIDGE_PORT", "http")
+    with pytest.raises(SystemExit):
+        parse(["--", "x"])
+    assert "argument --port: 'http' is no port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("0", 0.0), ("1.5", 1.5), ("250ms", 0.25), ("30s", 30.0), ("2m", 120.0), ("1h", 3600.0)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1s", "1d", "1 s", "1m30s", "nan"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        duration(text)
+
+
+def test_versions_and_codes_are_those_of_the_protocol() -> None:
+    assert versions.HANDSHAKE_VERSIONS == mcp_types.version.HANDSHAKE_PROTOCOL_VERSIONS
+    names = ("PARSE_ERROR", "INVALID_REQUEST", "METHOD_NOT_FOUND", "INVALID_PARAMS", "INTERNAL_ERROR")
+    for name in (*names, "UNSUPPORTED_PROTOCOL_VERSION"):
+        assert getattr(jsonrpc, name) == getattr(mcp_types, name)
