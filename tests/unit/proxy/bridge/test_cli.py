@@ -16,7 +16,8 @@ def test_the_smallest_command_line_has_good_defaults() -> None:
 
 
 def test_options_and_the_commands_own_options_are_told_apart() -> None:
-    options = "--port 0 --host ::1 --path / --isolation session --max-sessions 3 --idle-timeout 5m --name time".split()
+    options = ["--port", "0", "--host", "::1", "--path", "/", "--isolation", "session", "--max-sessions", "3"]
+    options += ["--idle-timeout", "5m", "--name", "time"]
     more = ["--preflight", "false", "--max-line-mib", "1", "--allowed-origins", "https://a https://b"]
     settings = parse([*options, *more, "--", "/usr/bin/npx", "-y", "--port", "7", "--", "x"])
     assert settings.command == ("/usr/bin/npx", "-y", "--port", "7", "--", "x")

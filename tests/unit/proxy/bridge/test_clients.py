@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from fastmcp import Client
 from fastmcp.client.elicitation import ElicitResult
+
 from unit.proxy.bridge.harness import running, sdk, settings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
