@@ -107,7 +107,8 @@ class ReplicaWatch(Generic[K]):
     async def _follow(self, pod: str, replica: "_Replica") -> None:
         pace, failures, early = self._pace, 0, 0
         while True:
-            wait = None if replica.state.settled else replica.state.asked
+            at_once = replica.state.settled or replica.state.state in {"unknown", "unreachable"}
+            wait = None if at_once else replica.state.asked
             began = time.monotonic()
             async with self._room:
                 answer = await self._ask(replica.url, wait=wait, timeout=pace.timeout if wait is None else pace.hold)
@@ -124,7 +125,7 @@ class ReplicaWatch(Generic[K]):
                 early = 0
             if replica.state.steady:
                 await asyncio.sleep(pace.interval * (1 + _JITTER * random.uniform(-1, 1)))  # noqa: S311
-            elif replica.state.settled or time.monotonic() - began < pace.hold / 2:
+            elif replica.state.settled or (wait is not None and time.monotonic() - began < pace.hold / 2):
                 early += 1
                 await asyncio.sleep(min(pace.retry.delay(early - 1), pace.interval))
 

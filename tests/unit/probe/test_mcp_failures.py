@@ -37,7 +37,7 @@ from unit.probe.servers import (
 )
 
 TIMEOUT = 5.0
-SHORT = 0.4
+SHORT = 0.25
 
 
 def failed(result: ProbeResult) -> tuple[str, str]:
@@ -136,7 +136,8 @@ SILENCES: dict[str, Reply | Scripted] = {
 
 
 @pytest.mark.parametrize("server", SILENCES.values(), ids=SILENCES)
-async def test_a_server_that_hangs(server: Reply | Scripted) -> None:
+async def test_a_server_that_hangs(server: Reply | Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_operator.probe.mcp._CLOSE_SECONDS", 0.2)
     began = time.monotonic()
     async with raw(always(server) if isinstance(server, Reply) else server) as url:
         error_class, _ = failed(await probe(Target(url=url, timeout=SHORT)))
@@ -154,7 +155,7 @@ async def test_a_server_that_hangs_on_discovery_alone_is_healthy() -> None:
 async def test_the_session_of_a_server_that_hangs_is_ended() -> None:
     server = Scripted({"tools/list": Reply(then="hang")})
     async with raw(server) as url:
-        failed(await probe(Target(url=url, timeout=SHORT)))
+        failed(await probe(Target(url=url, timeout=1)))
     assert server.methods[-1] == "DELETE"
 
 
@@ -195,7 +196,7 @@ async def test_a_certificate_that_nobody_trusts(tls: ssl.SSLContext) -> None:
 
 async def test_tls_to_a_plain_port() -> None:
     async with raw(always(html())) as url:
-        error_class, _ = failed(await probe(Target(url=url.replace("http:", "https:"), timeout=2)))
+        error_class, _ = failed(await probe(Target(url=url.replace("http:", "https:"), timeout=1)))
     assert error_class in {"TLSFailure", "Timeout"}
 
 

@@ -1,0 +1,227 @@
+"""The prober: when it probes, what it keeps, what it tells. Probes are real where the answer matters."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from mcp_operator.probe.facts import ProbeResult, ServerFacts
+from mcp_operator.probe.prober import Prober
+from mcp_operator.probe.target import Target, secret_parts
+from support.backends import ServedMCP
+from support.gateway import make_config, running_gateway
+from unit.probe.conftest import Eventually
+from unit.probe.servers import mcp_server
+
+NEVER = 3600.0
+A, B = Target(url="http://a"), Target(url="http://b")
+
+
+class Probes:
+    """In place of the network: each probe waits until it is answered."""
+
+    def __init__(self) -> None:
+        self.running: list[tuple[Target, asyncio.Future[ProbeResult]]] = []
+        self.most = 0
+        self.started = 0
+
+    async def __call__(self, target: Target) -> ProbeResult:
+        future: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
+        entry = (target, future)
+        self.running.append(entry)
+        self.started += 1
+        self.most = max(self.most, len(self.running))
+        try:
+            return await future
+        finally:
+            self.running.remove(entry)
+
+    @property
+    def targets(self) -> list[Target]:
+        return [target for target, _ in self.running]
+
+    def answer(self, version: str = "1") -> None:
+        facts = ServerFacts(protocol_version="2025-11-25", transport="sse", server_version=version)
+        self.running[0][1].set_result(ProbeResult(time=datetime.now(UTC), seconds=0.01, facts=facts))
+
+
+@pytest.fixture
+def probes() -> Probes:
+    return Probes()
+
+
+async def test_a_server_that_dies_and_returns(eventually: Eventually) -> None:
+    told: list[bool | None] = []
+    async with ServedMCP(mcp_server(2)) as server, Prober[str](lambda key: told.append(health(key))) as prober:
+
+        def health(key: str) -> bool | None:
+            state = prober.health(key)
+            return state.healthy if state else None
+
+        prober.watch("weather", Target(url=server.url, timeout=2), 0.02, 2)
+        await eventually(lambda: told == [True])
+        state = prober.health("weather")
+        assert state is not None
+        assert state.facts is not None
+        assert state.facts.tools == ("measure_0", "measure_1")
+
+        await server.stop()
+        await eventually(lambda: told == [True, True, False])
+        state = prober.health("weather")
+        assert state is not None
+        assert state.error is not None
+        assert state.error.error_class == "ConnectionRefused"
+        assert state.facts is not None, "the last good facts are kept"
+
+        await server.start()
+        await eventually(lambda: told == [True, True, False, True])
+
+
+async def test_an_unchanged_server_is_told_once(eventually: Eventually) -> None:
+    told: list[str] = []
+    results: list[ProbeResult] = []
+    async with (
+        ServedMCP(mcp_server(2)) as server,
+        Prober[str](told.append, on_result=lambda _, result: results.append(result)) as prober,
+    ):
+        prober.watch("weather", Target(url=server.url), 0.01, 3)
+        await eventually(lambda: len(results) >= 4)
+    assert all(result.ok for result in results)
+    assert told == ["weather"]
+
+
+async def test_a_proxy_is_probed_as_a_client_would(eventually: Eventually) -> None:
+    async with (
+        ServedMCP(mcp_server(2)) as server,
+        running_gateway(make_config({"weather": server.url})) as gateway,
+        Prober[str](lambda _: None) as prober,
+    ):
+        prober.watch("tools", Target(url=gateway.url, transport="streamable-http"), NEVER, 3)
+
+        def tools() -> tuple[str, ...]:
+            state = prober.health("tools")
+            return state.facts.tools if state and state.facts else ()
+
+        await eventually(tools)
+        assert tools() == ("weather_measure_0", "weather_measure_1")
+
+
+async def test_watching_again_changes_nothing(probes: Probes, eventually: Eventually) -> None:
+    async with Prober[str](lambda _: None, probe=probes) as prober:
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.targets == [A])
+        for _ in range(3):
+            prober.watch("a", Target(url="http://a"), NEVER, 3)
+        probes.answer()
+        await eventually(lambda: prober.health("a") and prober.health("a").healthy)  # type: ignore[union-attr]
+        prober.watch("a", A, NEVER, 3)
+        await asyncio.sleep(0)
+        assert (probes.started, probes.running) == (1, [])
+
+
+async def test_a_changed_target_is_probed_at_once(probes: Probes, eventually: Eventually) -> None:
+    told: list[str] = []
+    async with Prober[str](told.append, probe=probes) as prober:
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.targets == [A])
+        prober.watch("a", B, NEVER, 3)
+        await eventually(lambda: probes.targets == [B])
+        assert not told, "the probe of the old target is dropped"
+        probes.answer("b")
+        await eventually(lambda: told == ["a"])
+
+
+async def test_other_headers_keep_what_is_known_and_another_endpoint_does_not(
+    probes: Probes, eventually: Eventually
+) -> None:
+    told: list[str] = []
+    async with Prober[str](told.append, probe=probes) as prober:
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.running)
+        probes.answer()
+        await eventually(lambda: told)
+
+        prober.watch("a", Target(url="http://a", headers={"X-Key": "rotated"}), NEVER, 3)
+        known = prober.health("a")
+        assert known is not None
+        assert known.healthy is True
+        await eventually(lambda: [target.headers for target in probes.targets] == [{"X-Key": "rotated"}])
+
+        prober.watch("a", B, NEVER, 3)
+        fresh = prober.health("a")
+        assert fresh is not None
+        assert (fresh.healthy, fresh.facts) == (None, None)
+
+
+async def test_a_trigger_probes_now(probes: Probes, eventually: Eventually) -> None:
+    async with Prober[str](lambda _: None, probe=probes) as prober:
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.running)
+        probes.answer()
+        await eventually(lambda: not probes.running)
+        prober.trigger("a")
+        prober.trigger("unknown")
+        await eventually(lambda: probes.started == 2)
+
+
+async def test_an_interval_that_is_edited_counts_at_once(probes: Probes, eventually: Eventually) -> None:
+    async with Prober[str](lambda _: None, probe=probes) as prober:
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.running)
+        probes.answer()
+        await eventually(lambda: not probes.running)
+        prober.watch("a", A, 0.01, 3)
+        await eventually(lambda: probes.started == 2)
+
+
+async def test_what_is_forgotten_is_probed_and_told_no_more(probes: Probes, eventually: Eventually) -> None:
+    told: list[str] = []
+    async with Prober[str](told.append, probe=probes) as prober:
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.running)
+        prober.forget("a")
+        prober.forget("unknown")
+        assert prober.health("a") is None
+        await eventually(lambda: not probes.running)
+    assert not told
+
+
+async def test_many_servers_do_not_burst(probes: Probes, eventually: Eventually) -> None:
+    """Of a thousand that come at once, half of the slots are used at once; the rest is spread, and never above the limit."""
+    async with Prober[int](lambda _: None, concurrency=8, spread=0.3, probe=probes) as prober:
+        for number in range(1000):
+            prober.watch(number, Target(url=f"http://{number}"), NEVER, 3)
+        await asyncio.sleep(0)
+        assert probes.started == 4
+        await eventually(lambda: len(probes.running) == 8)
+        began = time.monotonic()
+        while probes.started < 1000 and time.monotonic() - began < 10:
+            for _ in [*probes.running]:
+                probes.answer()
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
+        assert probes.started == 1000
+        assert probes.most == 8
+        prober.watch(1000, A, NEVER, 3)
+        await eventually(lambda: A in probes.targets)
+
+
+async def test_leaving_cancels_everything(probes: Probes, eventually: Eventually) -> None:
+    async with Prober[str](lambda _: None, probe=probes) as prober:
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.running)
+    assert not probes.running
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [
+        ("k-123", ["k-123"]),
+        ("Bearer abc.def", ["Bearer abc.def", "abc.def"]),
+        ("Basic YWxpY2U6b3Blbg==", ["Basic YWxpY2U6b3Blbg==", "YWxpY2U6b3Blbg==", "alice:open", "open"]),
+        ("Basic not-base64", ["Basic not-base64", "not-base64"]),
+    ],
+)
+def test_which_parts_of_a_header_are_secret(value: str, parts: list[str]) -> None:
+    assert list(secret_parts(value)) == parts
