@@ -133,7 +133,7 @@ class _Recorder:
 
         async def recording() -> Message:
             message = await receive()
-            with contextlib.suppress(ValueError, TypeError):
+            with contextlib.suppress(ValueError, TypeError, KeyError):
                 self._served.methods.append(json.loads(message.get("body", b""))["method"])
             return message
 
