@@ -147,7 +147,7 @@ async def test_a_server_that_hangs(server: Reply | Scripted, monkeypatch: pytest
 
 async def test_a_server_that_hangs_on_discovery_alone_is_healthy() -> None:
     async with raw(Scripted({"server/discover": Reply(then="hang"), "tools/list": {"tools": [tool("a")]}})) as url:
-        result = await probe(Target(url=url, timeout=1))
+        result = await probe(Target(url=url, timeout=2))
     assert result.facts is not None, result.error
     assert result.facts.tools == ("a",)
 
@@ -155,7 +155,7 @@ async def test_a_server_that_hangs_on_discovery_alone_is_healthy() -> None:
 async def test_the_session_of_a_server_that_hangs_is_ended() -> None:
     server = Scripted({"tools/list": Reply(then="hang")})
     async with raw(server) as url:
-        failed(await probe(Target(url=url, timeout=1)))
+        failed(await probe(Target(url=url, timeout=1.5)))
     assert server.methods[-1] == "DELETE"
 
 
