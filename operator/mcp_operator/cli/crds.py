@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -28,26 +27,23 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     try:
         asyncio.run(_apply(options.timeout))
-    except (ApiError, TimeoutError, ConfigError) as error:
+    except TimeoutError:
+        print(f"mcp-operator crds: not served by the API server after {options.timeout:g} s", file=sys.stderr)
+        return 1
+    except (ApiError, ConfigError) as error:
         print(f"mcp-operator crds: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     return 0
 
 
-async def _apply(timeout: float) -> None:
-    async with KubeClient.connect() as kube:
+async def _apply(seconds: float) -> None:
+    async with KubeClient.connect() as kube, asyncio.timeout(seconds):
         for kind in meta.KINDS:
             path = built_in("CustomResourceDefinition").path(name=kind.crd_name)
             await kube.apply(path, definition(kind), field_manager=meta.FIELD_MANAGER)
-            await _until_established(kube, path, time.monotonic() + timeout)
-            print(f"{kind.crd_name} applied")
-
-
-async def _until_established(kube: KubeClient, path: str, deadline: float) -> None:
-    while not _is_established(await kube.get(path) or {}):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{path} is applied, but the API server does not serve it yet")
-        await asyncio.sleep(POLL_SECONDS)
+            while not _is_established(await kube.get(path) or {}):  # noqa: ASYNC110 - one look is less than a watch
+                await asyncio.sleep(POLL_SECONDS)
+            print(f"{kind.crd_name} is applied and served")
 
 
 def _is_established(crd: Object) -> bool:
