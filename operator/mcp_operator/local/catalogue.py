@@ -1,0 +1,149 @@
+"""What all files say together, over time: the last good version of everything, who is older, what contradicts itself."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar, cast
+
+from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, Resource
+from mcp_operator.compile.references import DataId, DataKind, DataObject
+from mcp_operator.engine.keys import Key
+from mcp_operator.local.manifests import Diagnostic, FileContent, Manifest, Severity, named
+
+R = TypeVar("R", McpServer, McpProxy, McpRoute)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The declared world. `refused` has, for an object, why its newest version is not the one in use.
+
+    What stands in `refused` and nowhere else has never had a good version.
+    """
+
+    resources: Mapping[Key, Resource] = field(default_factory=dict)
+    objects: Mapping[DataId, DataObject] = field(default_factory=dict)
+    refused: Mapping[Key, Diagnostic] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def servers(self) -> list[McpServer]:
+        return self._of(McpServer)
+
+    @property
+    def proxies(self) -> list[McpProxy]:
+        return self._of(McpProxy)
+
+    @property
+    def routes(self) -> list[McpRoute]:
+        return self._of(McpRoute)
+
+    def _of(self, model: type[R]) -> list[R]:
+        return [resource for _, resource in sorted(self.resources.items()) if isinstance(resource, model)]
+
+
+@dataclass(slots=True)
+class _Known:
+    manifest: Manifest
+    created: datetime
+    version: int
+    """Of the content, among all that were ever seen: nothing else ever had or gets this one."""
+    generation: int = 1
+
+
+class Catalogue:
+    """Takes the files as they are now, each time; remembers what it needs to keep a good version when a file breaks.
+
+    It gives each resource what an API server would: a generation that counts its specs, and a time of creation. Of what comes
+    together, the earlier in the order of files and documents is older.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Key, _Known] = {}
+        self._latest: datetime | None = None
+        self._versions = itertools.count(1)
+
+    def update(self, files: Iterable[FileContent], now: datetime) -> Snapshot:
+        """The world as `files` say, in their order. A file that is not among them is gone, with all that it said."""
+        contents = {content.path: content for content in files}
+        diagnostics = [diagnostic for content in contents.values() for diagnostic in content.diagnostics]
+        chosen = self._choose(contents.values(), diagnostics)
+        refused = {about: why for content in contents.values() for about, why in content.invalid.items()}
+        kept = {
+            about: known.manifest
+            for about, known in self._known.items()
+            if about not in chosen and _is_still_meant(known.manifest, contents)
+        }
+        for about in self._known.keys() - chosen.keys() - kept.keys():
+            del self._known[about]
+        for about, manifest in chosen.items():
+            self._learn(about, manifest, now)
+        for about, manifest in kept.items():
+            if about not in refused:
+                refused[about] = next(d for d in contents[manifest.path].diagnostics if d.severity is Severity.ERROR)
+        return Snapshot(
+            resources={about: resource for about, known in self._known.items() if (resource := _resource(known))},
+            objects=dict(filter(None, (_data_object(about, known) for about, known in self._known.items()))),
+            refused={about: why for about, why in refused.items() if about not in chosen},
+            diagnostics=tuple(diagnostics),
+        )
+
+    def _choose(self, contents: Iterable[FileContent], diagnostics: list[Diagnostic]) -> dict[Key, Manifest]:
+        """One manifest for each object: the one in use, if it is still there, or else the first."""
+        candidates: dict[Key, list[Manifest]] = {}
+        for content in contents:
+            for manifest in content.manifests:
+                candidates.setdefault(manifest.key, []).append(manifest)
+        chosen = {}
+        for about, manifests in candidates.items():
+            known = self._known.get(about)
+            in_use = [manifest for manifest in manifests if known and manifest.path == known.manifest.path]
+            chosen[about] = winner = (in_use or manifests)[0]
+            for loser in manifests:
+                if loser is not winner:
+                    text = f"{named(about)} is defined at {winner.path}:{winner.line} already; rename or remove one of the two"
+                    diagnostics.append(Diagnostic(loser.path, loser.line, text))
+        return chosen
+
+    def _learn(self, about: Key, manifest: Manifest, now: datetime) -> None:
+        known = self._known.get(about)
+        if known is None:
+            self._known[about] = _Known(manifest, self._moment(now), next(self._versions))
+            return
+        if _substance(manifest) != _substance(known.manifest):
+            known.generation += 1
+            known.version = next(self._versions)
+        known.manifest = manifest
+
+    def _moment(self, now: datetime) -> datetime:
+        """Now, but later than any moment given before."""
+        self._latest = now if self._latest is None else max(now, self._latest + timedelta(microseconds=1))
+        return self._latest
+
+
+def _is_still_meant(manifest: Manifest, contents: Mapping[str, FileContent]) -> bool:
+    content = contents.get(manifest.path)
+    return content is not None and (content.unclear or manifest.key in content.invalid)
+
+
+def _substance(manifest: Manifest) -> object:
+    return manifest.resource.spec if manifest.resource else manifest.data
+
+
+def _resource(known: _Known) -> Resource | None:
+    resource = known.manifest.resource
+    if resource is None:
+        return None
+    metadata = resource.metadata.model_copy(
+        update={"generation": known.generation, "creation_timestamp": known.created, "resource_version": ""}
+    )
+    return resource.model_copy(update={"metadata": metadata})
+
+
+def _data_object(about: Key, known: _Known) -> tuple[DataId, DataObject] | None:
+    """The version is a count: it must say that a secret changed, and nothing about what it is."""
+    if known.manifest.data is None:
+        return None
+    return (cast("DataKind", about.kind), about.namespace, about.name), DataObject(
+        str(known.version), known.manifest.data
+    )
