@@ -74,7 +74,9 @@ class App:
             body = await _read_body(receive)
             if body is None:
                 self.proxy.metrics.refused(path)
-                await _rpc_error(413, INVALID_REQUEST, f"the body is larger than {MAX_BODY} bytes")(scope, receive, send)
+                await _rpc_error(413, INVALID_REQUEST, f"the body is larger than {MAX_BODY} bytes")(
+                    scope, receive, send
+                )
                 return
             receive = _replaying(body, receive)
         with self.proxy.metrics.in_flight.track_inprogress():

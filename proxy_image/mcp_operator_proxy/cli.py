@@ -63,7 +63,7 @@ def _serve(args: argparse.Namespace) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(args.config_dir, args.host, args.port))
     except OSError as error:
-        print(f"mcp-operator-proxy: {error}", file=sys.stderr)
+        print(f"mcp-operator-proxy: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 

@@ -21,6 +21,7 @@ from mcp.server.subscriptions import (
 )
 
 from mcp_operator_proxy.table import Changes
+from mcp_operator_proxy.tasks import cancel
 
 MAX_SUBSCRIPTIONS: Final = 20_000
 TELL_SECONDS: Final = 5.0
@@ -82,10 +83,7 @@ class Audience:
     async def close(self) -> None:
         """End all listen streams gracefully."""
         self.listen.close()
-        for task in list(self._telling):
-            task.cancel()
-        if self._telling:
-            await asyncio.wait(self._telling)
+        await cancel(self._telling)
 
 
 def _events(changes: Changes) -> list[ServerEvent]:

@@ -26,6 +26,7 @@ from mcp_operator_proxy.metrics import Metrics
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, resolve
 from mcp_operator_proxy.table import RouteTable, build_route, build_table, changes
+from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 WARM_SECONDS: Final = 1.0
@@ -271,16 +272,24 @@ class Proxy:
         )
 
     async def wait_for(self, revision: str, seconds: float) -> StatusReport:
-        """The status, as soon as `revision` is in use or refused, at the latest after `seconds`."""
+        """The status, as soon as `revision` is in use or refused, at the latest after `seconds`.
+
+        A configuration so broken that its revision cannot be read counts when it is refused during the wait.
+        """
+        before = self._rejected
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self._settled(revision):
+                while not self._settled(revision, before):
                     await self._moved.wait()
         return self.status()
 
-    def _settled(self, revision: str) -> bool:
-        in_use = self.state is not None and self.state.config.revision == revision
-        return in_use or (self._rejected is not None and self._rejected.revision in (revision, None))
+    def _settled(self, revision: str, before: RejectedConfig | None) -> bool:
+        if self.state is not None and self.state.config.revision == revision:
+            return True
+        rejected = self._rejected
+        return rejected is not None and (
+            rejected.revision == revision or (rejected.revision is None and rejected is not before)
+        )
 
     # Life
 
@@ -301,10 +310,7 @@ class Proxy:
 
     async def close(self) -> None:
         self.draining = True
-        for task in list(self._background):
-            task.cancel()
-        if self._background:
-            await asyncio.wait(self._background)
+        await cancel(self._background)
         await asyncio.gather(*(endpoint.close() for endpoint in self.endpoints.values()))
         if self.state is not None:
             await asyncio.gather(*(backend.close() for backend in self.state.backends.values()))

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Final
 
 import uvicorn
@@ -14,6 +14,7 @@ import uvicorn
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.swap.watch import follow
+from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 GRACE_SECONDS: Final = 25
@@ -23,8 +24,9 @@ GRACE_SECONDS: Final = 25
 class Server(uvicorn.Server):
     """uvicorn, but before it stops accepting, the proxy turns unready and ends its standing streams."""
 
-    def __init__(self, config: uvicorn.Config, proxy: Proxy) -> None:
+    def __init__(self, config: uvicorn.Config, proxy: Proxy, listening: socket.socket) -> None:
         super().__init__(config)
+        self._socket = listening
         self._proxy = proxy
         self._ending: asyncio.Task[None] | None = None
         self.started_event = asyncio.Event()
@@ -32,32 +34,35 @@ class Server(uvicorn.Server):
 
     @property
     def port(self) -> int:
-        """The port it listens on, once started; the one that the system chose where 0 was asked for."""
-        return int(self.servers[0].sockets[0].getsockname()[1])
+        """The port it listens on; the one that the system chose where 0 was asked for."""
+        return int(self._socket.getsockname()[1])
 
-    async def startup(self, sockets: "list[object] | None" = None) -> None:  # type: ignore[override]
-        await super().startup(sockets)  # type: ignore[arg-type]
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         self.started_event.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # `serve` handles them; uvicorn would raise them again after its end, and the exit code would be theirs
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def stop(self, sig: signal.Signals) -> None:
+        """End in order; asked a second time, at once.
+
+        Not uvicorn's `handle_exit`: sse-starlette hooks into that and cuts off the answers in flight.
+        """
         if self._ending is not None:
-            super().handle_exit(sig, frame)  # a second signal: now
             self.force_exit = True
             return
-        logger.info("stopping", extra={"signal": signal.Signals(sig).name})
-        self._ending = asyncio.get_running_loop().create_task(self._end(sig))
+        logger.info("stopping", extra={"signal": sig.name})
+        self._ending = asyncio.get_running_loop().create_task(self._end())
 
     async def ended(self) -> None:
         """Wait until somebody has asked it to stop."""
         await self.stopping.wait()
 
-    async def _end(self, sig: int) -> None:
+    async def _end(self) -> None:
         await self._proxy.drain()
-        super().handle_exit(sig, None)
+        self.should_exit = True
         self.stopping.set()
 
 
@@ -75,21 +80,29 @@ async def running(proxy: Proxy, host: str, port: int, *, grace_seconds: int = GR
         timeout_keep_alive=65,
         server_header=False,
     )
-    server = Server(config, proxy)
-    serving = asyncio.get_running_loop().create_task(server.serve())
+    listening = _listen(host, port)
+    server = Server(config, proxy, listening)
+    serving = asyncio.get_running_loop().create_task(server.serve([listening]))
     starting = asyncio.get_running_loop().create_task(server.started_event.wait())
     try:
         await asyncio.wait([serving, starting], return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
-            raise OSError(f"cannot listen on {host}:{port}")
+            serving.result()
         yield server
     finally:
         starting.cancel()
         if not serving.done():
             await proxy.drain()
             server.should_exit = True
-        with contextlib.suppress(SystemExit):
-            await serving
+        await serving
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
 async def serve(config_dir: Path, host: str, port: int) -> None:
@@ -100,13 +113,12 @@ async def serve(config_dir: Path, host: str, port: int) -> None:
             async with running(proxy, host, port) as server:
                 loop = asyncio.get_running_loop()
                 for sig in (signal.SIGTERM, signal.SIGINT):
-                    loop.add_signal_handler(sig, server.handle_exit, sig, None)
+                    loop.add_signal_handler(sig, server.stop, sig)
                 logger.info("serving", extra={"host": host, "port": server.port})
                 ended = loop.create_task(server.ended())
                 await asyncio.wait([ended, following], return_when=asyncio.FIRST_COMPLETED)
                 if following.done():
                     following.result()
         finally:
-            following.cancel()
-            await asyncio.wait([following])
+            await cancel([following])
     logger.info("stopped")

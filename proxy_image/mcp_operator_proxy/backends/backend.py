@@ -31,6 +31,7 @@ from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.report import ErrorReport, ServerReport
+from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 
@@ -209,8 +210,7 @@ class Backend:
                         await self._stale.wait()
                 self.pool.drop_idle(IDLE_SECONDS)
         finally:
-            listening.cancel()
-            await asyncio.wait([listening])
+            await cancel([listening])
 
     async def _list(self, connected: Connected) -> Catalogue:
         attempt = Attempt()
@@ -311,8 +311,7 @@ class Backend:
 
     async def close(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+            await cancel([self._task])
         await self.pool.close()
         await self._http.aclose()
 

@@ -117,9 +117,7 @@ def _dns(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
 def _tls(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = getattr(error, "verify_message", "verification failed")
-        return _report(
-            "TLSFailure", f"the server's certificate is not trusted ({why}); check the CA bundle"
-        )
+        return _report("TLSFailure", f"the server's certificate is not trusted ({why}); check the CA bundle")
     if isinstance(error, ssl.SSLError):
         return _report("TLSFailure", "the TLS handshake failed; check that the server speaks TLS at this port")
     return None

@@ -25,6 +25,7 @@ from mcp_operator_proxy.backends.classify import BackendError, classify, is_own_
 from mcp_operator_proxy.backends.connect import Connected
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
 from mcp_operator_proxy.report import ErrorReport
+from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 CLOSE_SECONDS: Final = 2.0
@@ -139,9 +140,7 @@ class BackendSession:
         if self._connected is None or not self._connected.done():
             task.cancel()
         await asyncio.wait([task], timeout=CLOSE_SECONDS)
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task], timeout=CLOSE_SECONDS)
+        await cancel([task])
 
     async def request(self, method: str, params: dict[str, Any], call: Call) -> dict[str, Any]:
         """Send one request and return its result as the server sent it.

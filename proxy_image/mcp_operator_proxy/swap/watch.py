@@ -12,6 +12,7 @@ from watchfiles import awatch
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.swap.read import Snapshot, read_folder
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, parse
+from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS: Final = 5.0
@@ -60,8 +61,7 @@ async def _looks(folder: Path) -> AsyncIterator[None]:
                 async with asyncio.timeout(POLL_SECONDS):
                     await changed.wait()
     finally:
-        watching.cancel()
-        await asyncio.wait([watching])
+        await cancel([watching])
 
 
 async def _listen(folder: Path, changed: asyncio.Event) -> None:

@@ -1,4 +1,3 @@
-import asyncio
 import errno
 import json
 import socket
@@ -22,7 +21,7 @@ from mcp_operator_proxy.report import ErrorReport
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
     try:
-        raise error from cause
+        raise error from cause  # noqa: TRY301
     except BaseException as caught:  # noqa: BLE001
         return caught
 
@@ -44,7 +43,10 @@ def invalid() -> ValidationError:
         (raised(httpx2.ConnectError("x"), ConnectionRefusedError()), "ConnectionRefused"),
         (raised(OSError("all failed"), ExceptionGroup("g", [ConnectionRefusedError()])), "ConnectionRefused"),
         (httpx2.ConnectError("x"), "Unreachable"),
-        (ExceptionGroup("g", [ExceptionGroup("h", [raised(httpx2.ConnectError("x"), ConnectionRefusedError())])]), "ConnectionRefused"),
+        (
+            ExceptionGroup("g", [ExceptionGroup("h", [raised(httpx2.ConnectError("x"), ConnectionRefusedError())])]),
+            "ConnectionRefused",
+        ),
         (OSError(errno.ECONNREFUSED, "refused"), "ConnectionRefused"),
         (OSError(errno.EHOSTUNREACH, "no route"), "Unreachable"),
         (raised(httpx2.ConnectError("x"), ssl.SSLCertVerificationError("self-signed")), "TLSFailure"),
@@ -55,7 +57,6 @@ def invalid() -> ValidationError:
         (StreamEnded(), "ConnectionReset"),
         (MCPError(-32000, "Connection closed"), "ConnectionReset"),
         (TimeoutError(), "Timeout"),
-        (asyncio.TimeoutError(), "Timeout"),
         (httpx2.ConnectTimeout(""), "Timeout"),
         (MCPError(-32001, "timed out"), "Timeout"),
         (HTTPStatusFailure(401), "Unauthorized"),
@@ -84,7 +85,9 @@ def test_a_classified_error_keeps_its_report() -> None:
 
 
 def test_no_secret_stands_in_a_message() -> None:
-    report = classify(MCPError(-32000 - 5, "token s3cr3t-value at https://u:p@host/x?key=1, Bearer abcdef"), secrets=["s3cr3t-value"])
+    report = classify(
+        MCPError(-32000 - 5, "token s3cr3t-value at https://u:p@host/x?key=1, Bearer abcdef"), secrets=["s3cr3t-value"]
+    )
     assert "s3cr3t-value" not in report.message
     assert "host" not in report.message
     assert "abcdef" not in report.message

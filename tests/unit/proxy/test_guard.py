@@ -32,7 +32,9 @@ from mcp_operator_proxy.guard import refusal
         (("tools.example.com",), (), "tools.example.com", "https://tools.example.com", 403),
     ],
 )
-def test_refusal(hosts: tuple[str, ...], origins: tuple[str, ...], host: str, origin: str | None, status: int | None) -> None:
+def test_refusal(
+    hosts: tuple[str, ...], origins: tuple[str, ...], host: str, origin: str | None, status: int | None
+) -> None:
     config = ProxyConfig(revision="1", allowed_hosts=hosts, allowed_origins=origins)
     found = refusal(config, scheme="http", host=host, origin=origin)
     assert (found[0] if found else None) == status

@@ -58,7 +58,14 @@ async def test_a_route_may_be_at_the_root() -> None:
 
 async def test_bad_status_parameters() -> None:
     async with running_gateway(config("r1", "/mcp")) as running:
-        for query in ("wait=r1&timeout=x", "wait=r1&timeout=-1", "wait=r1&timeout=31", "wait=R!", "wait=", "wait=r1&timeout=nan"):
+        for query in (
+            "wait=r1&timeout=x",
+            "wait=r1&timeout=-1",
+            "wait=r1&timeout=31",
+            "wait=R!",
+            "wait=",
+            "wait=r1&timeout=nan",
+        ):
             answer = await running.get(f"/status?{query}")
             assert answer.status_code == 400, query
             assert answer.json()["error"]

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM117 - nested, in the order in which they start
 """What a backend asks or tells in the middle of a call reaches the client whose call it is, and nobody else."""
 
 import asyncio
@@ -45,6 +46,7 @@ class Meeting:
         return result.content.text  # type: ignore[union-attr]
 
     async def roots(self, who: str, ctx: Context) -> str:
+        assert who
         await self._barrier.wait()
         return str((await ctx.session.list_roots()).roots[0].uri)
 
@@ -62,19 +64,19 @@ class Person:
         self.name = name
         self.asked: list[str] = []
 
-    async def elicit(self, message: str, response_type: Any, params: Any, context: Any) -> ElicitResult[Any]:
+    async def elicit(self, message: str, *_: Any) -> ElicitResult[Any]:
         self.asked.append(message)
         return ElicitResult(action="accept", content={"answer": self.name})
 
-    async def sample(self, messages: Any, params: Any, context: Any) -> str:
+    async def sample(self, messages: Any, *_: Any) -> str:
         self.asked.append(messages[0].content.text)
         return self.name
 
     async def log(self, message: Any) -> None:
         self.asked.append(message.data["msg"])
 
-    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        self.asked.append(str(message))
+    async def progress(self, *noted: Any) -> None:
+        self.asked.append(noted[2])
 
     def client(self, url: str) -> Client[Any]:
         return Client(
@@ -86,7 +88,10 @@ class Person:
 @pytest.mark.parametrize("tool", ["elicit", "sample", "roots", "log"])
 async def test_two_clients_at_once(tool: str) -> None:
     meeting, people = Meeting(4), [Person("ann"), Person("bob")]
-    async with ServedMCP(meeting.mcp, era="legacy") as served, running_gateway(make_config({"m": served.url})) as running:
+    async with (
+        ServedMCP(meeting.mcp, era="legacy") as served,
+        running_gateway(make_config({"m": served.url})) as running,
+    ):
         async with people[0].client(running.url) as ann, people[1].client(running.url) as bob:
             # Each of them calls twice at once: four calls are waiting in the backend together.
             calls = [(p, c) for p, c in zip(people, (ann, bob), strict=True) for _ in range(2)]
@@ -122,7 +127,10 @@ async def test_a_refusal_of_the_client_is_the_backends_to_have() -> None:
     async def refuse(*_: Any) -> Any:
         raise ValueError("no")
 
-    async with ServedMCP(meeting.mcp, era="legacy") as served, running_gateway(make_config({"m": served.url})) as running:
+    async with (
+        ServedMCP(meeting.mcp, era="legacy") as served,
+        running_gateway(make_config({"m": served.url})) as running,
+    ):
         async with Client(running.url, mode="legacy", elicitation_handler=refuse) as through:
             result = await through.call_tool_mcp("m_elicit", {"who": "x"})
             assert result.is_error

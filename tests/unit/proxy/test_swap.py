@@ -1,3 +1,4 @@
+# ruff: noqa: SIM117 - nested, in the order in which they start
 """Configurations swapped while clients of both eras are at work."""
 
 import asyncio
@@ -114,16 +115,19 @@ async def test_every_client_hears_of_a_changed_list(mode: str) -> None:
 
 
 async def test_only_lists_that_differ_are_announced() -> None:
-    async with ServedMCP(server("a")) as one, ServedMCP(server("a")) as two:
-        async with running_gateway(make_config({"s": one.url})) as running:
-            ears = Ears()
-            async with client(running.url, "legacy", message_handler=ears) as through:
-                await through.list_tools()
-                await running.proxy.apply(make_config({"s": two.url}))
-                assert (await through.call_tool("s_a", {"x": 5})).data == 5
-                await running.proxy.apply(make_config({}, routes=[{"name": "r", "path": "/mcp"}]))
-                await eventually(lambda: ears.heard)
-                assert ears.heard == [CHANGED]
+    async with (
+        ServedMCP(server("a")) as one,
+        ServedMCP(server("a")) as two,
+        running_gateway(make_config({"s": one.url})) as running,
+    ):
+        ears = Ears()
+        async with client(running.url, "legacy", message_handler=ears) as through:
+            await through.list_tools()
+            await running.proxy.apply(make_config({"s": two.url}))
+            assert (await through.call_tool("s_a", {"x": 5})).data == 5
+            await running.proxy.apply(make_config({}, routes=[{"name": "r", "path": "/mcp"}]))
+            await eventually(lambda: ears.heard)
+            assert ears.heard == [CHANGED]
 
 
 async def test_a_client_without_a_stream_hears_when_it_opens_one() -> None:
@@ -135,7 +139,9 @@ async def test_a_client_without_a_stream_hears_when_it_opens_one() -> None:
     async with ServedMCP(server("a")) as served, running_gateway(make_config({"s": served.url})) as running:
         answer = await running.http.post(running.url, headers=headers, json=initialize)
         headers["mcp-session-id"] = answer.headers["mcp-session-id"]
-        await running.http.post(running.url, headers=headers, json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+        await running.http.post(
+            running.url, headers=headers, json={"jsonrpc": "2.0", "method": "notifications/initialized"}
+        )
         await running.proxy.apply(make_config({}, routes=[{"name": "r", "path": "/mcp"}]))
         async with running.http.stream("GET", running.url, headers=headers) as stream:
             async with asyncio.timeout(5):
@@ -180,10 +186,12 @@ async def test_a_backends_own_change_goes_onward(back: str) -> None:
 
 async def test_a_change_that_a_backend_does_not_tell_of_is_found_by_refreshing() -> None:
     mcp = server("a")
-    async with ServedMCP(mcp) as served:
-        async with running_gateway(make_config({"s": served.url}, server={"refreshSeconds": 0.05})) as running:
-            add_tool(mcp, "b")
-            await eventually(lambda: "s_b" in running.proxy.status().routes[0].tools)
+    async with (
+        ServedMCP(mcp) as served,
+        running_gateway(make_config({"s": served.url}, server={"refreshSeconds": 0.05})) as running,
+    ):
+        add_tool(mcp, "b")
+        await eventually(lambda: "s_b" in running.proxy.status().routes[0].tools)
 
 
 async def test_a_route_that_stays_keeps_its_sessions_and_one_that_goes_ends_them() -> None:
@@ -223,14 +231,13 @@ async def test_equal_content_is_not_swapped_in_again() -> None:
 async def test_a_rotated_secret_is_used_by_the_next_call_and_keeps_sessions() -> None:
     async with ServedMCP(server("a")) as served:
         config = make_config({"s": served.url}, server={"headers": [{"name": "X-Token", "secret": {"file": "t"}}]})
-        async with running_gateway(config, {"t": "old"}) as running:
-            async with client(running.url, "legacy") as through:
-                await through.call_tool("s_a", {})
-                opened = served.methods.count("server/discover")
-                assert await running.proxy.apply(config, {"t": "new"}) is True
-                await through.call_tool("s_a", {})
-                assert served.requests[-1]["x-token"] == "new"
-                assert served.methods.count("server/discover") == opened
+        async with running_gateway(config, {"t": "old"}) as running, client(running.url, "legacy") as through:
+            await through.call_tool("s_a", {})
+            opened = served.methods.count("server/discover")
+            assert await running.proxy.apply(config, {"t": "new"}) is True
+            await through.call_tool("s_a", {})
+            assert served.requests[-1]["x-token"] == "new"
+            assert served.methods.count("server/discover") == opened
 
 
 async def test_a_bad_config_is_refused_whole_and_the_good_one_stays() -> None:
@@ -245,7 +252,10 @@ async def test_a_bad_config_is_refused_whole_and_the_good_one_stays() -> None:
         assert running.proxy.state is before
         rejected = running.proxy.status().rejected
         assert rejected is not None
-        assert (rejected.revision, rejected.message) == ("bad1", "servers[0].caBundle of ns/s: not a bundle of PEM certificates")
+        assert (rejected.revision, rejected.message) == (
+            "bad1",
+            "servers[0].caBundle of ns/s: not a bundle of PEM certificates",
+        )
         async with client(running.url) as through:
             assert (await through.call_tool("s_a", {"x": 1})).data == 1
         await running.proxy.apply(make_config({"s": served.url}))
@@ -271,5 +281,5 @@ async def test_of_configs_that_come_at_once_the_newest_wins(monkeypatch: pytest.
     async with HungServer() as hung, Proxy() as proxy:
         configs = [make_config({f"s{i}": hung.url}, revision=f"r{i}") for i in range(5)]
         applied = await asyncio.gather(*(proxy.apply(config) for config in configs))
-        assert applied == [True, False, False, False, True] or applied == [False, False, False, False, True]
+        assert applied in ([True, False, False, False, True], [False, False, False, False, True])
         assert proxy.status().revision == "r4"

@@ -27,7 +27,11 @@ DOCS = Catalogue(
         ([{"server": "ns/time", "prefix": "time"}], "{prefix}_{tool}", ["time_now", "time_zone"]),
         ([{"server": "ns/time", "prefix": ""}], "{prefix}_{tool}", ["now", "zone"]),
         ([{"server": "ns/time", "prefix": "t"}], "{namespace}.{server}.{tool}", ["ns.time.now", "ns.time.zone"]),
-        ([{"server": "ns/docs", "prefix": "d", "tools": {"include": ["search*"]}}], "{prefix}_{tool}", ["d_search", "d_search_raw"]),
+        (
+            [{"server": "ns/docs", "prefix": "d", "tools": {"include": ["search*"]}}],
+            "{prefix}_{tool}",
+            ["d_search", "d_search_raw"],
+        ),
         (
             [{"server": "ns/docs", "prefix": "d", "tools": {"include": ["search*", "read"], "exclude": ["*_raw"]}}],
             "{prefix}_{tool}",
@@ -39,7 +43,11 @@ DOCS = Catalogue(
             "{prefix}_{tool}",
             ["d_search", "d_search_raw", "d_fetch"],
         ),
-        ([{"server": "ns/time", "prefix": "t"}, {"server": "ns/new", "prefix": "n"}], "{prefix}_{tool}", ["t_now", "t_zone"]),
+        (
+            [{"server": "ns/time", "prefix": "t"}, {"server": "ns/new", "prefix": "n"}],
+            "{prefix}_{tool}",
+            ["t_now", "t_zone"],
+        ),
     ],
 )
 def test_names(servers: list[dict[str, object]], naming: str, names: list[str]) -> None:
@@ -49,7 +57,9 @@ def test_names(servers: list[dict[str, object]], naming: str, names: list[str]) 
 
 def test_a_definition_is_shown_as_it_came_but_for_name_and_description() -> None:
     overrides = [{"name": "read", "rename": "fetch", "description": "new"}]
-    table = build_route(route({"server": "ns/docs", "prefix": "d", "tools": {"overrides": overrides}}), {"ns/docs": DOCS})
+    table = build_route(
+        route({"server": "ns/docs", "prefix": "d", "tools": {"overrides": overrides}}), {"ns/docs": DOCS}
+    )
     entry = table.tools["d_fetch"]
     assert entry.definition == tool("d_fetch", description="new", _meta={"k": 1})
     assert (entry.server, entry.name) == ("ns/docs", "read")
@@ -69,13 +79,15 @@ def test_the_earlier_server_has_a_name_that_two_claim() -> None:
 
 def test_a_tool_renamed_onto_another_of_its_server_is_a_conflict() -> None:
     overrides = [{"name": "zone", "rename": "now"}]
-    table = build_route(route({"server": "ns/time", "prefix": "", "tools": {"overrides": overrides}}), {"ns/time": TIME})
+    table = build_route(
+        route({"server": "ns/time", "prefix": "", "tools": {"overrides": overrides}}), {"ns/time": TIME}
+    )
     assert [e.name for e in table.tools.values()] == ["now"]
     assert table.conflicts[0].loser == "ns/time"
 
 
 @pytest.mark.parametrize(
-    "uri", ["file:///etc/hosts", "data://one", "http://h/p?q=1#f", "weird+x://a//b/", "x://"], ids=lambda uri: str(uri)
+    "uri", ["file:///etc/hosts", "data://one", "http://h/p?q=1#f", "weird+x://a//b/", "x://"], ids=str
 )
 def test_a_uri_finds_its_way_back(uri: str) -> None:
     exposed = join_uri("docs", uri)
@@ -111,7 +123,8 @@ def test_which_server_has_a_resource(prefixes: tuple[str, str], uri: str, found:
 
 def test_templates_and_prompts_carry_the_prefix() -> None:
     table = build_route(
-        route({"server": "ns/docs", "prefix": "d"}, {"server": "ns/time", "prefix": "t"}), {"ns/docs": DOCS, "ns/time": TIME}
+        route({"server": "ns/docs", "prefix": "d"}, {"server": "ns/time", "prefix": "t"}),
+        {"ns/docs": DOCS, "ns/time": TIME},
     )
     assert list(table.resource_templates) == ["docs://d/page/{id}"]
     assert list(table.prompts) == ["t_ask"]
@@ -125,7 +138,10 @@ def test_templates_and_prompts_carry_the_prefix() -> None:
         (Catalogue(tools=TIME.tools[:1], prompts=TIME.prompts), Changes(tools=True)),
         (Catalogue(tools=(tool("now", title="T"), tool("zone")), prompts=TIME.prompts), Changes(tools=True)),
         (Catalogue(tools=TIME.tools), Changes(prompts=True)),
-        (Catalogue(tools=TIME.tools, prompts=TIME.prompts, resource_templates=DOCS.resource_templates), Changes(resources=True)),
+        (
+            Catalogue(tools=TIME.tools, prompts=TIME.prompts, resource_templates=DOCS.resource_templates),
+            Changes(resources=True),
+        ),
     ],
 )
 def test_changes(new: Catalogue, expected: Changes) -> None:

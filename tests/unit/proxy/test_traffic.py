@@ -1,3 +1,4 @@
+# ruff: noqa: SIM117 - nested, in the order in which they start
 """Everything that goes through, in all four combinations of protocol eras."""
 
 from typing import Any
@@ -6,7 +7,8 @@ import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.tools.base import ToolResult
 from mcp.shared.exceptions import MCPError
-from mcp_types import ImageContent, TextContent, ToolAnnotations
+from mcp_types import ImageContent, PromptReference, ResourceTemplateReference, TextContent, ToolAnnotations
+from pydantic import BaseModel
 
 from support.backends import ServedMCP, client
 from support.gateway import make_config, running_gateway
@@ -91,7 +93,9 @@ async def _tools(direct: Client[Any], through: Client[Any]) -> None:
         assert result.model_dump(exclude={"meta"}) == expected.model_dump(exclude={"meta"})
     meta = (await through.call_tool_mcp("e_rich", {})).meta or {}
     assert meta["trace"] == "1"
-    assert meta.get("io.modelcontextprotocol/serverInfo", {"name": "mcp-operator-proxy"})["name"] == "mcp-operator-proxy"
+    assert (
+        meta.get("io.modelcontextprotocol/serverInfo", {"name": "mcp-operator-proxy"})["name"] == "mcp-operator-proxy"
+    )
 
 
 async def _resources(direct: Client[Any], through: Client[Any]) -> None:
@@ -146,8 +150,6 @@ async def test_progress_and_logs_reach_the_caller(front: str, back: str) -> None
 
 @pytest.mark.parametrize("front", FRONTS)
 async def test_completion(front: str) -> None:
-    from mcp_types import PromptReference, ResourceTemplateReference
-
     async with ServedMCP(everything()) as served, running_gateway(make_config({"e": served.url})) as running:
         async with client(running.url, front) as through:
             for ref in (
@@ -179,7 +181,10 @@ async def test_headers_reach_the_backend_and_the_callers_do_not() -> None:
 
 
 async def test_an_sse_backend_is_found_out() -> None:
-    async with ServedMCP(everything(), transport="sse") as served, running_gateway(make_config({"e": served.url})) as running:
+    async with (
+        ServedMCP(everything(), transport="sse") as served,
+        running_gateway(make_config({"e": served.url})) as running,
+    ):
         (report,) = running.proxy.status().servers
         assert (report.state, report.transport) == ("ready", "sse")
         for front in FRONTS:
@@ -188,8 +193,6 @@ async def test_an_sse_backend_is_found_out() -> None:
 
 
 async def test_a_schema_keeps_its_definitions_and_header_parameters_are_checked() -> None:
-    from pydantic import BaseModel
-
     class Point(BaseModel):
         x: int
 

@@ -33,9 +33,21 @@ def text(data: Any) -> bytes:
         (text(config(url="")), "servers[0].url: input should be a valid URL", "r1"),
         (text(config(callTimeoutSeconds=0)), "servers[0].callTimeoutSeconds: input should be greater than 0", "r1"),
         (text(config(transport="carrier-pigeon")), "servers[0].transport: input should be 'auto'", "r1"),
-        (text(config(headers=[{"name": "X", "value": "a\nb"}])), "servers[0].headers[0].value: string should match", "r1"),
-        (text(config(headers=[{"name": "X"}])), "servers[0].headers[0]: a header has exactly one of value and secret", "r1"),
-        (text(config(headers=[{"name": "X", "secret": {"file": "../x"}}])), "servers[0].headers[0].secret.file: string", "r1"),
+        (
+            text(config(headers=[{"name": "X", "value": "a\nb"}])),
+            "servers[0].headers[0].value: string should match",
+            "r1",
+        ),
+        (
+            text(config(headers=[{"name": "X"}])),
+            "servers[0].headers[0]: a header has exactly one of value and secret",
+            "r1",
+        ),
+        (
+            text(config(headers=[{"name": "X", "secret": {"file": "../x"}}])),
+            "servers[0].headers[0].secret.file: string",
+            "r1",
+        ),
         (text(config(headers=[{"name": "X", "secret": {"file": ".."}}])), "a secret file is a plain file name", "r1"),
         (text({**config(), "routes": [{"name": "n", "path": "/status"}]}), "path /status is the proxy's own", "r1"),
         (text({**config(), "servers": []}), "names server ns/a, which is not defined", "r1"),
@@ -65,7 +77,9 @@ def test_many_problems_are_cut_short() -> None:
 
 
 def test_secrets_fill_the_headers() -> None:
-    parsed = parse(text(config(headers=[{"name": "Authorization", "secret": {"file": "tok"}}, {"name": "X", "value": "1"}])))
+    parsed = parse(
+        text(config(headers=[{"name": "Authorization", "secret": {"file": "tok"}}, {"name": "X", "value": "1"}]))
+    )
     resolved = resolve(parsed, {"tok": "Bearer abc"})["ns/a"]
     assert resolved.headers == {"Authorization": "Bearer abc", "X": "1"}
     assert "abc" not in repr(resolved)
@@ -74,7 +88,9 @@ def test_secrets_fill_the_headers() -> None:
 
 def test_a_missing_secret_is_named() -> None:
     parsed = parse(text(config(headers=[{"name": "Authorization", "secret": {"file": "tok"}}])))
-    with pytest.raises(SecretMissing, match=r"servers\[0\]\.headers\[0\] of ns/a: there is no secret file tok for header Authorization"):
+    with pytest.raises(
+        SecretMissing, match=r"servers\[0\]\.headers\[0\] of ns/a: there is no secret file tok for header Authorization"
+    ):
         resolve(parsed, {})
 
 
