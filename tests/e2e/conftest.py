@@ -4,7 +4,6 @@ KUBECONFIG names the cluster. Images are those that `make images` built and load
 registry to take them from.
 """
 
-import asyncio
 import os
 import re
 import subprocess
@@ -12,15 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from support.kubectl import Namespace, kubectl
+from support.product import RELEASE, SYSTEM, backend_objects
 
 ROOT = Path(__file__).parents[2]
-SYSTEM = "mcp-system"
-RELEASE = "mcp-operator"
-BACKEND_IMAGE = "mcp-operator-test/backend:dev"
-PACKAGES_IMAGE = "mcp-operator-test/packages:dev"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -84,43 +79,3 @@ def backend(namespace: Namespace) -> Callable[..., str]:
         return f"http://{name}.{namespace.name}.svc:8080/mcp"
 
     return run
-
-
-def backend_objects(
-    name: str, *, image: str = BACKEND_IMAGE, replicas: int = 1, **environment: str
-) -> list[dict[str, object]]:
-    labels = {"app": name}
-    env = [{"name": key, "value": value} for key, value in {"NAME": name, **environment}.items()]
-    container = {
-        "name": "server",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "env": env,
-        "ports": [{"containerPort": 8080}],
-        "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
-    }
-    pod = {"metadata": {"labels": labels}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 1}}
-    return [
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": name},
-            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": pod},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": {"name": name},
-            "spec": {"selector": labels, "ports": [{"port": 8080}]},
-        },
-    ]
-
-
-def example(path: str) -> list[dict[str, object]]:
-    """The objects of a file in examples/."""
-    return [body for body in yaml.safe_load_all((ROOT / "examples" / path).read_text()) if body]
-
-
-def run(coroutine: object) -> object:
-    """Run a coroutine in a loop of its own."""
-    return asyncio.run(coroutine)  # type: ignore[arg-type]

@@ -5,10 +5,8 @@ import json
 import time
 from collections.abc import Callable
 
-from conftest import BACKEND_IMAGE, RELEASE, SYSTEM
-from test_servers import call, tools
-
 from support.kubectl import Namespace, eventually, kubectl
+from support.product import BACKEND_IMAGE, RELEASE, SYSTEM, call, tools
 from support.resources import container, proxy, remote, route
 from support.traffic import Crowd
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from test_servers import call, tools
-
 from support.kubectl import Namespace, eventually
+from support.product import call, tools
 from support.resources import proxy, remote, route
 
 CORE = {"team": "core"}

@@ -2,34 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
-from conftest import BACKEND_IMAGE, PACKAGES_IMAGE, backend_objects
 from fastmcp import Client
 
 from support.kubectl import Namespace, eventually
+from support.product import BACKEND_IMAGE, PACKAGES_IMAGE, backend_objects, call, tools
 from support.resources import container, proxy, remote, stdio
 
 CORE = {"team": "core"}
-
-
-async def _tools(url: str) -> set[str]:
-    async with Client(url, timeout=20) as client:
-        return {tool.name for tool in await client.list_tools()}
-
-
-def tools(url: str) -> set[str]:
-    return asyncio.run(_tools(url))
-
-
-async def _call(url: str, tool: str, arguments: dict[str, Any]) -> str:
-    async with Client(url, timeout=30) as client:
-        result = await client.call_tool(tool, arguments)
-        return str(result.content[0].text)
-
-
-def call(url: str, tool: str, **arguments: Any) -> str:
-    return asyncio.run(_call(url, tool, arguments))
 
 
 def test_three_ways_to_host(namespace: Namespace, backend: Callable[..., str]) -> None:

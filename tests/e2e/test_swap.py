@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fastmcp import Client
-from test_servers import tools
 
 from support.kubectl import Namespace, eventually
+from support.product import tools
 from support.resources import proxy, remote
 from support.traffic import Crowd
 

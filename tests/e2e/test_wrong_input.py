@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import httpx2
 import pytest
-from test_servers import call, tools
 
 from support.kubectl import KubectlError, Namespace, eventually
+from support.product import call, tools
 from support.resources import container, proxy, remote
 
 CORE = {"team": "core"}

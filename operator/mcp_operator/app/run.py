@@ -5,6 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, cast
 
 import kopf
 from prometheus_client import CollectorRegistry
@@ -126,6 +127,8 @@ async def _operate(options: Options, operator: Operator, elector: LeaderElector 
 
 async def _watch(options: Options, operator: Operator, stop: asyncio.Event) -> None:
     await kopf.operator(
+        # Its own guess asks for a user name, which a container's uid need not have.
+        identity=cast("Any", options.identity),
         registry=watch.registry(operator.observe),
         settings=watch.settings(),
         standalone=True,
