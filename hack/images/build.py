@@ -91,6 +91,7 @@ def _build_with_buildah(image: Image, cache: Path, archive: Path) -> None:
     base_name = base.provide(cache)
     with storage.session(cache) as buildah, tempfile.TemporaryDirectory(prefix="mcp-operator-settings-") as folder:
         id_file = Path(folder) / "image-id"
+        storage.prune(buildah)
         mounts = machine.mounts(Path(folder), os.environ)
         run_long(
             f"building {image.name}",

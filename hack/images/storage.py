@@ -8,6 +8,9 @@ from pathlib import Path
 
 from localcluster.locks import exclusive
 from localcluster.mounts import on_overlay
+from localcluster.progress import run, say
+
+MOST_IMAGES = 200
 
 
 def folder(cache: Path) -> Path:
@@ -49,3 +52,10 @@ def image_id(cache: Path, image: str) -> str | None:
         query = [*buildah, "inspect", "--type=image", "--format={{.FromImageID}}", image]
         answer = subprocess.run(query, capture_output=True, text=True, check=False)
     return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def prune(buildah: list[str]) -> None:
+    """Remove layers that no image needs, once many have gathered; builds after that do more work again."""
+    if len(run([*buildah, "images", "--all", "--quiet"]).splitlines()) > MOST_IMAGES:
+        say("removing layers of earlier builds from the image storage")
+        subprocess.run([*buildah, "rmi", "--prune"], capture_output=True, check=False)

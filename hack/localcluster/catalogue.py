@@ -44,8 +44,8 @@ COMPONENTS = Module(
         _component("kube-proxy", 8),
     ),
 )
-COREDNS = Module("coredns", "github.com/coredns/coredns", (Program("coredns", ".", 30),))
-HELM = Module("helm", "helm.sh/helm/v3", (Program("helm", "helm.sh/helm/v3/cmd/helm", 60),))
+COREDNS = Module("coredns", "github.com/coredns/coredns", (Program("coredns", ".", 51),))
+HELM = Module("helm", "helm.sh/helm/v3", (Program("helm", "helm.sh/helm/v3/cmd/helm", 34),))
 PAUSE = Module("pause", "", (Program("pause", ".", 3),))
 KIND = Module("kind", "sigs.k8s.io/kind", (Program("kind", "sigs.k8s.io/kind", 30),))
 
