@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import Final
 
 from mcp_operator_proxy.bridge import guard
-from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.settings import OWN_PROCESS_SESSIONS, SHARED_SESSIONS, Settings
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
@@ -43,7 +43,7 @@ def parse(argv: list[str]) -> Settings:
         port=args.port,
         path=args.path,
         isolation=args.isolation,
-        max_sessions=args.max_sessions,
+        max_sessions=args.max_sessions or (SHARED_SESSIONS if args.isolation == "shared" else OWN_PROCESS_SESSIONS),
         idle_timeout=args.idle_timeout,
         startup_timeout=args.startup_timeout,
         wait_timeout=args.wait_timeout,
@@ -88,17 +88,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     defaults = Settings(command=(), name="")
 
-    def option(flag: str, default: object, kind: object, text: str, **more: object) -> None:
+    def option(flag: str, default: object, kind: object, text: str, shown: object = None) -> None:
         variable = "MCP_BRIDGE_" + flag.lstrip("-").replace("-", "_").upper()
         value = os.environ.get(variable, default)
-        parser.add_argument(flag, default=value, type=kind, help=f"{text} (default: {default})", **more)  # type: ignore[arg-type]
+        parser.add_argument(flag, default=value, type=kind, help=f"{text} (default: {shown or default})")  # type: ignore[arg-type]
 
     option("--host", defaults.host, str, "address to listen on")
     option("--port", defaults.port, _port, "port to listen on; 0 takes a free one")
     option("--path", defaults.path, _path, "path of the MCP endpoint")
     option("--name", "", str, "name of the server in logs and errors: its command's, if none is given")
     option("--isolation", defaults.isolation, _isolation, "shared: one process for all; session: one for each session")
-    option("--max-sessions", defaults.max_sessions, _positive, "sessions at a time")
+    several = f"{SHARED_SESSIONS}, or {OWN_PROCESS_SESSIONS} where each has a process"
+    option("--max-sessions", None, _positive, "sessions at a time", shown=several)
     option("--idle-timeout", defaults.idle_timeout, duration, "end a session that is idle for so long; 0: never")
     option("--startup-timeout", defaults.startup_timeout, _timeout, "for the server to answer initialize")
     option("--wait-timeout", defaults.wait_timeout, duration, "for a request to wait for a server that is down")

@@ -1,9 +1,13 @@
 """What one bridge is told to do."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 Isolation = Literal["shared", "session"]
+
+SHARED_SESSIONS: Final = 1000
+OWN_PROCESS_SESSIONS: Final = 32
+"""The default limits: of sessions that share a process, and of those that have one each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,7 @@ class Settings:
     port: int = 8080
     path: str = "/mcp"
     isolation: Isolation = "shared"
-    max_sessions: int = 1000
+    max_sessions: int = SHARED_SESSIONS
     idle_timeout: float = 1800.0
     """A session without any request or stream for this long ends; 0 never."""
     startup_timeout: float = 120.0

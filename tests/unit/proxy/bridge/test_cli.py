@@ -15,6 +15,11 @@ def test_the_smallest_command_line_has_good_defaults() -> None:
     assert parse(["--", "uvx", "mcp-server-time"]) == Settings(command=("uvx", "mcp-server-time"), name="uvx")
 
 
+def test_processes_of_their_own_have_a_lower_limit() -> None:
+    assert parse(["--", "x"]).max_sessions == 1000
+    assert parse(["--isolation", "session", "--", "x"]).max_sessions == 32
+
+
 def test_options_and_the_commands_own_options_are_told_apart() -> None:
     options = ["--port", "0", "--host", "::1", "--path", "/", "--isolation", "session", "--max-sessions", "3"]
     options += ["--idle-timeout", "5m", "--name", "time"]

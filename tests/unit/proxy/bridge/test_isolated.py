@@ -95,10 +95,11 @@ async def test_delete_ends_the_process_and_the_session(start: Start, connect: Co
 
 
 async def test_an_idle_session_ends_and_one_that_listens_does_not(start: Start, connect: Connect) -> None:
-    bridge = await start(isolation="session", idle_timeout=0.4, preflight=False)
-    idle, listening = await connect(bridge), await connect(bridge)
-    pid = (await idle.call("echo"))["pid"]
+    bridge = await start(isolation="session", idle_timeout=1.0, preflight=False)
+    listening = await connect(bridge)
     async with listening.listening():
+        idle = await connect(bridge)
+        pid = (await idle.call("echo"))["pid"]
         await until(lambda: len(bridge.hub.sessions) == 1)
         await until(lambda: not psutil.pid_exists(pid))
         assert (await listening.call("echo", a=1))["a"] == 1
