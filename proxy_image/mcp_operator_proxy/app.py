@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -135,7 +136,7 @@ class App:
             seconds = -1.0
         if not 0 <= seconds <= MAX_WAIT_SECONDS:
             return JSONResponse({"error": f"timeout must be a number of seconds from 0 to {MAX_WAIT_SECONDS:g}"}, 400)
-        if revision is not None and not ((revision.isalnum() and revision.islower()) or revision.isdigit()):
+        if revision is not None and re.fullmatch(r"[0-9a-z]{1,64}", revision) is None:
             return JSONResponse({"error": "wait must be a revision: lower-case letters and digits"}, 400)
         status = await self.proxy.wait_for(revision, seconds) if revision is not None else self.proxy.status()
         return Response(status.model_dump_json(by_alias=True), media_type="application/json")

@@ -53,17 +53,16 @@ class Endpoint:
             max_sessions=MAX_SESSIONS,
             max_request_body_size=MAX_BODY,
         )
+        self._running = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        started = asyncio.get_running_loop().create_future()
-        self._task = asyncio.get_running_loop().create_task(self._run(started), name=f"endpoint {self.path}")
-        await started
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"endpoint {self.path}")
 
-    async def _run(self, started: "asyncio.Future[None]") -> None:
+    async def _run(self) -> None:
         async with self._manager.run():
-            started.set_result(None)
+            self._running.set()
             await self._stopping.wait()
             await self.audience.close()
             for transport in self._transports():
@@ -92,6 +91,7 @@ class Endpoint:
         await self.audience.broadcast(changes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._running.wait()
         session_id = next((v.decode("latin-1") for k, v in scope["headers"] if k == SESSION_HEADER), None)
         if scope["method"] == "GET" and session_id is not None:
             send = self._announcing(session_id, send)

@@ -162,14 +162,18 @@ class Proxy:
         )
 
     async def _swap(self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer]) -> None:
-        old = self.state
-        before = old.backends if old else {}
+        before = self.state.backends if self.state else {}
         backends, fresh, updated = self._backends(before, resolved)
-        await _warm(fresh)
-        endpoints = await self._endpoints(config)
+        try:
+            await _warm(fresh)
+        except BaseException:
+            await asyncio.gather(*(backend.close() for backend in fresh))
+            raise
+        old = self.state  # a catalogue may have changed it meanwhile; only a swap changes the backends
         # From here to the assignment nothing waits: no request sees half of it.
         for backend, server in updated:
             backend.reconfigure(server)
+        endpoints = self._endpoints(config)
         table = build_table(config, {key: backend.catalogue for key, backend in backends.items()})
         self.state = State(config, table, MappingProxyType(backends))
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
@@ -201,13 +205,14 @@ class Proxy:
             fresh.append(backend)
         return backends, fresh, updated
 
-    async def _endpoints(self, config: ProxyConfig) -> dict[str, Endpoint]:
+    def _endpoints(self, config: ProxyConfig) -> dict[str, Endpoint]:
+        """An endpoint for each route; those of paths that stay are the same as before."""
         endpoints: dict[str, Endpoint] = {}
         for route in config.routes:
             endpoint = self.endpoints.get(route.path)
             if endpoint is None:
                 endpoint = Endpoint(route.path, _Route(self, route.path), partial(self.metrics.observe, route.path))
-                await endpoint.start()
+                endpoint.start()
             endpoints[route.path] = endpoint
         return endpoints
 

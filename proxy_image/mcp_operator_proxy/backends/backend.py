@@ -125,7 +125,7 @@ class Backend:
     def reconfigure(self, resolved: ResolvedServer) -> None:
         """Go on with other headers or times for the same endpoint; sessions stay open."""
         self.resolved = resolved
-        self._transport.headers = dict(resolved.headers)
+        self._transport.replace_headers(resolved.headers)
         self.nudge()
 
     def nudge(self) -> None:
@@ -190,9 +190,10 @@ class Backend:
                     wait = RETRY_FIRST
                     continue
                 self._failed(classify(error, secrets=self.secrets()))
+            await asyncio.sleep(RETRY_FIRST)  # however often its callers fail meanwhile
             self._stale.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
+                async with asyncio.timeout(wait - RETRY_FIRST):
                     await self._stale.wait()
             wait = min(wait * 2, RETRY_MOST)
 

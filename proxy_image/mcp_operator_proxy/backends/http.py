@@ -19,6 +19,10 @@ from mcp_operator_proxy.backends.classify import HTTPStatusFailure, NotMCPFailur
 
 MAX_ERROR_BODY: Final = 64 * 1024
 SESSION_HEADER: Final = "mcp-session-id"
+_OWN_HEADERS: Final = frozenset(
+    {"accept", "connection", "content-length", "content-type", "host", "last-event-id", "transfer-encoding"}
+    | {"mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id"}
+)
 _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
 
 
@@ -67,10 +71,10 @@ def ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 
 class BackendTransport(httpx2.AsyncBaseTransport):
-    """See the module. `headers` may be replaced at any time; requests sent after that carry the new ones."""
+    """See the module."""
 
     def __init__(self, headers: Mapping[str, str], ca_bundle: str | None) -> None:
-        self.headers = dict(headers)
+        self.replace_headers(headers)
         self.on_stream_end: Callable[[], None] | None = None
         """Called when a standing GET stream ends or cannot be opened."""
         self._inner = httpx2.AsyncHTTPTransport(
@@ -78,8 +82,12 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=128, keepalive_expiry=30),
         )
 
+    def replace_headers(self, headers: Mapping[str, str]) -> None:
+        """Requests carry these from now on, but for those that belong to the exchange itself."""
+        self._headers = {name: value for name, value in headers.items() if name.lower() not in _OWN_HEADERS}
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        request.headers.update(self.headers)
+        request.headers.update(self._headers)
         if request.method != "POST":
             return await self._other(request)
         attempt = current_attempt.get() or Attempt()

@@ -159,6 +159,8 @@ class BackendSession:
             raise self._failure(error, attempt) from error
         finally:
             self.calls.remove(call)
+            if self.retired and not self.calls:
+                _end_later(self)
             self.last_used = asyncio.get_running_loop().time()
             current_attempt.reset(tokens[0])
             current_call.reset(tokens[1])
@@ -208,6 +210,16 @@ class BackendSession:
         connected = self.connected
         refused = attempt.status is not None and 400 <= attempt.status < 500
         return connected.modern and not connected.negotiated and refused and error.code in _ERA_CODES
+
+
+_ending: set["asyncio.Task[None]"] = set()
+
+
+def _end_later(session: BackendSession) -> None:
+    """Close a retired session without making its last caller wait."""
+    task = asyncio.get_running_loop().create_task(session.close(), context=contextvars.Context())
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
 
 
 _ERA_CODES: Final = frozenset({INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION, CONNECTION_CLOSED})

@@ -1,16 +1,17 @@
 # ruff: noqa: SIM117 - nested, in the order in which they start
 """Everything that goes through, in all four combinations of protocol eras."""
 
-from typing import Any
+import asyncio
+from typing import Annotated, Any
 
 import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.tools.base import ToolResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import ImageContent, PromptReference, ResourceTemplateReference, TextContent, ToolAnnotations
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
-from support.backends import ServedMCP, client
+from support.backends import ServedMCP, client, eventually
 from support.gateway import make_config, running_gateway
 
 FRONTS = ["legacy", "auto"]
@@ -208,3 +209,47 @@ async def test_a_schema_keeps_its_definitions_and_header_parameters_are_checked(
             assert "$defs" in tool.input_schema
             assert (await through.call_tool("s_draw", {"points": [{"x": 1}]})).data == 1
         assert served.methods.count("tools/list") == 1
+
+
+async def test_a_modern_backend_gets_the_header_of_an_argument_that_wants_one() -> None:
+    mcp: FastMCP[Any] = FastMCP("s", dereference_schemas=False)
+
+    @mcp.tool
+    def locate(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+        return region
+
+    async with ServedMCP(mcp) as served, running_gateway(make_config({"s": served.url})) as running:
+        for front in ("legacy", "auto"):
+            async with client(running.url, front) as through:
+                await through.list_tools()
+                assert (await through.call_tool("s_locate", {"region": "eu"})).data == "eu"
+                assert served.requests[-1]["mcp-param-region"] == "eu"
+                assert served.requests[-1]["mcp-name"] == "locate"
+
+
+async def test_headers_of_the_exchange_itself_cannot_be_configured() -> None:
+    headers = [{"name": name, "value": "x"} for name in ("Host", "Content-Type", "Mcp-Session-Id", "X-Mine")]
+    async with ServedMCP(everything()) as served:
+        async with running_gateway(make_config({"e": served.url}, server={"headers": headers})) as running:
+            assert running.proxy.status().servers[0].state == "ready"
+            assert served.requests[-1]["x-mine"] == "x"
+
+
+async def test_sessions_leave_nothing_behind() -> None:
+    async with (
+        ServedMCP(everything(), era="legacy") as served,
+        running_gateway(make_config({"e": served.url})) as running,
+    ):
+
+        async def visit() -> None:
+            async with client(running.url, "legacy") as through:
+                await through.call_tool("e_add", {"a": 1})
+
+        await visit()
+        await eventually(lambda: running.proxy.status().sessions == 0)
+        await eventually(lambda: served.verbs.count("DELETE") == 1)
+        before = len(asyncio.all_tasks())
+        await asyncio.gather(*(visit() for _ in range(20)))
+        await eventually(lambda: served.verbs.count("DELETE") == 21)
+        await eventually(lambda: len(asyncio.all_tasks()) <= before)
+        assert running.proxy.status().sessions == 0
