@@ -1,6 +1,6 @@
 """What all files say together, over time: the last good version of everything, who is older, what contradicts itself."""
 
-import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,6 +25,8 @@ class Snapshot:
     objects: Mapping[DataId, DataObject] = field(default_factory=dict)
     refused: Mapping[Key, Diagnostic] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
+    places: Mapping[Key, str] = field(default_factory=dict)
+    """Where each stands: `file:line`."""
 
     @property
     def servers(self) -> list[McpServer]:
@@ -47,7 +49,7 @@ class _Known:
     manifest: Manifest
     created: datetime
     version: int
-    """Of the content, among all that were ever seen: nothing else ever had or gets this one."""
+    """Of the content: no other one that was ever declared under the name has it."""
     generation: int = 1
 
 
@@ -61,7 +63,7 @@ class Catalogue:
     def __init__(self) -> None:
         self._known: dict[Key, _Known] = {}
         self._latest: datetime | None = None
-        self._versions = itertools.count(1)
+        self._versions: Counter[Key] = Counter()
 
     def update(self, files: Iterable[FileContent], now: datetime) -> Snapshot:
         """The world as `files` say, in their order. A file that is not among them is gone, with all that it said."""
@@ -86,6 +88,7 @@ class Catalogue:
             objects=dict(filter(None, (_data_object(about, known) for about, known in self._known.items()))),
             refused={about: why for about, why in refused.items() if about not in chosen},
             diagnostics=tuple(diagnostics),
+            places={about: f"{known.manifest.path}:{known.manifest.line}" for about, known in self._known.items()},
         )
 
     def _choose(self, contents: Iterable[FileContent], diagnostics: list[Diagnostic]) -> dict[Key, Manifest]:
@@ -107,12 +110,13 @@ class Catalogue:
 
     def _learn(self, about: Key, manifest: Manifest, now: datetime) -> None:
         known = self._known.get(about)
+        changed = known is None or _substance(manifest) != _substance(known.manifest)
+        self._versions[about] += changed
         if known is None:
-            self._known[about] = _Known(manifest, self._moment(now), next(self._versions))
+            self._known[about] = _Known(manifest, self._moment(now), self._versions[about])
             return
-        if _substance(manifest) != _substance(known.manifest):
-            known.generation += 1
-            known.version = next(self._versions)
+        known.generation += changed
+        known.version = self._versions[about]
         known.manifest = manifest
 
     def _moment(self, now: datetime) -> datetime:

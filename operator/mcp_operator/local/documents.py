@@ -32,7 +32,11 @@ class Unreadable(ValueError):
 
 
 class _Loader(_BASE):  # type: ignore[misc]
-    """YAML without what JSON lacks: no dates, no numbers to the base 60."""
+    """YAML without what JSON lacks: no dates, no numbers to the base 60, and every key is a string."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        self.flatten_mapping(node)
+        return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -117,7 +121,8 @@ def _compose(text: str) -> Iterator[Document]:
         while loader.check_node():
             node = loader.get_node()
             _check_node(node)
-            yield Document(_jsonlike(loader.construct_document(node), node, {}), node.start_mark.line + 1, node)
+            line = node.start_mark.line + 1
+            yield Document(_check_types(loader.construct_document(node), line), line, node)
     finally:
         loader.dispose()
 
@@ -173,30 +178,25 @@ def _checked_children(node: yaml.Node) -> list[yaml.Node]:
     return [value for _, value in node.value]
 
 
-def _jsonlike(value: Any, node: yaml.Node, known: dict[int, Any]) -> Any:
-    """The value with string keys only. Raises Unreadable for a type that JSON does not have."""
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if id(value) in known:
-        return known[id(value)]
-    if isinstance(value, dict):
-        result: Any = {_key(key): _jsonlike(item, node, known) for key, item in value.items()}
-    elif isinstance(value, list):
-        result = [_jsonlike(item, node, known) for item in value]
-    else:
-        raise Unreadable(node.start_mark.line + 1, f"a {type(value).__name__} can't stand in a manifest")
-    known[id(value)] = result
-    return result
-
-
-def _key(key: object) -> str:
-    return key if isinstance(key, str) else json.dumps(key)
+def _check_types(value: Any, line: int) -> Any:
+    """The value as it is. Raises Unreadable for a type that JSON does not have."""
+    seen: set[int] = set()
+    open_ends = [value]
+    while open_ends:
+        item = open_ends.pop()
+        if isinstance(item, dict | list):
+            if id(item) not in seen:
+                seen.add(id(item))
+                open_ends += item.values() if isinstance(item, dict) else item
+        elif item is not None and not isinstance(item, str | bool | int | float):
+            raise Unreadable(line, f"a value of the type {type(item).__name__} can't stand in a manifest")
+    return value
 
 
 def _child(node: yaml.Node | None, part: int | str) -> tuple[yaml.Node, yaml.Node] | None:
     """Where a child begins, and the child."""
     if isinstance(node, yaml.MappingNode):
-        return next(((key, value) for key, value in node.value if key.value == str(part)), None)
+        return next(((key, value) for key, value in reversed(node.value) if key.value == str(part)), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         item = cast("yaml.Node", node.value[part])
         return item, item
