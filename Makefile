@@ -25,6 +25,7 @@ lock: ## Renew the lock files from pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra operator --extra local --group dev pyproject.toml -o requirements-dev.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra operator pyproject.toml -o operator/requirements.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes pyproject.toml -o proxy_image/requirements.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes proxy_image/runner-requirements.in -o proxy_image/runner-requirements.lock
 
 .PHONY: check
 check: lint types unit ## What every commit keeps green: lint, types, unit tests

@@ -42,7 +42,7 @@ def eventually(
             last = what()
             if last:
                 return last  # type: ignore[return-value]
-        except (AssertionError, LookupError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may pass
             last = error
         if time.monotonic() > deadline:
             raise AssertionError(f"not true after {timeout} s: {why() if why else last}")
