@@ -2,16 +2,17 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pydantic import AnyHttpUrl
+from pydantic import AnyHttpUrl, ValidationError
 
 from mcp_operator.api.common import seconds
-from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
+from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, describe
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import DataObjects, Resolved, resolve
-from mcp_operator.compile.selection import Entry, Selection, select
+from mcp_operator.compile.selection import Entry, select
 from mcp_operator.compile.servers import unsupported
 from mcp_operator_proxy import config
 
@@ -27,13 +28,14 @@ class Compiled:
 
     `secrets` maps file names to values. `left_out` maps ids of servers to the reason; `route_problems` has an entry
     for every route that is attached; `route_paths` and `route_servers` say what each route brought, `route_left_out`
-    what of it was left out.
+    what of it was left out, and `route_generations` which version of each was looked at.
     """
 
     config: config.ProxyConfig
     secrets: Mapping[str, bytes] = field(repr=False)
     left_out: Mapping[str, Problem]
     route_problems: Mapping[str, tuple[Problem, ...]]
+    route_generations: Mapping[str, int]
     route_paths: Mapping[str, str]
     route_servers: Mapping[str, tuple[str, ...]]
     route_left_out: Mapping[str, Mapping[str, Problem]]
@@ -59,37 +61,42 @@ def compile_proxy(
     left_out: dict[str, Problem] = {}
     for server in {entry.server.id: entry.server for entry in selection.entries}.values():
         resolved = resolve(server, objects)
-        url = url_of(server)
-        if problem := _why_not(server, resolved, url):
-            left_out[server.id] = problem
-        elif url is not None:
-            chosen[server.id] = _server(server, url, resolved)
+        outcome = _server(server, url_of(server), resolved)
+        if isinstance(outcome, Problem):
+            left_out[server.id] = outcome
+        else:
+            chosen[server.id] = outcome
             secrets.update(resolved.secrets)
-    entries = [entry for entry in selection.entries if entry.server.id in chosen]
     body = config.ProxyConfig(
         revision="0",
         servers=tuple(chosen[key] for key in sorted(chosen)),
-        routes=_routes(proxy, selection, entries),
+        routes=_routes(proxy, selection.entries, chosen),
         allowed_hosts=proxy.spec.allowed_hosts,
         allowed_origins=proxy.spec.allowed_origins,
     )
+    attached = [route for route in routes if route.id in selection.route_problems]
+    brought = _ids_by_source(selection.entries)
     return Compiled(
         config=body.model_copy(update={"revision": revision(body)}),
         secrets=secrets,
         left_out=left_out,
         route_problems={key: tuple(problems) for key, problems in selection.route_problems.items()},
-        route_paths={r.id: r.spec.path or proxy.spec.path for r in routes if r.id in selection.route_problems},
-        route_servers={key: tuple(e.server.id for e in entries if e.source == key) for key in selection.route_problems},
+        route_generations={route.id: route.metadata.generation for route in attached},
+        route_paths={route.id: route.spec.path or proxy.spec.path for route in attached},
+        route_servers={route.id: tuple(id_ for id_ in brought[route.id] if id_ in chosen) for route in attached},
         route_left_out={
-            key: {
-                e.server.id: left_out[e.server.id]
-                for e in selection.entries
-                if e.source == key and e.server.id in left_out
-            }
-            for key in selection.route_problems
+            route.id: {id_: left_out[id_] for id_ in brought[route.id] if id_ in left_out} for route in attached
         },
         proxy_problems=tuple(selection.proxy_problems),
     )
+
+
+def _ids_by_source(entries: Iterable[Entry]) -> defaultdict[str | None, list[str]]:
+    """Ids of the servers that each route brings, in the order of their claim; those of the proxy's selector under None."""
+    brought: defaultdict[str | None, list[str]] = defaultdict(list)
+    for entry in entries:
+        brought[entry.source].append(entry.server.id)
+    return brought
 
 
 def revision(body: config.ProxyConfig) -> str:
@@ -103,45 +110,44 @@ def to_json(body: config.ProxyConfig) -> str:
     return json.dumps(dumped, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _why_not(server: McpServer, resolved: Resolved, url: str | None) -> Problem | None:
+def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Server | Problem:
+    """The server as the proxy will read it, or why it is left out: what the proxy refuses, it refuses with all the rest."""
     if problem := unsupported(server):
         return problem
     if resolved.problems:
         return resolved.problems[0]
     if url is None:
         return Problem("ServerInvalid", f"McpServer {server.id} has no address yet")
-    return None
-
-
-def _server(server: McpServer, url: str, resolved: Resolved) -> config.Server:
     spec = server.spec
     endpoint = spec.remote or spec.container
-    return config.Server(
-        id=server.id,
-        url=AnyHttpUrl(url),
-        transport=endpoint.transport if endpoint else "streamable-http",
-        headers=resolved.headers,
-        ca_bundle=resolved.ca_bundle,
-        connect_timeout_seconds=seconds(spec.timeouts.connect),
-        call_timeout_seconds=seconds(spec.timeouts.call),
-        refresh_seconds=seconds(spec.health.interval),
-    )
-
-
-def _routes(proxy: McpProxy, selection: Selection, entries: list[Entry]) -> tuple[config.Route, ...]:
-    sources: dict[str, str] = {}
-    for entry in selection.entries:
-        if entry.source:
-            sources.setdefault(entry.path, f"McpRoute/{entry.source}")
-    paths = sorted({proxy.spec.path, *(entry.path for entry in selection.entries)})
-    return tuple(
-        config.Route(
-            name=sources.get(path, f"McpProxy/{proxy.id}") if path != proxy.spec.path else f"McpProxy/{proxy.id}",
-            path=path,
-            naming=proxy.spec.naming.template,
-            servers=tuple(_route_server(entry) for entry in entries if entry.path == path),
+    try:
+        return config.Server.model_validate(
+            {
+                "id": server.id,
+                "url": str(AnyHttpUrl(url)),
+                "transport": endpoint.transport if endpoint else "streamable-http",
+                "headers": resolved.headers,
+                "ca_bundle": resolved.ca_bundle,
+                "connect_timeout_seconds": seconds(spec.timeouts.connect),
+                "call_timeout_seconds": seconds(spec.timeouts.call),
+                "refresh_seconds": seconds(spec.health.interval),
+            }
         )
-        for path in paths
+    except ValidationError as error:
+        return Problem("InvalidValue", f"McpServer {server.id} can't be served: {describe(error)}")
+
+
+def _routes(proxy: McpProxy, entries: Iterable[Entry], chosen: Mapping[str, config.Server]) -> tuple[config.Route, ...]:
+    """One route a path, the proxy's own path always among them. It is named after the first that claimed the path."""
+    own = f"McpProxy/{proxy.id}"
+    names, served = {proxy.spec.path: own}, defaultdict(list)
+    for entry in entries:
+        names.setdefault(entry.path, f"McpRoute/{entry.source}" if entry.source else own)
+        if entry.server.id in chosen:
+            served[entry.path].append(_route_server(entry))
+    return tuple(
+        config.Route(name=names[path], path=path, naming=proxy.spec.naming.template, servers=tuple(served[path]))
+        for path in sorted(names)
     )
 
 

@@ -3,9 +3,11 @@
 import base64
 import binascii
 import re
+import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal
 
 from mcp_operator.api.common import EnvVar, KeyRef
 from mcp_operator.api.resources import McpServer
@@ -16,7 +18,9 @@ DataKind = Literal["Secret", "ConfigMap"]
 DataId = tuple[DataKind, str, str]
 """Kind, namespace, name."""
 
-_FIELD_VALUE = re.compile(r"[^\r\n\0]*")
+_FIELD_VALUE: Final = re.compile(rb"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?\n?")
+"""What may be sent as a header's value (RFC 9110, section 5.5, without its obsolete text); one line end after it is dropped."""
+_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +108,11 @@ def resolve(server: McpServer, objects: DataObjects) -> Resolved:
             if found is None:
                 continue
             value, version = found
-            if not _is_field_value(value):
+            if not _FIELD_VALUE.fullmatch(value):
                 lookup.refuse(
                     "Secret",
                     header.value_from.secret_key_ref,
-                    f"is no value for the header {header.name}: it holds line breaks or is not UTF-8",
+                    f"is no value for the header {header.name}: that is one line of ASCII text without space around it",
                 )
                 continue
             file = f"{namespace}.{name}.header-{index}.{version}"
@@ -161,21 +165,27 @@ def _ca_bundle(server: McpServer, lookup: _Lookup) -> str | None:
     found = lookup.value(kind, ref)
     if found is None:
         return None
-    try:
-        text = found[0].decode()
-    except UnicodeDecodeError:
-        text = ""
-    if "-----BEGIN CERTIFICATE-----" not in text or "PRIVATE KEY" in text:
+    bundle = _certificates(found[0])
+    if bundle is None:
         lookup.refuse(kind, ref, "is no bundle of PEM certificates")
+    return bundle
+
+
+@lru_cache(maxsize=256)
+def _certificates(content: bytes) -> str | None:
+    """The PEM certificates in `content` and nothing else of it; None where there are none or one is broken.
+
+    The bundle goes into a ConfigMap: a private key beside the certificates is left where it is.
+    """
+    blocks = _CERTIFICATE.findall(content.decode(errors="replace"))
+    if not blocks:
         return None
-    return text
-
-
-def _is_field_value(value: bytes) -> bool:
+    bundle = "".join(f"{block}\n" for block in blocks)
     try:
-        return bool(_FIELD_VALUE.fullmatch(value.decode().removesuffix("\n")))
-    except UnicodeDecodeError:
-        return False
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=bundle)
+    except (ssl.SSLError, ValueError):
+        return None
+    return bundle
 
 
 def _environment(server: McpServer) -> tuple[EnvVar, ...]:

@@ -59,13 +59,14 @@ def select(proxy: McpProxy, routes: Iterable[McpRoute], servers: Iterable[McpSer
         (s for s in servers if s.metadata.namespace == namespace and s.metadata.deletion_timestamp is None),
         key=lambda server: server.age_key,
     )
+    by_name = {server.metadata.name: server for server in mine}
     selection = Selection()
     attached = attached_routes(proxy, routes)
     for route in attached:
         selection.route_problems[route.id] = []
         for reference in route.spec.servers:
             if reference.name is not None:
-                _claim_by_name(selection, proxy, route, reference, mine)
+                _claim_by_name(selection, proxy, route, reference, by_name.get(reference.name))
     for route in attached:
         for reference in route.spec.servers:
             if reference.selector is not None:
@@ -79,12 +80,11 @@ def select(proxy: McpProxy, routes: Iterable[McpRoute], servers: Iterable[McpSer
 
 
 def _claim_by_name(
-    selection: Selection, proxy: McpProxy, route: McpRoute, reference: RouteServer, servers: Sequence[McpServer]
+    selection: Selection, proxy: McpProxy, route: McpRoute, reference: RouteServer, server: McpServer | None
 ) -> None:
     problems = selection.route_problems[route.id]
     if _is_foreign(route, reference, problems):
         return
-    server = next((s for s in servers if s.metadata.name == reference.name), None)
     if server is None:
         problems.append(
             Problem(
