@@ -35,7 +35,7 @@ class ServedApp:
         self._app = app
         self._path = path
         self.port = 0
-        self._server: uvicorn.Server | None = None
+        self._server: _KillableServer | None = None
         self._serving: asyncio.Task[None] | None = None
 
     @property
@@ -51,7 +51,7 @@ class ServedApp:
             access_log=False,
             timeout_graceful_shutdown=1,
         )
-        server = _QuietServer(config)
+        server = _KillableServer(config)
         self._server, self._serving = server, asyncio.create_task(server.serve())
         waiting = asyncio.create_task(server.up.wait())
         await asyncio.wait([waiting, self._serving], return_when=asyncio.FIRST_COMPLETED)
@@ -65,13 +65,8 @@ class ServedApp:
         if server is None or serving is None:
             return
         self._server = self._serving = None
-        server.should_exit = server.force_exit = True
-        for connection in list(server.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
-        with contextlib.suppress(SystemExit, asyncio.CancelledError):
-            await serving
+        server.killed.set()
+        await serving
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -81,14 +76,33 @@ class ServedApp:
         await self.stop()
 
 
-class _QuietServer(uvicorn.Server):
+class _KillableServer(uvicorn.Server):
+    """uvicorn without its signal handling, and with an end that does not wait for anything."""
+
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.up = asyncio.Event()
+        self.killed = asyncio.Event()
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
         self.up.set()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.killed.wait()
+
+    async def shutdown(self, sockets: Any = None) -> None:  # noqa: ARG002 - none are given
+        for listening in self.servers:
+            listening.close()
+        for connection in list(self.server_state.connections):
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
+        for task in list(self.server_state.tasks):
+            task.cancel()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks)
+        await self.lifespan.shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
