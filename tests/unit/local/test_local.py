@@ -1,0 +1,155 @@
+"""Local mode end to end: real processes, a real client, no network.
+
+One long story, as starting takes seconds: listed → edited (swapped in on the same session) → broken (said; the old one serves)
+→ mended → deleted → stopped, with no process and no file left. Then the ends that are not orderly, and two proxies.
+"""
+
+import asyncio
+import json
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from mcp_operator.local.process import free_port
+from support.backends import Ears, client, eventually
+from unit.local.harness import PROXY, Local, local, manifest, tiny
+
+SECRET = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: %s}\n"
+ENV = {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "token"}}}]}
+CHANGED = "notifications/tools/list_changed"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    found = tmp_path / "manifests"
+    found.mkdir()
+    return found
+
+
+async def tools(connected: Any) -> set[str]:
+    return {tool.name for tool in await connected.list_tools()}
+
+
+async def test_a_life(folder: Path) -> None:
+    async with local(folder, a=PROXY + tiny("one", "x", stdio=ENV) + SECRET % "hunter-1") as run:
+        url = await run.url()
+        await run.said("McpProxy/default/tools ready=True")
+        ears = Ears()
+        async with client(url, mode="legacy", message_handler=ears) as connected:
+            assert await tools(connected) == {"one_x"}
+            first = (await connected.call_tool("one_x")).data
+            assert first["token"] == "hunter-1"
+
+            await an_added_file_is_swapped_in(run, connected, ears)
+            await an_edit_replaces_a_process_without_a_gap(run, connected, first)
+            await a_broken_file_changes_nothing(run, connected)
+            await a_deleted_file_takes_its_tools(run, connected)
+        assert (await run.status())["swaps"] >= 3
+        await it_ends_with_all_its_own(run)
+    assert list(folder.parent.iterdir()) == [folder], "the state folder is gone"
+
+
+async def an_added_file_is_swapped_in(run: Local, connected: Any, ears: Ears) -> None:
+    run.write("b.yaml", tiny("two", "y"))
+    await eventually(lambda: CHANGED in ears.heard)
+    await eventually(lambda: tools(connected), 20)
+    await run.said("McpServer/default/two ready=True kind=Stdio tools=1")
+    assert "two_y" in await tools(connected)
+    assert (await connected.call_tool("two_y")).data["name"] == "y"
+
+
+async def an_edit_replaces_a_process_without_a_gap(run: Local, connected: Any, first: dict[str, str]) -> None:
+    calling = asyncio.create_task(_call_until(connected, lambda answer: answer["token"] == "hunter-2"))
+    run.write("a.yaml", PROXY + tiny("one", "x", "z", stdio=ENV) + SECRET % "hunter-2")
+    answers = await asyncio.wait_for(calling, 20)
+    assert {answer["pid"] for answer in answers} >= {first["pid"]}
+    assert await tools(connected) == {"one_x", "one_z", "two_y"}
+    await eventually(lambda: not psutil.pid_exists(int(first["pid"])))
+
+
+async def _call_until(connected: Any, done: Any) -> list[dict[str, str]]:
+    """Call without pause; every call must succeed."""
+    answers: list[dict[str, str]] = []
+    while not answers or not done(answers[-1]):
+        answers.append((await connected.call_tool("one_x")).data)
+    return answers
+
+
+async def a_broken_file_changes_nothing(run: Local, connected: Any) -> None:
+    since = len(run.lines)
+    run.write("b.yaml", tiny("two", "y") + "\n  broken: [\n")
+    await run.said(r"b\.yaml:\d+: not YAML", since)
+    await run.said(
+        r"McpServer/default/two ready=False .* Invalid: .*b\.yaml:\d+: .*the last good version stays in use", since
+    )
+    assert (await connected.call_tool("two_y")).data["name"] == "y"
+    since = len(run.lines)
+    run.write("b.yaml", tiny("two", "y"))
+    await run.said(r"b\.yaml:\d+: mended or gone", since)
+    await run.said("McpServer/default/two ready=True", since)
+
+
+async def a_deleted_file_takes_its_tools(run: Local, connected: Any) -> None:
+    (run.folder / "b.yaml").unlink()
+    await run.said("McpServer/default/two is gone")
+
+    async def gone() -> bool:
+        return await tools(connected) == {"one_x", "one_z"}
+
+    await eventually(gone)
+
+
+async def it_ends_with_all_its_own(run: Local) -> None:
+    tree = run.tree()
+    assert len(tree) >= 5, "local mode, a proxy, a guard, a bridge and a server"
+    assert await run.stop() == 0
+    assert not psutil.wait_procs(tree, timeout=0)[1]
+    text = "\n".join(run.lines)
+    assert "hunter-" not in text
+    assert "Traceback" not in text
+
+
+async def test_two_proxies_a_route_what_can_not_run_and_a_kill(folder: Path) -> None:
+    port = free_port()
+    listen = ["python3", "-c", f"import socket; s=socket.create_server(('127.0.0.1', {port})); s.accept(); input()"]
+    route = {"parentRefs": [{"name": "other"}], "path": "/two/mcp", "servers": [{"name": "two", "prefix": ""}]}
+    async with local(
+        folder,
+        a=PROXY + manifest("McpProxy", "other", {}) + manifest("McpRoute", "two", route) + tiny("two", "y", "z"),
+        b=manifest("McpServer", "image", {"container": {"image": "registry.example.com/x:1"}}),
+        c=manifest("McpServer", "mute", {"container": {"image": "x", "command": listen, "port": port}}),
+        d=manifest("McpServer", "crash", {"stdio": {"command": "/nowhere/server"}}),
+        e=tiny("two", "again") + "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\n",
+    ) as run:
+        await run.said("McpServer/default/image ready=False .*UnsupportedValue: .*set spec.container.command")
+        await run.said(r"e\.yaml:2: McpServer default/two is defined at .*a\.yaml:\d+ already")
+        await run.said("e.yaml:4: note: Service web is not used here: ignored")
+        await run.said("McpServer/default/crash ready=False .*Crashing: command not found: /nowhere/server")
+        await run.said("McpServer/default/mute ready=Unknown .*NotProbed")
+        await run.said("McpRoute/default/two ready=True proxy=other path=/two/mcp servers=1")
+        await run.said("McpProxy/default/tools .*replicas=1/1")
+        async with client(await run.url("other-two")) as connected:
+            assert await tools(connected) == {"y", "z"}
+        async with client(await run.url("tools")) as connected:
+            assert "two_y" in await tools(connected)
+        tree = run.tree()
+        assert await run.stop(signal.SIGKILL) == -signal.SIGKILL
+        assert not await asyncio.to_thread(lambda: psutil.wait_procs(tree, timeout=15)[1])
+
+
+async def test_a_server_without_a_proxy_is_probed_all_the_same(folder: Path) -> None:
+    (folder / "only.json").write_text(json.dumps(json.loads(tiny("one", "x").removeprefix("---"))))
+    async with local(folder) as run:
+        await run.said("there is no McpProxy: servers are run and probed, but nothing serves their tools")
+        await run.said("McpServer/default/one ready=True kind=Stdio tools=1")
+        since = len(run.lines)
+        moved = folder.with_name("moved")
+        shutil.move(folder, moved)
+        await run.said(r"No such file or directory; what it held stays in use", since)
+        assert not run.heard("is gone", since)
+        shutil.move(moved, folder)
+        await run.said("mended or gone", since)
