@@ -95,7 +95,7 @@ priorityClassName: {{ . }}
 {{- end -}}
 
 {{- define "mcp-operator.leaseName" -}}
-{{- include "mcp-operator.fullname" . -}}
+{{- include "mcp-operator.fullname" . }}-leader
 {{- end -}}
 
 {{- define "mcp-operator.defaultProxyNamespace" -}}

@@ -147,7 +147,8 @@ def test_the_account_suffices(helm: Helm, system: Namespace, team: Namespace, sc
         team.apply(yaml.safe_dump(server("far", remote=REMOTE)))
 
         def told() -> bool:
-            assert "rbidden" not in log.read_text()
+            if "rbidden" in log.read_text():
+                pytest.fail(log.read_text()[-4000:])
             statuses = [team.get("mcps", "hosted"), team.get("mcps", "far"), team.get("mcpp", "tools")]
             return all("observedGeneration" in body.get("status", {}) for body in statuses)
 
@@ -162,7 +163,7 @@ def test_the_account_suffices(helm: Helm, system: Namespace, team: Namespace, sc
         eventually(
             lambda: [event for event in team.listed("events") if event["source"].get("component") == "mcp-operator"]
         )
-        lease = system.get("lease", f"{RELEASE}-mcp-operator")
+        lease = system.get("lease", f"{RELEASE}-mcp-operator-leader")
         assert lease["spec"]["holderIdentity"]
         assert "rbidden" not in log.read_text()
         assert TOKEN not in log.read_text()
@@ -206,7 +207,7 @@ def test_the_default_proxy_goes_with_the_release_and_the_crds_stay(helm: Helm, s
             "upgrade", RELEASE, str(CHART), "-n", system.name, "--reuse-values", "--set", "defaultProxy.spec.path=/all"
         )
         assert system.get("mcpp", "tools")["spec"]["path"] == "/all"
-    assert not system.listed("mcp")
+    assert not system.listed("mcp,leases,serviceaccounts,roles,rolebindings", "app.kubernetes.io/instance=" + RELEASE)
     kubectl("get", "crd", CRD)
 
 

@@ -86,7 +86,7 @@ def test_the_operator_understands_its_command_line(helm: Helm, case: str) -> Non
     assert container["command"] == ["mcp-operator", "run"]
     options = parse([argument.replace("$(POD_NAMESPACE)", "mcp-system") for argument in container["args"]])
     assert options.lease_namespace == "mcp-system"
-    assert options.lease_name == deployment["metadata"]["name"]
+    assert options.lease_name == f"{deployment['metadata']['name']}-leader"
     assert options.port == container["ports"][0]["containerPort"]
 
 
