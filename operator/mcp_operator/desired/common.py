@@ -51,8 +51,9 @@ def metadata(owner: McpServer | McpProxy, name: str, annotations: Mapping[str, s
 
 
 def env(variables: tuple[EnvVar, ...]) -> list[Object]:
-    """Environment of a container, in the shape of core/v1 EnvVar."""
-    return [variable.model_dump(mode="json", by_alias=True, exclude_none=True) for variable in variables]
+    """Environment of a container, in the shape of core/v1 EnvVar. An empty value is left out, as the API server does."""
+    dumped = [variable.model_dump(mode="json", by_alias=True, exclude_none=True) for variable in variables]
+    return [{key: value for key, value in variable.items() if value != ""} for variable in dumped]
 
 
 def resources(wanted: Resources) -> Object:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -64,8 +65,11 @@ def _covers(live: Any, desired: Any, *, field: str) -> bool:
 def _list_covers(live: Sequence[Any], desired: Sequence[Any], *, field: str) -> bool:
     """Lists of named elements (env, ports, containers) are maps to the API: others may have added theirs."""
     if desired and all(isinstance(item, Mapping) and "name" in item for item in desired):
-        named = {item.get("name"): item for item in live if isinstance(item, Mapping)}
-        return all(item["name"] in named and _covers(named[item["name"]], item, field=field) for item in desired)
+        named = defaultdict(list)
+        for item in live:
+            if isinstance(item, Mapping):
+                named[item.get("name")].append(item)
+        return all(any(_covers(other, item, field=field) for other in named[item["name"]]) for item in desired)
     return len(live) == len(desired) and all(
         _covers(mine, theirs, field=field) for mine, theirs in zip(live, desired, strict=True)
     )

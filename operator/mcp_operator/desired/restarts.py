@@ -7,6 +7,8 @@ from typing import Final
 PAUSE: Final = timedelta(seconds=10)
 """Pause before the second restart; each later one waits twice as long, up to `LONGEST_PAUSE`."""
 LONGEST_PAUSE: Final = timedelta(minutes=5)
+_DOUBLINGS: Final = 10
+"""More than it takes to `LONGEST_PAUSE`, and less than a timedelta overflows at."""
 FORGIVEN_AFTER: Final = timedelta(minutes=10)
 """A server that has been healthy for so long after a restart starts counting anew."""
 
@@ -27,10 +29,20 @@ class Decision:
     again_after: float | None = None
 
 
-def decide(past: Restarts, *, deployed: bool, healthy: bool | None, limit: int, now: datetime) -> Decision:
+def decide(
+    past: Restarts,
+    *,
+    deployed: bool,
+    healthy: bool | None,
+    limit: int,
+    now: datetime,
+    up_since: datetime | None = None,
+    patience: timedelta = timedelta(0),
+) -> Decision:
     """Restart a server whose pods are up but which does not answer, unless it was restarted `limit` times in vain.
 
-    While its pods are not up the kubelet is already at it, and a restart would only start its backoff over.
+    While its pods are not up the kubelet is already at it, and a restart would only start its backoff over. Pods that are
+    up since `up_since` have `patience` to answer: failed probes of the pods before them say nothing about these.
     """
     if healthy:
         if past.count == 0 or past.last is None:
@@ -41,8 +53,15 @@ def decide(past: Restarts, *, deployed: bool, healthy: bool | None, limit: int, 
         return Decision(past, left.total_seconds())
     if healthy is None or not deployed or past.count >= limit:
         return Decision(past)
-    if past.last is not None and past.count > 0:
-        left = past.last + min(PAUSE * 2 ** (past.count - 1), LONGEST_PAUSE) - now
-        if left > timedelta(0):
-            return Decision(past, left.total_seconds())
+    left = max(_pause(past, now), up_since + patience - now if up_since else timedelta(0))
+    if left > timedelta(0):
+        return Decision(past, left.total_seconds())
     return Decision(Restarts(past.count + 1, now.replace(microsecond=0)))
+
+
+def _pause(past: Restarts, now: datetime) -> timedelta:
+    """What is left of the pause after the last restart."""
+    if past.last is None or past.count == 0:
+        return timedelta(0)
+    doublings = min(past.count - 1, _DOUBLINGS)
+    return past.last + min(PAUSE * (1 << doublings), LONGEST_PAUSE) - now
