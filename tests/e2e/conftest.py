@@ -12,17 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from support.kubectl import Namespace, kubectl
+from support.kubectl import Namespace, eventually, kubectl
 from support.product import RELEASE, SYSTEM, backend_objects
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def product() -> Namespace:
-    """The operator, installed or upgraded by its chart and ready."""
+def product() -> Iterator[Namespace]:
+    """The operator, installed anew by its chart and ready; at the end no namespace of a test may hang on anything."""
     if "KUBECONFIG" not in os.environ:
         pytest.fail("KUBECONFIG names no cluster; `make e2e` starts one and runs these tests in it")
+    subprocess.run(["helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait"], check=True)
     command = ["helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "mcp-operator"), "--namespace", SYSTEM]
     command += [
         "--create-namespace",
@@ -36,22 +37,25 @@ def product() -> Namespace:
     if done.returncode != 0:
         pods = kubectl("-n", SYSTEM, "describe", "pods", check=False)
         pytest.fail(f"helm: {done.stderr}\n{pods[-4000:]}")
-    return Namespace(SYSTEM)
+    yield Namespace(SYSTEM)
+    eventually(lambda: not kubectl("get", "namespaces", "-l", TEST_LABEL, "-o", "name"), timeout=120)
 
 
 @pytest.fixture
 def namespace(request: pytest.FixtureRequest) -> Iterator[Namespace]:
-    """A namespace of the test's own; deleting it must not hang on anything."""
+    """A namespace of the test's own; `product` waits in the end until all of them are gone."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower())[:40].strip("-")
     kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true")
     kubectl("create", "namespace", name)
+    kubectl("label", "namespace", name, TEST_LABEL)
     yield Namespace(name)
     if request.node.stash.get(FAILED, False):
         print(kubectl("-n", name, "get", "mcp,deployments,pods,events", "-o", "wide", check=False))
         print(kubectl("-n", SYSTEM, "logs", f"deployment/{RELEASE}", "--tail=60", check=False))
-    kubectl("delete", "namespace", name, "--wait=true", timeout=120)
+    kubectl("delete", "namespace", name, "--wait=false")
 
 
+TEST_LABEL = "mcp-operator.test=yes"
 FAILED = pytest.StashKey[bool]()
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mcp_operator.probe.state import latest_error
-from mcp_operator_proxy.report import Conflict, ErrorReport, RejectedConfig, RouteReport, ServerReport, StatusReport
+from mcp_operator_proxy.report import Conflict, ErrorReport, RouteReport, ServerReport, StatusReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,11 @@ class ReplicaState:
 
     @property
     def settled(self) -> bool:
-        """It runs the revision or has refused just that one: there is nothing to wait for."""
-        return self.state == "running" or (self.state == "rejected" and self.refused == self.asked)
+        """It runs the revision or has refused just that one: there is nothing to wait for.
+
+        It may run the revision and yet have refused what somebody else wrote after it: that is told as `rejected`.
+        """
+        return self.state == "running" or (self.state == "rejected" and self.asked in {self.refused, self.revision})
 
     @property
     def steady(self) -> bool:
@@ -54,7 +57,7 @@ def expecting(state: ReplicaState | None, asked: str | None) -> ReplicaState:
 
 def heard(state: ReplicaState, report: StatusReport, seconds: float) -> ReplicaState:
     """The state after the replica has answered, `seconds` after the revision was set."""
-    rejected = _rejection(state.asked, report)
+    rejected = report.rejected
     runs = report.revision is not None and report.revision == state.asked
     return ReplicaState(
         asked=state.asked,
@@ -74,12 +77,6 @@ def silent(state: ReplicaState, error: ErrorReport) -> ReplicaState:
     """The state of a replica that does not answer: what it runs is no longer known."""
     told = latest_error(state.error, error)
     return ReplicaState(asked=state.asked, state="unreachable", error=told, seconds=state.seconds)
-
-
-def _rejection(asked: str | None, report: StatusReport) -> RejectedConfig | None:
-    """The refusal that concerns `asked`; one of an older revision is history, one of an unreadable config may be it."""
-    rejected = report.rejected
-    return rejected if rejected is not None and rejected.revision in {None, asked} else None
 
 
 def _steady(old: tuple[ServerReport, ...], new: tuple[ServerReport, ...]) -> tuple[ServerReport, ...]:

@@ -26,8 +26,8 @@ REPORTS = {
     "it refused it":              ("b",   "a",   "b",     "rejected", True),
     "it refused it at the start": ("b",   None,  "b",     "rejected", True),
     "it cannot read it":          ("b",   "a",   None,    "rejected", False),
-    "it refused another":         ("b",   "a",   "x",     "pending",  False),
-    "runs it, refused another":   ("b",   "b",   "x",     "running",  True),
+    "it refused another":         ("b",   "a",   "x",     "rejected", False),
+    "runs it, refused another":   ("b",   "b",   "x",     "rejected", True),
     "runs it, refused it anew":   ("b",   "b",   "b",     "rejected", True),
     "none is wanted":             (None,  "a",   "",      "pending",  False),
 }  # fmt: skip
