@@ -43,10 +43,11 @@ def registry(sink: Sink) -> kopf.OperatorRegistry:
 
 def _register(handlers: kopf.OperatorRegistry, sink: Sink, kind: str, resource: tuple[str, str, str]) -> None:
     group, version, plural = resource
+    identity = {"apiVersion": f"{group}/{version}" if group else version, "kind": kind}
 
     async def observe(event: Mapping[str, Any], **_: Any) -> None:
         body = event["object"]
-        sink(kind, event["type"], {"kind": kind, **body})
+        sink(kind, event["type"], {**identity, **body})
 
     kopf.on.event(group=group, version=version, plural=plural, id=f"observe-{plural}", registry=handlers)(observe)
 

@@ -3,17 +3,31 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from mcp_operator.api.proxy import ProxyStatus
 from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.server import Health
-from mcp_operator.conditions.verdict import Verdict, conditions, joined, no, plural, summed_up, unknown, yes
-from mcp_operator.conditions.workload import pod_trouble
+from mcp_operator.conditions.verdict import (
+    Refusal,
+    Verdict,
+    conditions,
+    joined,
+    no,
+    plural,
+    standing,
+    summed_up,
+    unknown,
+    yes,
+)
+from mcp_operator.conditions.workload import pod_trouble, workload_verdict
 
 Body = Mapping[str, Any]
+PATHS_LIMIT: Final = 256
+_FOUND: Final = ("ready_servers", "tool_count", "replicas", "programmed_replicas", "replica_summary")
+"""The fields of the status that only replicas can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,22 +35,25 @@ class Replica:
     """What one pod says. `revision` is the one that it runs; `rejected` why it refused the newest."""
 
     pod: str
+    answered: bool = True
+    """False before its first answer, or failure to answer."""
     revision: str | None = None
     rejected: str | None = None
     unreachable: str | None = None
-    servers: Mapping[str, str] | None = None
-    """Server id to its state: empty when it answers, else its error class."""
+    servers: Mapping[str, str | None] | None = None
+    """Server id to its state: empty when it answers, None while it has not yet, else its error class."""
     tools: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyObservation:
-    """All that decides a proxy's status. `swap_seconds` belongs to the compiled revision."""
+    """All that decides a proxy's status. `swap_seconds` belongs to the compiled revision; None for `deployment`: there is no such thing."""
 
     compiled: Compiled
     url: str
-    refused: str | None = None
+    refused: Refusal | None = None
     paused: bool = False
+    deployment: Body | None = None
     pods: Sequence[Body] = ()
     replicas: Sequence[Replica] = ()
     swap_seconds: float | None = None
@@ -44,32 +61,43 @@ class ProxyObservation:
 
 
 def proxy_status(proxy: McpProxy, seen: ProxyObservation, now: datetime) -> ProxyStatus:
-    """The status that is true of what was observed."""
+    """The status that is true of what was observed.
+
+    Until the first replica has answered, what a process before this one has found out about the same revision stands.
+    """
     config = seen.compiled.config
     programmed = _programmed(proxy, seen)
-    running = [replica for replica in seen.replicas if replica.revision == config.revision]
+    running = _running(seen)
     done = programmed.status == "True"
-    verdicts = [_accepted(seen), _resolved(seen), programmed, _healthy(seen)]
-    return ProxyStatus(
+    verdicts = [_accepted(), _resolved(seen), programmed, _healthy(proxy, seen)]
+    status = ProxyStatus(
         observed_generation=proxy.metadata.generation,
         conditions=conditions(summed_up(verdicts), proxy.status.conditions, proxy.metadata.generation, now),
         url=seen.url,
-        paths=tuple(sorted(route.path for route in config.routes)),
+        paths=tuple(sorted(route.path for route in config.routes))[:PATHS_LIMIT],
         server_count=len(config.servers),
-        ready_servers=len(config.servers) - len(_silent_servers(seen)) if seen.replicas else 0,
-        tool_count=max((replica.tools for replica in running), default=0),
+        ready_servers=_ready_servers(seen),
+        tool_count=max((r.tools for r in seen.replicas if r.revision == config.revision), default=0),
         revision=config.revision,
         programmed_revision=config.revision if done else proxy.status.programmed_revision,
         swap_seconds=_swap_seconds(proxy, seen, done=done),
         replicas=len(seen.replicas),
-        programmed_replicas=len(running),
-        replica_summary=f"{len(running)}/{proxy.spec.replicas}",
+        programmed_replicas=running,
+        replica_summary=f"{running}/{proxy.spec.replicas}",
     )
+    if not _unheard(proxy, seen):
+        return status
+    return status.model_copy(update={field: getattr(proxy.status, field) for field in _FOUND})
 
 
-def _accepted(seen: ProxyObservation) -> Verdict:
-    if seen.refused:
-        return no(Type.ACCEPTED, Reason.APPLY_REFUSED, seen.refused)
+def _unheard(proxy: McpProxy, seen: ProxyObservation) -> bool:
+    """Whether no replica has answered yet, and the status is about the revision that they should run."""
+    known = (proxy.status.observed_generation, proxy.status.revision)
+    silent = bool(seen.replicas) and not any(replica.answered for replica in seen.replicas)
+    return silent and known == (proxy.metadata.generation, seen.compiled.config.revision)
+
+
+def _accepted() -> Verdict:
     return yes(Type.ACCEPTED, Reason.ACCEPTED, "the spec is valid")
 
 
@@ -85,29 +113,68 @@ def _resolved(seen: ProxyObservation) -> Verdict:
 
 
 def _programmed(proxy: McpProxy, seen: ProxyObservation) -> Verdict:
-    revision, wanted = seen.compiled.config.revision, proxy.spec.replicas
-    refusing = [replica for replica in seen.replicas if replica.rejected]
-    if refusing:
-        kept = refusing[0].revision or "no configuration at all"
-        return no(
-            Type.PROGRAMMED,
-            Reason.CONFIG_REJECTED,
-            f"pod {refusing[0].pod} refused its configuration and keeps {kept}: {refusing[0].rejected}",
-        )
+    checks = (_rejected, _held_off, _known_before, _rolled_out, _in_use, _in_trouble)
+    verdicts = (check(proxy, seen) for check in checks)
+    running = _running(seen)
+    waiting = f"{running} of {plural(proxy.spec.replicas, 'replica')} run revision {seen.compiled.config.revision}"
+    return next((v for v in verdicts if v), None) or no(Type.PROGRAMMED, Reason.SWAPPING, waiting)
+
+
+def _rejected(_: McpProxy, seen: ProxyObservation) -> Verdict | None:
+    refusing = next((replica for replica in seen.replicas if replica.rejected), None)
+    if refusing is None:
+        return None
+    kept = refusing.revision or "no configuration at all"
+    message = f"pod {refusing.pod} refused its configuration and keeps {kept}: {refusing.rejected}"
+    return no(Type.PROGRAMMED, Reason.CONFIG_REJECTED, message)
+
+
+def _held_off(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:
     if seen.paused:
         return unknown(Type.PROGRAMMED, Reason.PAUSED, "the annotation mcp-operator.dev/paused holds the operator off")
-    if wanted == 0:
+    if seen.refused:
+        return no(Type.PROGRAMMED, seen.refused.reason, seen.refused.message)
+    if proxy.spec.replicas == 0:
         return no(Type.PROGRAMMED, Reason.NO_REPLICAS, "spec.replicas is 0: nothing serves")
-    running = sum(1 for replica in seen.replicas if replica.revision == revision)
-    if running >= wanted and running == len(seen.replicas):
-        return yes(Type.PROGRAMMED, Reason.PROGRAMMED, _programmed_message(proxy, seen, running))
+    return None
+
+
+def _known_before(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:
+    return standing(Type.PROGRAMMED, proxy.status.conditions) if _unheard(proxy, seen) else None
+
+
+def _rolled_out(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:
+    """A Deployment that is not done: its own trouble, or, where every replica runs the revision, that it is not done."""
+    if seen.deployment is None:
+        return None
+    rollout = workload_verdict(seen.deployment, seen.pods)
+    if rollout.status == "True" or (rollout.reason == Reason.DEPLOYING and not _all_run_it(proxy, seen)):
+        return None
+    return rollout
+
+
+def _in_use(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:
+    if not _all_run_it(proxy, seen):
+        return None
+    return yes(Type.PROGRAMMED, Reason.PROGRAMMED, _programmed_message(proxy, seen, _running(seen)))
+
+
+def _in_trouble(_: McpProxy, seen: ProxyObservation) -> Verdict | None:
     if trouble := pod_trouble(seen.pods):
         return no(Type.PROGRAMMED, *trouble)
-    unreachable = [replica for replica in seen.replicas if replica.unreachable]
-    if unreachable:
-        message = f"pod {unreachable[0].pod} does not say which revision it runs: {unreachable[0].unreachable}"
-        return no(Type.PROGRAMMED, Reason.REPLICA_UNREACHABLE, message)
-    return no(Type.PROGRAMMED, Reason.SWAPPING, f"{running} of {plural(wanted, 'replica')} run revision {revision}")
+    unreachable = next((replica for replica in seen.replicas if replica.unreachable), None)
+    if unreachable is None:
+        return None
+    message = f"pod {unreachable.pod} does not say which revision it runs: {unreachable.unreachable}"
+    return no(Type.PROGRAMMED, Reason.REPLICA_UNREACHABLE, message)
+
+
+def _running(seen: ProxyObservation) -> int:
+    return sum(1 for replica in seen.replicas if replica.revision == seen.compiled.config.revision)
+
+
+def _all_run_it(proxy: McpProxy, seen: ProxyObservation) -> bool:
+    return len(seen.replicas) == _running(seen) >= proxy.spec.replicas
 
 
 def _programmed_message(proxy: McpProxy, seen: ProxyObservation, running: int) -> str:
@@ -127,18 +194,33 @@ def _swap_seconds(proxy: McpProxy, seen: ProxyObservation, *, done: bool) -> flo
     return None if seen.swap_seconds is None else round(seen.swap_seconds, 3)
 
 
-def _healthy(seen: ProxyObservation) -> Verdict:
+def _healthy(proxy: McpProxy, seen: ProxyObservation) -> Verdict:
     health = seen.health
     if health is None or health.healthy is None:
+        known = proxy.status.observed_generation == proxy.metadata.generation
+        if known and (before := standing(Type.HEALTHY, proxy.status.conditions)):
+            return before
         return unknown(Type.HEALTHY, Reason.NOT_PROBED, "no probe through the Service has succeeded yet")
     if not health.healthy:
         return no(Type.HEALTHY, health.error_class, health.error)
+    before = standing(Type.HEALTHY, proxy.status.conditions)
+    if before and before.status == "True" and _unheard(proxy, seen):
+        return before
     silent = _silent_servers(seen)
     total = plural(len(seen.compiled.config.servers), "server")
     if silent:
         named = ", ".join(f"{server} ({why})" for server, why in sorted(silent.items())[:5])
         return yes(Type.HEALTHY, Reason.ANSWERING, f"the proxy answers; {len(silent)} of {total} not: {named}")
     return yes(Type.HEALTHY, Reason.ANSWERING, f"the proxy and its {total} answer")
+
+
+def _ready_servers(seen: ProxyObservation) -> int:
+    """Servers that every replica which knows them reaches."""
+    told: dict[str, bool] = {}
+    for replica in seen.replicas:
+        for server, trouble in (replica.servers or {}).items():
+            told[server] = told.get(server, True) and trouble == ""
+    return sum(1 for server in seen.compiled.config.servers if told.get(server.id, False))
 
 
 def _silent_servers(seen: ProxyObservation) -> dict[str, str]:

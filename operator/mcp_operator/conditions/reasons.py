@@ -51,6 +51,8 @@ class Reason(StrEnum):
     UNSCHEDULABLE = "Unschedulable"
     APPLY_REFUSED = "ApplyRefused"
     """The API server refused a child object; the message is its own."""
+    CHILD_NAME_TAKEN = "ChildNameTaken"
+    """An object that is not the operator's has the name of a child: it is left as it is."""
     PROGRAMMED = "Programmed"
     SWAPPING = "Swapping"
     """Some replicas do not yet run the current configuration."""
@@ -71,6 +73,7 @@ TERMINAL: Final = frozenset(
         Reason.UNSUPPORTED_VALUE,
         Reason.INVALID_VALUE,
         Reason.APPLY_REFUSED,
+        Reason.CHILD_NAME_TAKEN,
         Reason.SERVER_CONFLICT,
         Reason.PREFIX_CONFLICT,
         Reason.CONFIG_REJECTED,

@@ -15,7 +15,7 @@ _CONFLICTS = frozenset({Reason.SERVER_CONFLICT, Reason.PREFIX_CONFLICT})
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """How one proxy took the route. `programmed` is None when all its replicas run it, else why not."""
+    """How one proxy took the route. `waiting` is None when all its replicas run it, else says why not."""
 
     path: str
     servers: tuple[str, ...]

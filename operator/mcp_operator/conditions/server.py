@@ -1,20 +1,36 @@
 """The status of an McpServer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+from mcp_operator.api.common import Condition
 from mcp_operator.api.resources import McpServer
 from mcp_operator.api.server import Probe, ServerInfo, ServerStatus, Tools
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.servers import cluster_url
 from mcp_operator.conditions.reasons import Reason, Type
-from mcp_operator.conditions.verdict import Verdict, conditions, joined, no, plural, summed_up, unknown, yes
+from mcp_operator.conditions.verdict import (
+    Refusal,
+    Verdict,
+    conditions,
+    joined,
+    no,
+    plural,
+    standing,
+    summed_up,
+    unknown,
+    yes,
+)
 from mcp_operator.conditions.workload import workload_verdict
 
 Body = Mapping[str, Any]
-TOOL_NAMES_LIMIT = 2000
+TOOL_NAMES_LIMIT: Final = 2000
+TOOL_NAMES_BYTES: Final = 256 * 1024
+"""What the names may take up of a status: an object has room for about a megabyte."""
+_FOUND: Final = ("server_info", "protocol_version", "transport", "tools", "probe")
+"""The fields of the status that probes fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +53,12 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class ServerObservation:
-    """All that decides a server's status. `refused` is the API server's word on a child object."""
+    """All that decides a server's status."""
 
     unsupported: Problem | None = None
     unresolved: tuple[Problem, ...] = ()
-    refused: str | None = None
+    refused: Refusal | None = None
+    paused: bool = False
     deployment: Body | None = None
     pods: Sequence[Body] = ()
     health: Health | None = None
@@ -52,10 +69,14 @@ class ServerObservation:
 
 
 def server_status(server: McpServer, seen: ServerObservation, now: datetime) -> ServerStatus:
-    """The status that is true of what was observed."""
-    verdicts = [_accepted(seen), _resolved(seen), _programmed(server, seen), _healthy(seen)]
+    """The status that is true of what was observed.
+
+    Until the probes come to a verdict, that of the same generation stands which a process before this one has found.
+    """
+    before = _healthy_before(server, seen)
+    verdicts = [_accepted(seen), _resolved(seen), _programmed(server, seen), before or _healthy(seen)]
     health = seen.health or Health()
-    return ServerStatus(
+    status = ServerStatus(
         observed_generation=server.metadata.generation,
         conditions=conditions(summed_up(verdicts), server.status.conditions, server.metadata.generation, now),
         hosting=server.spec.hosting,
@@ -63,23 +84,22 @@ def server_status(server: McpServer, seen: ServerObservation, now: datetime) -> 
         server_info=ServerInfo(name=health.server_name[:1024], version=health.server_version[:1024])
         if health.server_name
         else None,
-        protocol_version=health.protocol_version,
+        protocol_version=health.protocol_version[:64],
         transport=health.transport,
-        tools=Tools(
-            count=len(health.tools),
-            names=tuple(name[:1024] for name in health.tools[:TOOL_NAMES_LIMIT]),
-            digest=health.tools_digest,
-        ),
+        tools=Tools(count=len(health.tools), names=_names(health.tools), digest=health.tools_digest),
         probe=_probe(health),
         restarts=seen.restarts,
         restarted_at=seen.restarted_at,
     )
+    if before:
+        return status.model_copy(update={field: getattr(server.status, field) for field in _FOUND})
+    return status.model_copy(update={"probe": server.status.probe}) if _same_found(server.status, status) else status
 
 
-def invalid_status(message: str, generation: int, now: datetime) -> dict[str, Any]:
+def invalid_status(message: str, generation: int, now: datetime, previous: Iterable[Condition] = ()) -> dict[str, Any]:
     """The status, in the API's shape, of a body of any kind that the operator cannot even read."""
     verdicts = summed_up([no(Type.ACCEPTED, Reason.INVALID, message)])
-    listed = conditions(verdicts, (), generation, now)
+    listed = conditions(verdicts, previous, generation, now)
     return {"observedGeneration": generation, "conditions": [c.model_dump(mode="json", by_alias=True) for c in listed]}
 
 
@@ -98,13 +118,25 @@ def _resolved(seen: ServerObservation) -> Verdict:
 def _programmed(server: McpServer, seen: ServerObservation) -> Verdict:
     if server.spec.remote:
         return yes(Type.PROGRAMMED, Reason.NOT_HOSTED, "a remote server needs no workload")
+    if seen.paused:
+        return unknown(Type.PROGRAMMED, Reason.PAUSED, "the annotation mcp-operator.dev/paused holds the operator off")
     if seen.refused:
-        return no(Type.PROGRAMMED, Reason.APPLY_REFUSED, seen.refused)
+        return no(Type.PROGRAMMED, seen.refused.reason, seen.refused.message)
     return workload_verdict(seen.deployment, seen.pods)
+
+
+def _healthy_before(server: McpServer, seen: ServerObservation) -> Verdict | None:
+    decided = seen.health is not None and seen.health.healthy is not None
+    if decided or seen.unsupported or seen.unresolved:
+        return None
+    known = server.status.observed_generation == server.metadata.generation
+    return standing(Type.HEALTHY, server.status.conditions) if known else None
 
 
 def _healthy(seen: ServerObservation) -> Verdict:
     health = seen.health
+    if seen.unsupported or seen.unresolved:
+        return unknown(Type.HEALTHY, Reason.NOT_PROBED, "it is not probed before what is said above is mended")
     if health is None or health.healthy is None:
         if health and health.error_class:
             return unknown(
@@ -129,6 +161,28 @@ def _probe(health: Health) -> Probe | None:
         error_class=health.error_class,
         error=health.error[:4096],
     )
+
+
+def _same_found(old: ServerStatus, new: ServerStatus) -> bool:
+    """Whether only the time of the probe is new, and its latency within a factor of two, as after a restart."""
+    if old.probe is None or new.probe is None or any(getattr(old, f) != getattr(new, f) for f in _FOUND[:-1]):
+        return False
+    one, other = old.probe.latency_milliseconds, new.probe.latency_milliseconds
+    near = one == other or (one is not None and other is not None and one < 2 * other and other < 2 * one)
+    times = ("time", "latency_milliseconds", "latency")
+    return near and new.probe == old.probe.model_copy(update={field: getattr(new.probe, field) for field in times})
+
+
+def _names(tools: Sequence[str]) -> tuple[str, ...]:
+    """The first names, as many as a status has room for."""
+    names, room = [], TOOL_NAMES_BYTES
+    for name in tools[:TOOL_NAMES_LIMIT]:
+        clipped = name[:1024]
+        room -= len(clipped.encode())
+        if room < 0:
+            break
+        names.append(clipped)
+    return tuple(names)
 
 
 def shown(latency: float) -> str:

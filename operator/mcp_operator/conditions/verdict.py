@@ -22,6 +22,14 @@ class Verdict:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why children were not made as they should be."""
+
+    reason: Reason
+    message: str
+
+
 def yes(kind: Type, reason: Reason, message: str) -> Verdict:
     return Verdict(kind, "True", reason, message)
 
@@ -76,6 +84,12 @@ def conditions(
             )
         )
     return tuple(result)
+
+
+def standing(kind: Type, previous: Iterable[Condition]) -> Verdict | None:
+    """The last verdict on `kind`, for as long as there is no newer one: a restart of the operator is no news."""
+    found = next((c for c in previous if c.type == kind and c.status != "Unknown"), None)
+    return Verdict(kind, found.status, found.reason, found.message) if found else None
 
 
 def joined(messages: Iterable[str], limit: int = 5) -> str:

@@ -1,6 +1,7 @@
 """Objects of an McpProxy: ServiceAccount, Secret, ConfigMap, Service and Deployment."""
 
 import base64
+from collections.abc import Mapping
 from typing import Final
 
 from mcp_operator.api import meta
@@ -36,11 +37,16 @@ def proxy_url(proxy: McpProxy) -> str:
     return f"http://{child_name(proxy)}.{proxy.metadata.namespace}.svc{port}{proxy.spec.path}"
 
 
-def proxy_objects(proxy: McpProxy, compiled: Compiled, settings: HostingSettings) -> list[Object]:
-    """Objects that shall exist for `proxy`, in the order of their writing: secrets before the config that names them."""
+def proxy_objects(
+    proxy: McpProxy, compiled: Compiled, settings: HostingSettings, *, retained: Mapping[str, str] | None = None
+) -> list[Object]:
+    """Objects that shall exist for `proxy`, in the order of their writing: secrets before the config that names them.
+
+    `retained` are secret files (base64) that the config before this one names: a pod may start before it sees the new one.
+    """
     return [
         _service_account(proxy),
-        _secret(proxy, compiled),
+        _secret(proxy, compiled, retained or {}),
         _config_map(proxy, compiled),
         _service(proxy),
         _deployment(proxy, settings),
@@ -56,13 +62,14 @@ def _service_account(proxy: McpProxy) -> Object:
     }
 
 
-def _secret(proxy: McpProxy, compiled: Compiled) -> Object:
+def _secret(proxy: McpProxy, compiled: Compiled, retained: Mapping[str, str]) -> Object:
+    files = {file: base64.b64encode(value).decode() for file, value in compiled.secrets.items()}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": metadata(proxy, secret_name(proxy)),
         "type": "Opaque",
-        "data": {file: base64.b64encode(value).decode() for file, value in sorted(compiled.secrets.items())},
+        "data": dict(sorted({**retained, **files}.items())),
     }
 
 

@@ -1,6 +1,6 @@
 """What every reconciler works with."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 
 from mcp_operator.api import meta
@@ -9,6 +9,7 @@ from mcp_operator.desired import HostingSettings
 from mcp_operator.engine.keys import Key
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.probe.prober import Prober
+from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.probe.replicas import Replicas
 from mcp_operator.reconcile.status import StatusWriter
 from mcp_operator.reconcile.swaps import Swaps
@@ -29,12 +30,19 @@ class Context:
     on_swap: Callable[[float], None]
     swaps: Swaps = field(default_factory=Swaps)
     compiled: dict[Key, Compiled] = field(default_factory=dict)
+    _heard: dict[Key, Hashable] = field(default_factory=dict)
 
-    def note_compiled(self, proxy: Key, compiled: Compiled) -> None:
-        """Remember what `proxy` was given, and have the routes looked at that it concerns."""
-        before = self.compiled.get(proxy)
-        self.compiled[proxy] = compiled
-        if before != compiled:
+    def note_compiled(
+        self, proxy: Key, compiled: Compiled, states: Mapping[str, ReplicaState], *, again: bool = False
+    ) -> None:
+        """Remember what `proxy` was given, and have the routes looked at that it concerns.
+
+        That is when it was given something else, when its replicas tell of other conflicts, and with `again`.
+        """
+        before, heard_before = self.compiled.get(proxy), self._heard.get(proxy)
+        self.compiled[proxy], heard = compiled, _heard_of(states)
+        self._heard[proxy] = heard
+        if again or before != compiled or heard_before != heard:
             self.tell_routes(before, compiled)
 
     def tell_routes(self, *outcomes: Compiled | None) -> None:
@@ -48,4 +56,12 @@ class Context:
         self.prober.forget(key)
         if key.kind == meta.PROXY.kind:
             self.replicas.forget(key)
+            self.swaps.forget(key)
+            self._heard.pop(key, None)
             self.tell_routes(self.compiled.pop(key, None))
+
+
+def _heard_of(states: Mapping[str, ReplicaState]) -> Hashable:
+    """What routes need to know of the replicas: whether one has answered, and which names are claimed twice."""
+    answered = any(state.state != "unknown" for state in states.values())
+    return answered, frozenset(conflict for state in states.values() for conflict in state.conflicts)

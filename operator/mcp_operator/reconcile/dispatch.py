@@ -1,7 +1,11 @@
 """From a key to its reconciler."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
+from mcp_operator.api.common import Condition
 from mcp_operator.api.resources import MODELS, InvalidResource, McpProxy, McpRoute, McpServer
 from mcp_operator.conditions.server import invalid_status
 from mcp_operator.engine.keys import Key
@@ -45,5 +49,13 @@ async def _tell_invalid(context: Context, key: Key, problem: InvalidResource) ->
     body = context.world.store.get(key)
     if body is not None:
         generation = body["metadata"].get("generation", 0)
-        status = invalid_status(str(problem), generation, datetime.now(UTC))
+        previous = _conditions(body.get("status") or {})
+        status = invalid_status(str(problem), generation, datetime.now(UTC), previous)
         await context.status.write_raw(MODELS[key.kind][0], body, status)
+
+
+def _conditions(status: Mapping[str, Any]) -> Iterator[Condition]:
+    """The conditions of a status that can be read."""
+    for condition in status.get("conditions") or ():
+        with suppress(ValueError):
+            yield Condition.model_validate(condition, extra="ignore")

@@ -72,10 +72,14 @@ def replica_view(states: Mapping[str, ReplicaState]) -> list[Replica]:
     return [
         Replica(
             pod=pod,
+            answered=state.state != "unknown",
             revision=state.revision,
             rejected=state.rejected,
             unreachable=state.error.message if state.error else None,
-            servers={server.id: server.error.error_class if server.error else "" for server in state.servers},
+            servers={
+                server.id: server.error.error_class if server.error else None if server.state == "pending" else ""
+                for server in state.servers
+            },
             tools=sum(len(route.tools) for route in state.routes),
         )
         for pod, state in sorted(states.items())
@@ -96,19 +100,23 @@ def parent_view(
         problems=compiled.route_problems[route.id],
         left_out=compiled.route_left_out[route.id],
         hidden=_hidden(route, compiled, states),
-        waiting=_waiting(proxy),
+        waiting=_waiting(proxy, compiled.config.revision),
     )
 
 
-def _waiting(proxy: McpProxy) -> str | None:
+def _waiting(proxy: McpProxy, revision: str) -> str | None:
     programmed = next((c for c in proxy.status.conditions if c.type == Type.PROGRAMMED), None)
     if programmed is None:
         return "its pods are being created"
-    return None if programmed.status == "True" else programmed.message
+    if programmed.status != "True":
+        return programmed.message
+    return None if proxy.status.programmed_revision == revision else f"its replicas do not all run revision {revision}"
 
 
 def _hidden(route: McpRoute, compiled: Compiled, states: Mapping[str, ReplicaState]) -> tuple[str, ...]:
     """Names of this route's servers that another server of the path has, as the replicas report."""
+    if not any(replica.conflicts for replica in states.values()):
+        return ()
     path = compiled.route_paths[route.id]
     servers = set(compiled.route_servers[route.id])
     names = {served.name for served in compiled.config.routes if served.path == path}

@@ -1,6 +1,7 @@
 """McpProxy: its five children, the swap of its configuration, its probe, its status."""
 
 import asyncio
+import logging
 from datetime import UTC, datetime
 from typing import Final
 
@@ -10,16 +11,20 @@ from mcp_operator.compile import Compiled, compile_proxy
 from mcp_operator.compile.servers import cluster_url
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.desired import proxy_objects
-from mcp_operator.desired.proxy import PORT, proxy_url
+from mcp_operator.desired.proxy import PORT, child_name, config_name, proxy_url, secret_name
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object
 from mcp_operator.engine.worker import Result
-from mcp_operator.kube.errors import Invalid, NotFound
+from mcp_operator.kube.errors import ApiError, NotFound
 from mcp_operator.kube.paths import path_of
-from mcp_operator.reconcile.children import apply_children
+from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.observed import health_view, is_paused, proxy_target, replica_view, slowest
 from mcp_operator.reconcile.swaps import NUDGE_SECONDS, Nudge
+from mcp_operator_proxy.config import CONFIG_FILE
+from mcp_operator_proxy.swap.read import secret_files
+
+log = logging.getLogger(__name__)
 
 PROBE_INTERVAL: Final = 10.0
 PROBE_THRESHOLD: Final = 2
@@ -29,30 +34,33 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     """Give the replicas of `proxy` the configuration that follows from the resources, and tell what they made of it."""
     compiled = await _compile(context, proxy)
     paused = is_paused(proxy)
-    refused = None if paused else await _apply(context, proxy, compiled)
+    retained = _retained(context, proxy, compiled)
+    refused = None if paused else await _apply(context, proxy, compiled, retained)
     pods = context.world.pods(proxy)
     revision = compiled.config.revision
     context.replicas.watch(key, revision, _addresses(pods))
     context.prober.watch(key, proxy_target(proxy), PROBE_INTERVAL, PROBE_THRESHOLD)
-    lag = None if paused else await _hurry_pods(context, key, revision, pods)
-    context.note_compiled(key, compiled)
+    lag = None if paused or refused else await _hurry_pods(context, key, revision, pods)
     states = context.replicas.states(key)
     seen = ProxyObservation(
         compiled=compiled,
         url=proxy_url(proxy),
-        refused=refused,
+        refused=refused.refusal if refused else None,
         paused=paused,
+        deployment=context.world.store.get(Key("Deployment", key.namespace, child_name(proxy))),
         pods=pods,
         replicas=replica_view(states),
         swap_seconds=slowest(states),
         health=health_view(context.prober.health(key)),
     )
     status = proxy_status(proxy, seen, datetime.now(UTC))
-    if await context.status.write(proxy, status):
-        context.tell_routes(compiled)
-        if status.programmed_revision != proxy.status.programmed_revision and status.swap_seconds is not None:
-            context.on_swap(status.swap_seconds)
-    return Result(requeue_after=lag)
+    written = await context.status.write(proxy, status)
+    context.note_compiled(key, compiled, states, again=written)
+    if status.programmed_revision != proxy.status.programmed_revision and status.swap_seconds is not None:
+        context.on_swap(status.swap_seconds)
+    if refused:
+        return Result(requeue_after=RETRY_SECONDS if refused.retry else None)
+    return Result(requeue_after=NUDGE_SECONDS if retained and not paused else lag)
 
 
 async def _compile(context: Context, proxy: McpProxy) -> Compiled:
@@ -67,31 +75,44 @@ async def _compile(context: Context, proxy: McpProxy) -> Compiled:
     )
 
 
-async def _apply(context: Context, proxy: McpProxy, compiled: Compiled) -> str | None:
-    """Apply and prune; the API server's word when it finds a child invalid."""
-    desired = proxy_objects(proxy, compiled, context.settings)
+def _retained(context: Context, proxy: McpProxy, compiled: Compiled) -> dict[str, str]:
+    """Secret files (base64) that the config in the cluster names and the compiled one does not."""
+    namespace, store = proxy.metadata.namespace, context.world.store
+    config = store.get(Key("ConfigMap", namespace, config_name(proxy))) or {}
+    held = (store.get(Key("Secret", namespace, secret_name(proxy))) or {}).get("data") or {}
+    named = secret_files((config.get("data") or {}).get(CONFIG_FILE, "").encode())
+    return {file: held[file] for file in sorted(named - compiled.secrets.keys()) if file in held}
+
+
+async def _apply(context: Context, proxy: McpProxy, compiled: Compiled, retained: dict[str, str]) -> Refused | None:
+    """Apply and prune; why that cannot be done, if so."""
+    desired = proxy_objects(proxy, compiled, context.settings, retained=retained)
     try:
         await apply_children(context.kube, context.world, proxy, desired)
-    except Invalid as error:
-        return str(error)
+    except Refused as refused:
+        return refused
     return None
 
 
 async def _hurry_pods(context: Context, key: Key, revision: str, pods: list[Object]) -> float | None:
-    """Annotate the pods that do not run the revision yet; seconds until it is worth looking again, None when all do."""
+    """Annotate the pods that do not run the revision yet; seconds until it is worth looking again."""
     states = context.replicas.states(key)
     done = [name for name, state in states.items() if state.asked == revision and state.settled]
     running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
-    nudges = context.swaps.nudges(revision, running, done)
+    nudges, again = context.swaps.nudges(key, revision, running, done)
     await asyncio.gather(*(_annotate(context, nudge) for nudge in nudges))
-    return NUDGE_SECONDS if len(done) < len(running) else None
+    return again
 
 
 async def _annotate(context: Context, nudge: Nudge) -> None:
+    """Best effort: without it the kubelet takes its minute."""
     body = {"metadata": {"annotations": {meta.ANNOTATION_REVISION: nudge.value}}}
     try:
         patched = await context.kube.merge_patch(path_of(nudge.pod), body, field_manager=meta.FIELD_MANAGER)
     except NotFound:
+        return
+    except ApiError as error:
+        log.warning("pod %s is not hurried on: %s", nudge.pod["metadata"]["name"], error)
         return
     context.world.store.observe("Pod", patched)
 

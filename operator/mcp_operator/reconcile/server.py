@@ -1,7 +1,9 @@
 """McpServer: its Deployment and Service if it is hosted, its probe, its status."""
 
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
+from mcp_operator.api import meta
 from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpServer
 from mcp_operator.compile.references import Resolved, resolve
@@ -11,10 +13,9 @@ from mcp_operator.conditions.workload import workload_verdict
 from mcp_operator.desired import server_objects
 from mcp_operator.desired.restarts import Decision, Restarts, decide
 from mcp_operator.engine.keys import Key
-from mcp_operator.engine.store import Object
+from mcp_operator.engine.store import Object, is_controlled_by
 from mcp_operator.engine.worker import Result
-from mcp_operator.kube.errors import Invalid
-from mcp_operator.reconcile.children import apply_children
+from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.observed import health_view, is_paused, probe_target
 
@@ -24,50 +25,95 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
     objects = await context.world.data([server])
     resolved = resolve(server, objects)
     problem = unsupported(server)
-    decision = _restarts(context, key, server)
+    paused = is_paused(server)
+    past = _past(server, _deployment(context, server))
+    decision = Decision(past) if paused else _restarts(context, key, server, past)
     refused = None
-    if problem is None and not is_paused(server):
-        refused = await _apply(context, server, decision.restarts)
+    if problem is None and not paused:
+        refused = await _apply(context, server, past, decision.restarts)
     _probe(context, key, server, resolved, probed=problem is None and not resolved.problems)
     seen = ServerObservation(
         unsupported=problem,
         unresolved=resolved.problems,
-        refused=refused,
+        refused=refused.refusal if refused else None,
+        paused=paused,
         deployment=_deployment(context, server),
         pods=context.world.pods(server),
         health=health_view(context.prober.health(key)),
-        restarts=decision.restarts.count,
-        restarted_at=decision.restarts.last,
+        restarts=decision.restarts.count if not refused else past.count,
+        restarted_at=decision.restarts.last if not refused else past.last,
     )
     await context.status.write(server, server_status(server, seen, datetime.now(UTC)))
-    return Result(requeue_after=decision.again_after)
+    return Result(requeue_after=RETRY_SECONDS if refused and refused.retry else decision.again_after)
 
 
-async def _apply(context: Context, server: McpServer, restarts: Restarts) -> str | None:
-    """Apply and prune; the API server's word when it finds a child invalid."""
+async def _apply(context: Context, server: McpServer, past: Restarts, restarts: Restarts) -> Refused | None:
+    """Apply and prune; why that cannot be done, if so."""
     desired = server_objects(server, context.settings, restarted_at=restarts.last)
-    if restarts.last != server.status.restarted_at:
-        context.status.tell_restart(server, restarts.count)
     try:
         await apply_children(context.kube, context.world, server, desired)
-    except Invalid as error:
-        return str(error)
+    except Refused as refused:
+        return refused
+    if restarts.count > past.count:
+        context.status.tell_restart(server, restarts.count)
     return None
 
 
-def _restarts(context: Context, key: Key, server: McpServer) -> Decision:
-    past = Restarts(server.status.restarts, server.status.restarted_at)
+def _past(server: McpServer, deployment: Object | None) -> Restarts:
+    """The restarts so far. One that was ordered is told by the Deployment also where its status was not written.
+
+    Those of another spec do not count: whoever edits it may have mended it.
+    """
+    status = server.status
     if server.spec.remote:
-        return Decision(Restarts())
+        return Restarts()
+    count = status.restarts if status.observed_generation == server.metadata.generation else 0
+    ordered = _ordered(deployment, server.metadata.uid)
+    if ordered is not None and (status.restarted_at is None or ordered > status.restarted_at):
+        return Restarts(count + 1, ordered)
+    return Restarts(count, status.restarted_at)
+
+
+def _ordered(deployment: Object | None, owner: str) -> datetime | None:
+    """When the Deployment was last told to restart its pods."""
+    if deployment is None or not is_controlled_by(deployment, owner):
+        return None
+    template = deployment.get("spec", {}).get("template", {}).get("metadata") or {}
+    return _time((template.get("annotations") or {}).get(meta.ANNOTATION_RESTARTED_AT))
+
+
+def _restarts(context: Context, key: Key, server: McpServer, past: Restarts) -> Decision:
+    """Whether a restart is due. An edit that is not yet rolled out comes first."""
+    if server.spec.remote or server.status.observed_generation != server.metadata.generation:
+        return Decision(past)
     health = health_view(context.prober.health(key))
-    verdict = workload_verdict(_deployment(context, server), context.world.pods(server))
+    pods = context.world.pods(server)
+    probes = server.spec.health
     return decide(
         past,
-        deployed=verdict.status == "True",
+        deployed=workload_verdict(_deployment(context, server), pods).status == "True",
         healthy=health.healthy if health else None,
-        limit=server.spec.health.max_restarts,
+        limit=probes.max_restarts,
         now=datetime.now(UTC),
+        up_since=_up_since(pods),
+        patience=timedelta(seconds=seconds(probes.interval) * probes.failure_threshold),
     )
+
+
+def _up_since(pods: Iterable[Object]) -> datetime | None:
+    """When the last of the pods became ready."""
+    conditions = (c for pod in pods for c in pod.get("status", {}).get("conditions") or ())
+    times = (_time(c.get("lastTransitionTime")) for c in conditions if c.get("type") == "Ready")
+    return max((time for time in times if time is not None), default=None)
+
+
+def _time(text: str | None) -> datetime | None:
+    """A time as the API writes it; None for anything else, as people can edit annotations."""
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return time if time.tzinfo else None
 
 
 def _deployment(context: Context, server: McpServer) -> Object | None:

@@ -9,7 +9,7 @@ from mcp_operator.api.proxy import ProxyStatus
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
 from mcp_operator.api.route import RouteStatus
 from mcp_operator.api.server import ServerStatus
-from mcp_operator.conditions.reasons import Type
+from mcp_operator.conditions.reasons import PROGRESSING, Type
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Store
 from mcp_operator.kube.client import KubeClient
@@ -77,7 +77,8 @@ class StatusWriter:
             return
         body = self._store.get(key)
         if body is not None:
-            tell = self._events.normal if new.status == "True" else self._events.warning
+            fine = new.status == "True" or new.reason in PROGRESSING
+            tell = self._events.normal if fine else self._events.warning
             tell(body, new.reason, new.message)
 
 

@@ -2,15 +2,16 @@
 
 The kubelet syncs a pod's mounted ConfigMaps about once a minute, and at once when the pod object changes: so each pod gets
 the revision as an annotation. The kubelet may take that update a moment before its watch brings it the new ConfigMap; a pod
-that still lags after `NUDGE_SECONDS` is annotated again.
+that still lags after `NUDGE_SECONDS` is annotated again, `NUDGES` times at most.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from mcp_operator.api.meta import ANNOTATION_REVISION
+from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object
 
 NUDGE_SECONDS: Final = 1.0
@@ -26,34 +27,53 @@ class Nudge:
     value: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Hurried:
+    revision: str
+    count: int
+    at: float
+
+
 class Swaps:
     """What this process did to hurry pods on. Nothing here must survive a restart."""
 
-    def __init__(self) -> None:
-        self._nudged: dict[str, tuple[str, int, float]] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._hurried: dict[Key, dict[str, _Hurried]] = {}
 
-    def nudges(self, revision: str, pods: Iterable[Object], done: Iterable[str]) -> list[Nudge]:
-        """Pods to annotate now: those without the revision, and those that were given it and still lag.
+    def nudges(
+        self, proxy: Key, revision: str, pods: Iterable[Object], done: Iterable[str]
+    ) -> tuple[list[Nudge], float | None]:
+        """Pods of `proxy` to annotate now, and in how many seconds to ask again (None: not by time).
 
         `done` names the pods that answered for the revision, by running or by refusing it.
         """
-        now = time.monotonic()
-        finished = set(done)
-        chosen = []
-        for pod in pods:
-            uid = pod["metadata"]["uid"]
-            annotated = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_REVISION, "")
-            known, count, at = self._nudged.get(uid, ("", 0, 0.0))
-            if annotated.partition("+")[0] == revision:
-                lags = pod["metadata"]["name"] not in finished and count < NUDGES
-                if not lags or (known == revision and now - at < NUDGE_SECONDS):
-                    continue
-            count = count + 1 if known == revision else 1
-            self._nudged[uid] = (revision, count, now)
-            chosen.append(Nudge(pod, revision if count == 1 else f"{revision}+{count - 1}"))
-        return chosen
+        before, finished = self._hurried.pop(proxy, {}), set(done)
+        lagging = [pod for pod in pods if pod["metadata"]["name"] not in finished]
+        chosen, now = [], self._clock()
+        after: dict[str, _Hurried] = {}
+        for pod in lagging:
+            uid, (annotated, number) = pod["metadata"]["uid"], _annotation(pod)
+            known = before.get(uid)
+            if known is None or known.revision != revision:
+                # Annotated by the process before this one: it may just be on its way.
+                known = _Hurried(revision, 0, now if annotated == revision else now - NUDGE_SECONDS)
+            if known.count < NUDGES and now - known.at >= NUDGE_SECONDS:
+                known = _Hurried(revision, known.count + 1, now)
+                chosen.append(Nudge(pod, f"{revision}+{number + 1}" if annotated == revision else revision))
+            after[uid] = known
+        if after:
+            self._hurried[proxy] = after
+        waits = any(known.count < NUDGES for known in after.values())
+        return chosen, NUDGE_SECONDS if waits else None
 
-    def retain(self, uids: Iterable[str]) -> None:
-        """Forget pods that are no more."""
-        alive = set(uids)
-        self._nudged = {uid: state for uid, state in self._nudged.items() if uid in alive}
+    def forget(self, proxy: Key) -> None:
+        """Drop what is remembered of a proxy that is gone."""
+        self._hurried.pop(proxy, None)
+
+
+def _annotation(pod: Object) -> tuple[str, int]:
+    """The revision that the pod was last annotated with, and how often again."""
+    value = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_REVISION, "")
+    revision, _, number = value.partition("+")
+    return revision, int(number) if number.isdecimal() else 0

@@ -1,5 +1,6 @@
 """The store, read as models: what reconcilers know of the cluster."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeVar
@@ -13,6 +14,8 @@ from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.paths import built_in
 
 CHILD_KINDS: Final = ("Deployment", "Service", "ConfigMap", "Secret", "ServiceAccount")
+FETCHES: Final = 16
+"""Secrets and ConfigMaps that one reconcile reads at once."""
 INDEXED_LABELS: Final = (meta.LABEL_SERVER, meta.LABEL_PROXY)
 
 R = TypeVar("R", McpServer, McpProxy, McpRoute)
@@ -67,21 +70,20 @@ class World:
         return {key: body for key, body in owned.items() if is_controlled_by(body, uid) and is_managed(body)}
 
     def pods(self, owner: McpServer | McpProxy) -> list[Object]:
-        """Pods of a hosted server or of a proxy, oldest first, without those that are ending."""
+        """Pods of a hosted server or of a proxy, oldest first, without those that are ending or have ended (evicted)."""
         label = meta.LABEL_SERVER if isinstance(owner, McpServer) else meta.LABEL_PROXY
         pods = self.store.by_label("Pod", label, owner.metadata.name, owner.metadata.namespace)
-        alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+        alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)]
         return sorted(alive, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"]))
 
     async def data(self, servers: Iterable[McpServer]) -> dict[DataId, DataObject]:
         """Content of every Secret and ConfigMap that the servers refer to; what does not exist is left out."""
-        found = {}
-        for reference in sorted({reference for server in servers for reference in references(server)}):
-            if (content := await self._content(reference)) is not None:
-                found[reference] = content
-        return found
+        wanted = sorted({reference for server in servers for reference in references(server)})
+        room = asyncio.Semaphore(FETCHES)
+        contents = await asyncio.gather(*(self._content(reference, room) for reference in wanted))
+        return {reference: content for reference, content in zip(wanted, contents, strict=True) if content is not None}
 
-    async def _content(self, reference: DataId) -> DataObject | None:
+    async def _content(self, reference: DataId, room: asyncio.Semaphore) -> DataObject | None:
         kind, namespace, name = reference
         body = self.store.get(Key(kind, namespace, name))
         if body is None:
@@ -90,7 +92,8 @@ class World:
         known = self._data.get(reference)
         if known is not None and known[0] == body["metadata"].get("resourceVersion"):
             return known[1]
-        fetched = await self._kube.get(built_in(kind).path(namespace, name))
+        async with room:
+            fetched = await self._kube.get(built_in(kind).path(namespace, name))
         if fetched is None:
             return None
         version = fetched["metadata"]["resourceVersion"]
@@ -117,10 +120,19 @@ class World:
 
 
 def slimmed(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the store keeps of a watched object: the content of foreign Secrets and ConfigMaps is dropped."""
+    """What the store keeps of a watched object: of foreign Secrets and ConfigMaps only which they are.
+
+    Their annotations may hold the content too (`kubectl.kubernetes.io/last-applied-configuration`).
+    """
     if body.get("kind") in {"Secret", "ConfigMap"} and not is_managed(body):
-        return {key: value for key, value in body.items() if key not in {"data", "binaryData", "stringData"}}
+        metadata = {key: value for key, value in body["metadata"].items() if key != "annotations"}
+        kept = {key: value for key, value in body.items() if key not in {"data", "binaryData", "stringData"}}
+        return {**kept, "metadata": metadata}
     return body
+
+
+def _has_ended(pod: Object) -> bool:
+    return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 
 def is_managed(body: Mapping[str, Any]) -> bool:
