@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, cast
 
@@ -83,16 +83,22 @@ async def _leading(options: Options, kube: KubeClient, stop: asyncio.Event) -> A
         yield None
         return
     elector = LeaderElector(KubeLease(kube, options.lease_namespace, options.lease_name), options.identity)
-    acquiring = asyncio.create_task(elector.acquire())
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (acquiring, stopping):
-        task.cancel()
-    await asyncio.gather(acquiring, stopping, return_exceptions=True)
+    await _first(elector.acquire(), stop.wait())
     try:
         yield elector
     finally:
         await elector.release()
+
+
+async def _first(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them is done; the others are cancelled."""
+    tasks = {asyncio.create_task(wait) for wait in waits}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _operate(options: Options, operator: Operator, elector: LeaderElector | None, stop: asyncio.Event) -> int:
@@ -126,6 +132,10 @@ async def _operate(options: Options, operator: Operator, elector: LeaderElector 
 
 
 async def _watch(options: Options, operator: Operator, stop: asyncio.Event) -> None:
+    """Watch once everything could be listed: kopf discovers kinds once, and never watches one whose CRD came later."""
+    await _first(operator.resync.synced.wait(), stop.wait())
+    if stop.is_set():
+        return
     await kopf.operator(
         # Its own guess asks for a user name, which a container's uid need not have.
         identity=cast("Any", options.identity),

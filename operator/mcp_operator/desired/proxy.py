@@ -90,6 +90,8 @@ def _service(proxy: McpProxy) -> Object:
         "metadata": metadata(proxy, child_name(proxy), spec.annotations),
         "spec": {
             "type": spec.type,
+            # A session of the handshake eras lives in one replica: a client keeps to the one that it met first.
+            "sessionAffinity": "ClientIP",
             "selector": selector(proxy),
             "ports": [
                 {"name": "mcp", "port": spec.port, "targetPort": "mcp", "protocol": "TCP", "appProtocol": "http"}
