@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeVar, cast
 
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, Resource
@@ -56,13 +56,12 @@ class _Known:
 class Catalogue:
     """Takes the files as they are now, each time; remembers what it needs to keep a good version when a file breaks.
 
-    It gives each resource what an API server would: a generation that counts its specs, and a time of creation. Of what comes
-    together, the earlier in the order of files and documents is older.
+    It gives each resource what an API server would: a generation that counts its specs, and a time of creation. What comes
+    together is equally old, as it mostly is after `kubectl apply` of a folder: then the name decides who wins a conflict.
     """
 
     def __init__(self) -> None:
         self._known: dict[Key, _Known] = {}
-        self._latest: datetime | None = None
         self._versions: Counter[Key] = Counter()
 
     def update(self, files: Iterable[FileContent], now: datetime) -> Snapshot:
@@ -113,16 +112,11 @@ class Catalogue:
         changed = known is None or _substance(manifest) != _substance(known.manifest)
         self._versions[about] += changed
         if known is None:
-            self._known[about] = _Known(manifest, self._moment(now), self._versions[about])
+            self._known[about] = _Known(manifest, now, self._versions[about])
             return
         known.generation += changed
         known.version = self._versions[about]
         known.manifest = manifest
-
-    def _moment(self, now: datetime) -> datetime:
-        """Now, but later than any moment given before."""
-        self._latest = now if self._latest is None else max(now, self._latest + timedelta(microseconds=1))
-        return self._latest
 
 
 def _is_still_meant(manifest: Manifest, contents: Mapping[str, FileContent]) -> bool:

@@ -70,12 +70,12 @@ def test_the_generation_counts_specs_only() -> None:
     assert generation(files.show(a=server("x", "2")), "x") == 2
 
 
-def test_older_is_what_came_before_and_then_what_stands_before() -> None:
+def test_older_is_what_came_before_and_of_what_came_together_the_name_decides() -> None:
     files = Files()
     first = files.show(b=server("x") + server("w"), c=server("v"))
-    assert [s.metadata.name for s in sorted(first.servers, key=lambda s: s.age_key)] == ["x", "w", "v"]
+    assert [s.metadata.name for s in sorted(first.servers, key=lambda s: s.age_key)] == ["v", "w", "x"]
     later = files.show(a=server("a"), b=server("x", "edited"))
-    assert [s.metadata.name for s in sorted(later.servers, key=lambda s: s.age_key)] == ["x", "v", "a"]
+    assert [s.metadata.name for s in sorted(later.servers, key=lambda s: s.age_key)] == ["v", "x", "a"]
 
 
 def test_a_broken_file_keeps_all_that_it_said() -> None:
