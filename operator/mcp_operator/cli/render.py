@@ -12,6 +12,7 @@ import yaml
 from mcp_operator import __version__
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
+from mcp_operator.cli.local import namespace
 from mcp_operator.compile import Compiled, compile_proxy, resolve
 from mcp_operator.compile.servers import cluster_url, unsupported
 from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
@@ -143,7 +144,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     option = parser.add_argument
     option("-f", "--file", action="append", type=Path, required=True, metavar="PATH", help="may be repeated")
-    option("-n", "--namespace", default="default", help="namespace of manifests that name none (default: default)")
+    option(
+        "-n",
+        "--namespace",
+        type=namespace,
+        default="default",
+        help="namespace of manifests that name none (default: default)",
+    )
     option("--proxy-image", default=f"mcp-operator-proxy:{__version__}", help="image of proxy pods")
     option("--runner-image", default=f"mcp-operator-runner:{__version__}", help="image that runs stdio servers")
     option("--image-pull-policy", choices=("Always", "IfNotPresent", "Never"), default="IfNotPresent", help="of both")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,9 @@ from mcp_operator.local.manifests import MAX_BYTES, SUFFIXES, FileContent, read_
 
 POLL_SECONDS: Final = 2.0
 """Files are looked at this often even if nothing is heard of them: some file systems tell nothing."""
-DEBOUNCE_MS: Final = 150
+DEBOUNCE_MS: Final = 100
+LOOKS: Final = 20
+PAUSE_SECONDS: Final = 0.05
 
 
 class NotThere(Exception):
@@ -30,6 +33,7 @@ class ManifestFiles:
         self._namespace = namespace
         self._known: dict[Path, tuple[bytes, FileContent]] = {}
         self._listed: dict[Path, list[Path]] = {}
+        self._texts: dict[Path, bytes] = {}
         for path in self._paths:
             if not path.exists():
                 raise NotThere(f"{path}: there is no such file or folder")
@@ -37,7 +41,22 @@ class ManifestFiles:
                 raise NotThere(f"{path}: neither a file nor a folder")
 
     def read(self) -> list[FileContent]:
-        """What every file holds, in the order of the paths and, in a folder, of the names. Blocks."""
+        """What every file holds, in the order of the paths and, in a folder, of the names. Blocks.
+
+        Of files that change, it waits until two looks agree: some editors empty a file before they write it anew.
+        """
+        contents, texts = self._look()
+        if self._texts and texts != self._texts:
+            for _ in range(LOOKS):
+                time.sleep(PAUSE_SECONDS)
+                before = texts
+                contents, texts = self._look()
+                if texts == before:
+                    break
+        self._texts = texts
+        return contents
+
+    def _look(self) -> tuple[list[FileContent], dict[Path, bytes]]:
         contents: dict[Path, FileContent] = {}
         for path in self._paths:
             files, trouble = self._list(path)
@@ -45,7 +64,7 @@ class ManifestFiles:
             if trouble:
                 contents[path] = FileContent(str(path), diagnostics=unreadable(str(path), trouble).diagnostics)
         self._known = {file: known for file, known in self._known.items() if file.resolve() in contents}
-        return list(contents.values())
+        return list(contents.values()), {file: text for file, (text, _) in self._known.items()}
 
     async def changes(self) -> AsyncIterator[None]:
         """Yield when a file may have changed, and every `POLL_SECONDS`; several changes at once are one."""

@@ -17,11 +17,11 @@ _COLOURS: Final = {"True": "green", "False": "red"}
 class LiveScreen:
     """A table that is drawn anew on every change and twice a second; what is said stands above it and stays."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, console: Console | None = None) -> None:
         self._title = title
         self._view = View()
         self._endpoints: tuple[Endpoint, ...] = ()
-        self._console = Console()
+        self._console = console or Console()
         self._live = Live(
             get_renderable=self._render, console=self._console, refresh_per_second=2, vertical_overflow="ellipsis"
         )

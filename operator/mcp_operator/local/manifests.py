@@ -3,6 +3,7 @@
 import base64
 import binascii
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,6 +12,7 @@ from typing import Any, Final, cast
 
 from mcp_operator.api.meta import API_VERSION, GROUP
 from mcp_operator.api.resources import MODELS, InvalidResource, Resource, parse
+from mcp_operator.api.scalars import DNS_SUBDOMAIN
 from mcp_operator.compile.references import DataKind, decoded
 from mcp_operator.engine.keys import Key
 from mcp_operator.local.documents import Document, Unreadable, read_json, read_yaml
@@ -18,6 +20,9 @@ from mcp_operator.local.documents import Document, Unreadable, read_json, read_y
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 MAX_BYTES: Final = 4 * 2**20
 DATA_KINDS: Final = frozenset({"Secret", "ConfigMap"})
+NAMESPACE: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_NAMED_BY_RULE: Final = frozenset({"McpServer", "McpProxy"})
+"""Their own rules say more about the name."""
 _KUSTOMIZATION: Final = frozenset({"kustomization.yaml", "kustomization.yml"})
 
 
@@ -182,9 +187,13 @@ def _identity(document: Document, kind: str, namespace: str) -> Key:
     if not isinstance(name, str) or not name:
         what = "metadata.name is missing" if name is None else "metadata.name must be a string that is not empty"
         raise _Refused(document.line_of(("metadata", "name")), f"{kind} without a name: {what}")
-    if own is not None and (not isinstance(own, str) or not own):
+    if not re.fullmatch(DNS_SUBDOMAIN, name) and kind not in _NAMED_BY_RULE:
+        where = document.line_of(("metadata", "name"))
+        raise _Refused(where, f"{kind} {name!r}: metadata.name may hold lower-case letters, digits, '-' and '.'")
+    if own is not None and (not isinstance(own, str) or not re.fullmatch(NAMESPACE, own)):
+        where = document.line_of(("metadata", "namespace"))
         raise _Refused(
-            document.line_of(("metadata", "namespace")), f"{kind} {name}: metadata.namespace must be a string"
+            where, f"{kind} {name}: metadata.namespace must be a DNS label: lower-case letters, digits and '-'"
         )
     return Key(kind, own or namespace, name)
 

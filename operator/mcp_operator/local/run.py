@@ -71,6 +71,8 @@ async def run(
             log_of=log_of,
         )
         _on_signals(stop, hosting, gateways)
+        if not options.verbose:
+            screen.say(f"what the processes say is in {state / 'logs'}")
         world = World(hosting, gateways, prober, replicas, base)
         try:
             await _follow(files, world, screen, wake, stop)

@@ -13,9 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
+from fastmcp import FastMCP
 
 from mcp_operator.local.process import free_port
-from support.backends import Ears, client, eventually
+from support.backends import Ears, ServedMCP, client, eventually
 from unit.local.harness import PROXY, Local, local, manifest, tiny
 
 SECRET = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: %s}\n"
@@ -34,13 +35,28 @@ async def tools(connected: Any) -> set[str]:
     return {tool.name for tool in await connected.list_tools()}
 
 
+async def lists(connected: Any, *names: str) -> None:
+    """Wait until these are the tools, no more and no fewer."""
+    seen: set[str] = set()
+
+    async def are_there() -> bool:
+        seen.clear()
+        seen.update(await tools(connected))
+        return seen == set(names)
+
+    try:
+        await eventually(are_there, 20)
+    except TimeoutError:
+        raise AssertionError(f"{sorted(seen)} instead of {sorted(names)}") from None
+
+
 async def test_a_life(folder: Path) -> None:
     async with local(folder, a=PROXY + tiny("one", "x", stdio=ENV) + SECRET % "hunter-1") as run:
         url = await run.url()
         await run.said("McpProxy/default/tools ready=True")
         ears = Ears()
         async with client(url, mode="legacy", message_handler=ears) as connected:
-            assert await tools(connected) == {"one_x"}
+            await lists(connected, "one_x")
             first = (await connected.call_tool("one_x")).data
             assert first["token"] == "hunter-1"
 
@@ -54,11 +70,11 @@ async def test_a_life(folder: Path) -> None:
 
 
 async def an_added_file_is_swapped_in(run: Local, connected: Any, ears: Ears) -> None:
+    ears.heard.clear()
     run.write("b.yaml", tiny("two", "y"))
-    await eventually(lambda: CHANGED in ears.heard)
-    await eventually(lambda: tools(connected), 20)
     await run.said("McpServer/default/two ready=True kind=Stdio tools=1")
-    assert "two_y" in await tools(connected)
+    await eventually(lambda: CHANGED in ears.heard)
+    await lists(connected, "one_x", "two_y")
     assert (await connected.call_tool("two_y")).data["name"] == "y"
 
 
@@ -67,7 +83,7 @@ async def an_edit_replaces_a_process_without_a_gap(run: Local, connected: Any, f
     run.write("a.yaml", PROXY + tiny("one", "x", "z", stdio=ENV) + SECRET % "hunter-2")
     answers = await asyncio.wait_for(calling, 20)
     assert {answer["pid"] for answer in answers} >= {first["pid"]}
-    assert await tools(connected) == {"one_x", "one_z", "two_y"}
+    await lists(connected, "one_x", "one_z", "two_y")
     await eventually(lambda: not psutil.pid_exists(int(first["pid"])))
 
 
@@ -96,11 +112,7 @@ async def a_broken_file_changes_nothing(run: Local, connected: Any) -> None:
 async def a_deleted_file_takes_its_tools(run: Local, connected: Any) -> None:
     (run.folder / "b.yaml").unlink()
     await run.said("McpServer/default/two is gone")
-
-    async def gone() -> bool:
-        return await tools(connected) == {"one_x", "one_z"}
-
-    await eventually(gone)
+    await lists(connected, "one_x", "one_z")
 
 
 async def it_ends_with_all_its_own(run: Local) -> None:
@@ -133,12 +145,37 @@ async def test_two_proxies_a_route_what_can_not_run_and_a_kill(folder: Path) -> 
         await run.said("McpRoute/default/two ready=True proxy=other path=/two/mcp servers=1")
         await run.said("McpProxy/default/tools .*replicas=1/1")
         async with client(await run.url("other-two")) as connected:
-            assert await tools(connected) == {"y", "z"}
+            await lists(connected, "y", "z")
         async with client(await run.url("tools")) as connected:
-            assert "two_y" in await tools(connected)
+            await lists(connected, "two_y", "two_z")
         tree = run.tree()
         assert await run.stop(signal.SIGKILL) == -signal.SIGKILL
         assert not await asyncio.to_thread(lambda: psutil.wait_procs(tree, timeout=15)[1])
+
+
+async def test_a_header_from_a_secret_that_is_rotated(folder: Path) -> None:
+    """And nothing of it stands in the configuration file."""
+    async with ServedMCP(FastMCP("far")) as far:
+        headers = [{"name": "X-Key", "valueFrom": {"secretKeyRef": {"name": "s", "key": "token"}}}]
+        server = manifest(
+            "McpServer", "far", {"remote": {"url": far.url, "headers": headers}, "health": {"interval": "1s"}}
+        )
+
+        def sent() -> set[str]:
+            return {request["x-key"] for request in far.requests if "x-key" in request}
+
+        async with local(folder, a=PROXY + server, s=SECRET % "hunter-1") as run:
+            await run.said("McpServer/default/far ready=True kind=Remote")
+            await run.said("McpProxy/default/tools ready=True")
+            assert sent() == {"hunter-1"}
+            run.write("s.yaml", SECRET % "hunter-2")
+            await eventually(lambda: "hunter-2" in sent())
+            far.requests.clear()
+            await eventually(lambda: len(far.requests) > 5)
+            assert sent() == {"hunter-2"}
+            configs = list(folder.parent.glob("mcp-operator-local-*/proxies/*/..data/config.json"))
+            assert configs
+            assert not any("hunter" in config.read_text() for config in configs)
 
 
 async def test_a_server_without_a_proxy_is_probed_all_the_same(folder: Path) -> None:

@@ -58,7 +58,13 @@ REFUSED = {
     "no name": Refused(HEAD + "metadata:\n  labels: {a: b}\n", 3, "metadata.name is missing"),
     "name that is a number": Refused(HEAD + "metadata:\n  name: 7\n", 4, "metadata.name must be a string"),
     "namespace that is a number": Refused(
-        HEAD + "metadata:\n  name: time\n  namespace: 7\n", 5, "metadata.namespace must be a string"
+        HEAD + "metadata:\n  name: time\n  namespace: 7\n", 5, "metadata.namespace must be a DNS label"
+    ),
+    "namespace that leads elsewhere": Refused(
+        HEAD + "metadata:\n  name: time\n  namespace: ../../x\n", 5, "must be a DNS label"
+    ),
+    "name of a route that is none": Refused(
+        GOOD.replace("McpServer", "McpRoute").replace("name: time", "name: a/b"), 3, "metadata.name may hold"
     ),
     "unknown field": Refused(NAMED + "spec:\n  stdio:\n    command: uvx\n    argz: [x]\n", 7, "spec.stdio.argz", TIME),
     "missing field": Refused(NAMED + "spec:\n  stdio:\n    args: [x]\n", 5, "spec.stdio.command", TIME),
