@@ -60,9 +60,13 @@ class _Route:
 
 
 class Proxy:
-    """Use it as an async context manager: leaving it ends all sessions and closes all backends."""
+    """Use it as an async context manager: leaving it ends all sessions and closes all backends.
 
-    def __init__(self) -> None:
+    `warm_seconds` is how long a swap waits for new servers at most.
+    """
+
+    def __init__(self, *, warm_seconds: float = WARM_SECONDS) -> None:
+        self._warm_seconds = warm_seconds
         self.state: State | None = None
         self.endpoints: Mapping[str, Endpoint] = {}
         self.draining = False
@@ -90,7 +94,7 @@ class Proxy:
     async def apply(self, config: ProxyConfig, secrets: Mapping[str, str] | None = None) -> bool:
         """Take a configuration into use; False where it is in use already or a newer one came in the meantime.
 
-        New and changed servers are connected and listed first, all at once, waiting at most `WARM_SECONDS`; unchanged
+        New and changed servers are connected and listed first, all at once, waiting at most `warm_seconds`; unchanged
         ones are not touched. Then one assignment makes it the truth. Calls in flight end on the servers they began on.
 
         Raises:
@@ -165,7 +169,7 @@ class Proxy:
         before = self.state.backends if self.state else {}
         backends, fresh, updated = self._backends(before, resolved)
         try:
-            await _warm(fresh)
+            await _warm(fresh, self._warm_seconds)
         except BaseException:
             await asyncio.gather(*(backend.close() for backend in fresh))
             raise
@@ -321,13 +325,13 @@ class Proxy:
             await asyncio.gather(*(backend.close() for backend in self.state.backends.values()))
 
 
-async def _warm(backends: Iterable[Backend]) -> None:
+async def _warm(backends: Iterable[Backend], seconds: float) -> None:
     """Start backends and wait a little for those that answer."""
     waiting = []
     for backend in backends:
         backend.start()
         waiting.append(asyncio.get_running_loop().create_task(backend.asked.wait()))
     if waiting:
-        await asyncio.wait(waiting, timeout=WARM_SECONDS)
+        await asyncio.wait(waiting, timeout=seconds)
         for task in waiting:
             task.cancel()

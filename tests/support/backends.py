@@ -95,9 +95,11 @@ class _KillableServer(uvicorn.Server):
     async def shutdown(self, sockets: Any = None) -> None:  # noqa: ARG002 - none are given
         for listening in self.servers:
             listening.close()
-        for connection in list(self.server_state.connections):
-            if (transport := getattr(connection, "transport", None)) is not None:
-                transport.abort()
+        for _ in range(3):  # one that was being accepted just now is among them a moment later
+            for connection in list(self.server_state.connections):
+                if (transport := getattr(connection, "transport", None)) is not None:
+                    transport.abort()
+            await asyncio.sleep(0)
         for task in list(self.server_state.tasks):
             task.cancel()
         if self.server_state.tasks:
