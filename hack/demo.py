@@ -27,6 +27,7 @@ import yaml
 from fastmcp import Client
 from mcp_types import ServerNotification
 
+from mcp_operator.local import tether
 from mcp_operator.local.process import free_port, is_free
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -213,7 +214,7 @@ async def is_set(event: asyncio.Event) -> bool:
 
 @contextlib.asynccontextmanager
 async def gateway(manifests: Path, environment: dict[str, str]) -> AsyncIterator[Gateway]:
-    """Local mode over a folder, ended with all its own."""
+    """Local mode over a folder, ended with all its own, also when the demo is killed."""
     port = 8080 if is_free("127.0.0.1", 8080) else free_port()
     command = [
         sys.executable,
@@ -227,8 +228,9 @@ async def gateway(manifests: Path, environment: dict[str, str]) -> AsyncIterator
         "--output",
         "plain",
     ]
+    tethered = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *command]
     process = await asyncio.create_subprocess_exec(
-        *command, env=environment, stdout=PIPE, stderr=STDOUT, start_new_session=True
+        *tethered, env=environment, stdout=PIPE, stderr=STDOUT, start_new_session=True
     )
     running = Gateway(process, f"http://127.0.0.1:{port}/mcp")
     try:
