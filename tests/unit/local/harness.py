@@ -28,7 +28,7 @@ def manifest(kind: str, name: str, spec: JSON, labels: JSON | None = None) -> st
 
 def tiny(name: str, *tools: str, **spec: Any) -> str:
     """An McpServer with these tools, probed often."""
-    stdio = {"command": sys.executable, "args": [str(TINY), *tools], **spec.pop("stdio", {})}
+    stdio = {"command": sys.executable, "args": ["-S", str(TINY), *tools], **spec.pop("stdio", {})}
     return manifest("McpServer", name, {"stdio": stdio, "health": {"interval": "1s"}, **spec})
 
 

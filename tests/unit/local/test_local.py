@@ -57,7 +57,7 @@ async def test_a_life(folder: Path) -> None:
         ears = Ears()
         async with client(url, mode="legacy", message_handler=ears) as connected:
             await lists(connected, "one_x")
-            first = (await connected.call_tool("one_x")).data
+            first = (await connected.call_tool("one_x")).structured_content
             assert first["token"] == "hunter-1"
 
             await an_added_file_is_swapped_in(run, connected, ears)
@@ -75,7 +75,7 @@ async def an_added_file_is_swapped_in(run: Local, connected: Any, ears: Ears) ->
     await run.said("McpServer/default/two ready=True kind=Stdio tools=1")
     await eventually(lambda: CHANGED in ears.heard)
     await lists(connected, "one_x", "two_y")
-    assert (await connected.call_tool("two_y")).data["name"] == "y"
+    assert (await connected.call_tool("two_y")).structured_content["name"] == "y"
 
 
 async def an_edit_replaces_a_process_without_a_gap(run: Local, connected: Any, first: dict[str, str]) -> None:
@@ -91,7 +91,7 @@ async def _call_until(connected: Any, done: Any) -> list[dict[str, str]]:
     """Call without pause; every call must succeed."""
     answers: list[dict[str, str]] = []
     while not answers or not done(answers[-1]):
-        answers.append((await connected.call_tool("one_x")).data)
+        answers.append((await connected.call_tool("one_x")).structured_content)
     return answers
 
 
@@ -102,7 +102,7 @@ async def a_broken_file_changes_nothing(run: Local, connected: Any) -> None:
     await run.said(
         r"McpServer/default/two ready=False .* Invalid: .*b\.yaml:\d+: .*the last good version stays in use", since
     )
-    assert (await connected.call_tool("two_y")).data["name"] == "y"
+    assert (await connected.call_tool("two_y")).structured_content["name"] == "y"
     since = len(run.lines)
     run.write("b.yaml", tiny("two", "y"))
     await run.said(r"b\.yaml:\d+: mended or gone", since)
@@ -131,12 +131,17 @@ async def test_two_proxies_a_route_what_can_not_run_and_a_kill(folder: Path) -> 
     route = {"parentRefs": [{"name": "other"}], "path": "/two/mcp", "servers": [{"name": "two", "prefix": ""}]}
     async with local(
         folder,
-        a=PROXY + manifest("McpProxy", "other", {}) + manifest("McpRoute", "two", route) + tiny("two", "y", "z"),
+        a=PROXY
+        + manifest("McpProxy", "idle", {"replicas": 0})
+        + manifest("McpProxy", "other", {})
+        + manifest("McpRoute", "two", route)
+        + tiny("two", "y", "z"),
         b=manifest("McpServer", "image", {"container": {"image": "registry.example.com/x:1"}}),
         c=manifest("McpServer", "mute", {"container": {"image": "x", "command": listen, "port": port}}),
         d=manifest("McpServer", "crash", {"stdio": {"command": "/nowhere/server"}}),
         e=tiny("two", "again") + "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\n",
     ) as run:
+        await run.said("McpProxy/default/idle ready=False .*NoReplicas: spec.replicas is 0")
         await run.said("McpServer/default/image ready=False .*UnsupportedValue: .*set spec.container.command")
         await run.said(r"e\.yaml:2: McpServer default/two is defined at .*a\.yaml:\d+ already")
         await run.said("e.yaml:4: note: Service web is not used here: ignored")
