@@ -1,17 +1,20 @@
 """Probes every server and proxy at its interval and keeps what that found."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 from mcp_operator.engine.scheduler import PeriodicScheduler
 from mcp_operator.probe.facts import ProbeResult
 from mcp_operator.probe.mcp import probe
-from mcp_operator.probe.state import ServerHealth, fold
+from mcp_operator.probe.state import ServerHealth, fold, settling
 from mcp_operator.probe.target import Target
 
 K = TypeVar("K", bound=Hashable)
+_SETTLE_SECONDS: Final = 0.5
+"""Between the first few probes of a server that answers, until its usual latency is known."""
 
 
 @dataclass(slots=True)
@@ -105,5 +108,7 @@ class Prober(Generic[K]):
         if self._on_result is not None:
             self._on_result(key, result)
         watched.health, changed = fold(watched.health, result, watched.threshold)
+        if settling(watched.health):
+            asyncio.get_running_loop().call_later(min(_SETTLE_SECONDS, watched.interval), self._scheduler.trigger, key)
         if changed:
             self._on_change(key)

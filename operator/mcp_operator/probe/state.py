@@ -7,7 +7,7 @@ often it is probed and however much its latency wavers.
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from statistics import median
 from typing import Final
 
@@ -15,6 +15,8 @@ from mcp_operator.probe.facts import ProbeResult, ServerFacts
 from mcp_operator_proxy.report import ErrorReport
 
 SAMPLES: Final = 5
+REST: Final = timedelta(minutes=10)
+"""How long a settled latency stands before it is looked at again."""
 _BUCKETS: Final = tuple(step * 10.0**power for power in range(-6, 4) for step in (1, 2, 5))
 """Seconds: …, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, …, from a microsecond to hours."""
 _BUCKETS_TO_MOVE: Final = 2
@@ -34,7 +36,9 @@ class ServerHealth:
     error: ErrorReport | None = None
     """Why the last probe failed; None after a good one."""
     latency_seconds: float | None = None
-    """Median time of recent good probes; a new one is published when it has moved by two buckets."""
+    """Median time of recent good probes, see `published_latency`."""
+    latency_time: datetime | None = field(default=None, compare=False)
+    """When that was settled: from a whole set of samples."""
     facts: ServerFacts | None = None
     """What the last good probe found; kept while the server fails."""
     last_probe: datetime | None = field(default=None, compare=False)
@@ -67,6 +71,7 @@ def _failed(state: ServerHealth, error: ErrorReport, threshold: int) -> ServerHe
 
 def _succeeded(state: ServerHealth, result: ProbeResult) -> ServerHealth:
     samples = (*state.samples, result.seconds)[-SAMPLES:]
+    looked = len(samples) == SAMPLES and (state.latency_time is None or result.time - state.latency_time >= REST)
     return replace(
         state,
         healthy=True,
@@ -74,19 +79,26 @@ def _succeeded(state: ServerHealth, result: ProbeResult) -> ServerHealth:
         error=None,
         facts=result.facts,
         samples=samples,
-        latency_seconds=published_latency(state.latency_seconds, samples),
+        latency_seconds=published_latency(state.latency_seconds, samples)
+        if looked or not state.samples
+        else state.latency_seconds,
+        latency_time=result.time if looked else state.latency_time,
     )
 
 
-def published_latency(published: float | None, samples: tuple[float, ...]) -> float:
-    """The latency to show, in seconds to two digits.
+def settling(state: ServerHealth) -> bool:
+    """Whether a few more probes soon would tell the server's usual latency: its first one is that of a cold start."""
+    return state.healthy is True and state.error is None and len(state.samples) < SAMPLES
 
-    The first sample is shown at once; after that the median of `SAMPLES` samples, and only when it has moved by two buckets.
+
+def published_latency(published: float | None, samples: tuple[float, ...]) -> float:
+    """The latency to show, in seconds to two digits: the median of `samples`, or what is shown while that is near enough.
+
+    It is looked at with the first sample, with the first whole set of them, and every `REST` after that: a machine that is
+    now busy and now idle is no reason to write a status.
     """
     middle = median(samples)
-    if published is not None and (
-        len(samples) < SAMPLES or abs(_bucket(middle) - _bucket(published)) < _BUCKETS_TO_MOVE
-    ):
+    if published is not None and abs(_bucket(middle) - _bucket(published)) < _BUCKETS_TO_MOVE:
         return published
     return float(f"{middle:.2g}")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip, digest
-from mcp_operator.probe.state import SAMPLES, ServerHealth, fold, published_latency, same_error
+from mcp_operator.probe.state import REST, SAMPLES, ServerHealth, fold, published_latency, same_error, settling
 from mcp_operator_proxy.report import ErrorClass, ErrorReport
 
 FACTS = ServerFacts(
@@ -17,8 +17,8 @@ FACTS = ServerFacts(
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
-def good(seconds: float = 0.012, facts: ServerFacts = FACTS) -> ProbeResult:
-    return ProbeResult(time=NOON, seconds=seconds, facts=facts)
+def good(seconds: float = 0.012, facts: ServerFacts = FACTS, after: timedelta = timedelta(0)) -> ProbeResult:
+    return ProbeResult(time=NOON + after, seconds=seconds, facts=facts)
 
 
 def bad(message: str = "nothing listens", error_class: ErrorClass = "ConnectionRefused") -> ProbeResult:
@@ -134,12 +134,30 @@ LATENCIES = {
 @pytest.mark.parametrize(("seconds", "shown"), LATENCIES.values(), ids=LATENCIES)
 def test_latency(seconds: list[float], shown: list[float]) -> None:
     state, published = ServerHealth(), []
-    for value in seconds:
+    for number, value in enumerate(seconds):
         before = state
-        state, changed = fold(state, good(value), 3)
+        state, changed = fold(state, good(value, after=number * REST), 3)
         assert changed == (state.latency_seconds != before.latency_seconds)
         published.append(state.latency_seconds)
     assert published == shown
+
+
+def test_a_settled_latency_rests() -> None:
+    """A machine that gets busy for some minutes is no reason to write a status; one that stays busy is."""
+    state, _ = run([good()] * SAMPLES)
+    assert not settling(state)
+    for second in range(60):
+        state, changed = fold(state, good(0.5, after=timedelta(seconds=second)), 3)
+        assert not changed
+    state, changed = fold(state, good(0.5, after=2 * REST), 3)
+    assert (changed, state.latency_seconds) == (True, 0.5)
+
+
+def test_settling_ends_with_enough_samples_or_a_failure() -> None:
+    state, _ = run([good()])
+    assert settling(state)
+    assert not settling(run([good(), bad()])[0])
+    assert not settling(ServerHealth())
 
 
 @given(st.lists(st.floats(min_value=0.010, max_value=0.0199), min_size=1, max_size=50))
