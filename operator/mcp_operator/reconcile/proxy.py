@@ -28,13 +28,15 @@ log = logging.getLogger(__name__)
 
 PROBE_INTERVAL: Final = 10.0
 PROBE_THRESHOLD: Final = 2
+MAX_OUTDATED: Final = 256
+"""Secret files that are kept for a replica that does not come to an end."""
 
 
 async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result:
     """Give the replicas of `proxy` the configuration that follows from the resources, and tell what they made of it."""
     compiled = await _compile(context, proxy)
     paused = is_paused(proxy)
-    retained = _retained(context, proxy, compiled)
+    retained, outdated = _retained(context, key, proxy, compiled)
     refused = None if paused else await _apply(context, proxy, compiled, retained)
     pods = context.world.pods(proxy)
     revision = compiled.config.revision
@@ -60,7 +62,7 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
         context.on_swap(status.swap_seconds)
     if refused:
         return Result(requeue_after=RETRY_SECONDS if refused.retry else None)
-    return Result(requeue_after=NUDGE_SECONDS if retained and not paused else lag)
+    return Result(requeue_after=NUDGE_SECONDS if outdated and not paused else lag)
 
 
 async def _compile(context: Context, proxy: McpProxy) -> Compiled:
@@ -75,13 +77,21 @@ async def _compile(context: Context, proxy: McpProxy) -> Compiled:
     )
 
 
-def _retained(context: Context, proxy: McpProxy, compiled: Compiled) -> dict[str, str]:
-    """Secret files (base64) that the config in the cluster names and the compiled one does not."""
-    namespace, store = proxy.metadata.namespace, context.world.store
-    config = store.get(Key("ConfigMap", namespace, config_name(proxy))) or {}
-    held = (store.get(Key("Secret", namespace, secret_name(proxy))) or {}).get("data") or {}
-    named = secret_files((config.get("data") or {}).get(CONFIG_FILE, "").encode())
-    return {file: held[file] for file in sorted(named - compiled.secrets.keys()) if file in held}
+def _retained(context: Context, key: Key, proxy: McpProxy, compiled: Compiled) -> tuple[dict[str, str], bool]:
+    """Secret files (base64) that are outdated and still kept, and whether the config in the cluster names any of them.
+
+    The kubelet learns of the Secret and of the ConfigMap separately: until every replica is done with the compiled
+    revision, a pod may see the config before it, and then finds its files.
+    """
+    store = context.world.store
+    config = store.get(Key("ConfigMap", key.namespace, config_name(proxy))) or {}
+    held = (store.get(Key("Secret", key.namespace, secret_name(proxy))) or {}).get("data") or {}
+    outdated = held.keys() - compiled.secrets.keys()
+    named = outdated & secret_files((config.get("data") or {}).get(CONFIG_FILE, "").encode())
+    states = context.replicas.states(key).values()
+    done = all(state.asked == compiled.config.revision and state.settled for state in states)
+    kept = named if done or len(outdated) > MAX_OUTDATED else outdated
+    return {file: held[file] for file in sorted(kept)}, bool(named)
 
 
 async def _apply(context: Context, proxy: McpProxy, compiled: Compiled, retained: dict[str, str]) -> Refused | None:

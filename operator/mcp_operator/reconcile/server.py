@@ -11,7 +11,7 @@ from mcp_operator.compile.servers import child_name, cluster_url, unsupported
 from mcp_operator.conditions.server import ServerObservation, server_status
 from mcp_operator.conditions.workload import workload_verdict
 from mcp_operator.desired import server_objects
-from mcp_operator.desired.restarts import Decision, Restarts, decide
+from mcp_operator.desired.restarts import PAUSE, Decision, Restarts, decide
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object, is_controlled_by
 from mcp_operator.engine.worker import Result
@@ -96,7 +96,7 @@ def _restarts(context: Context, key: Key, server: McpServer, past: Restarts) -> 
         limit=probes.max_restarts,
         now=datetime.now(UTC),
         up_since=_up_since(pods),
-        patience=timedelta(seconds=seconds(probes.interval) * probes.failure_threshold),
+        patience=max(PAUSE, timedelta(seconds=seconds(probes.interval) * probes.failure_threshold)),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcp_operator.api import meta
-from mcp_operator.api.common import Condition
+from mcp_operator.api.common import Condition, StatusModel
 from mcp_operator.api.proxy import ProxyStatus
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
 from mcp_operator.api.route import RouteStatus
@@ -29,7 +29,7 @@ class StatusWriter:
         self, resource: McpServer | McpProxy | McpRoute, status: ServerStatus | ProxyStatus | RouteStatus
     ) -> bool:
         """Write `status` unless the resource already says so. Returns whether it did."""
-        if resource.status == status:
+        if _ordered(resource.status) == _ordered(status):
             return False
         kind = next(kind for kind in meta.KINDS if kind.kind == resource.kind)
         body = status.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -80,6 +80,11 @@ class StatusWriter:
             fine = new.status == "True" or new.reason in PROGRESSING
             tell = self._events.normal if fine else self._events.warning
             tell(body, new.reason, new.message)
+
+
+def _ordered(status: StatusModel) -> StatusModel:
+    """The status with its conditions by type: the API server keeps them in an order of its own."""
+    return status.model_copy(update={"conditions": tuple(sorted(status.conditions, key=lambda c: c.type))})
 
 
 def _ready(conditions: tuple[Condition, ...]) -> Condition | None:
