@@ -1,0 +1,162 @@
+"""The documents say what is there: manifests are valid, commands, links, metrics, reasons and folders exist, pages are up to date."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import yaml
+from prometheus_client import CollectorRegistry
+
+import api_docs
+from mcp_operator.api.crd.definitions import PENDING
+from mcp_operator.api.meta import GROUP
+from mcp_operator.api.resources import parse
+from mcp_operator.app.metrics import OperatorMetrics
+from mcp_operator.conditions.reasons import PROGRESSING, TERMINAL, Reason, Type
+from mcp_operator_proxy.bridge.metrics import Metrics as BridgeMetrics
+from mcp_operator_proxy.metrics import Metrics as ProxyMetrics
+from mcp_operator_proxy.report import ErrorClass, StatusReport
+
+ROOT = Path(__file__).parents[3]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").glob("*/*.md")])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+HEREDOC = re.compile(r"<<EOF\n(.*?)^EOF$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+pages = pytest.mark.parametrize("page", PAGES, ids=_name)
+
+
+def manifests(text: str) -> Iterator[str]:
+    """YAML that a reader may copy: fenced blocks, and what shell commands are given."""
+    for language, content in FENCE.findall(text):
+        if language in {"yaml", "yml"}:
+            yield content
+        yield from HEREDOC.findall(content)
+
+
+def code(text: str) -> str:
+    """Everything that stands as code: fenced, indented, or between backticks."""
+    prose = FENCE.sub("", text)
+    fenced = [content for _, content in FENCE.findall(text)]
+    indented = re.findall(r"^    .*$", prose, re.MULTILINE)
+    return "\n".join([*fenced, *indented, *re.findall(r"`([^`\n]+)`", prose)])
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [(_name(page), text) for page in PAGES for text in manifests(page.read_text())],
+)
+def test_manifests_are_valid(page: str, text: str) -> None:
+    bodies = [body for body in yaml.safe_load_all(text) if body]
+    assert bodies
+    for body in bodies:
+        if str(body.get("apiVersion", "")).startswith(GROUP):
+            parse(body, strict=True)
+
+
+def test_there_are_manifests() -> None:
+    found = {_name(page) for page in PAGES for _ in manifests(page.read_text())}
+    assert {"README.md", "docs/install.md", "docs/api.md"} <= found
+
+
+@pages
+def test_make_targets_exist(page: Path) -> None:
+    makefiles = "\n".join((ROOT / name).read_text() for name in ("Makefile", "hack/cluster.mk"))
+    targets = set(re.findall(r"^([a-z][a-z0-9-]*):", makefiles, re.MULTILINE))
+    commands = re.findall(r"\bmake((?: [a-z][a-z0-9-]*)+)", code(page.read_text()))
+    named = {word for words in commands for word in words.split()}
+    assert named <= targets
+
+
+@pages
+def test_relative_links_resolve(page: Path) -> None:
+    broken = []
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """Ids of the headings, made as GitHub does."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pages
+def test_mentioned_files_exist(page: Path) -> None:
+    """Paths in backticks that begin with a folder of the repository."""
+    tops = "operator|proxy_image|crds|charts|examples|tests|hack|docs"
+    named = re.findall(rf"`((?:{tops})/[\w./-]+)`", page.read_text())
+    missing = [path for path in named if not (ROOT / path).exists()]
+    assert missing == []
+
+
+def test_layout_in_the_readme_exists() -> None:
+    layout = FENCE.findall((ROOT / "README.md").read_text().partition("## Layout")[2])[0][1]
+    paths = [line.split()[0] for line in layout.splitlines() if line and not line.startswith(" ")]
+    assert len(paths) > 5
+    assert [path for path in paths if not (ROOT / path).is_dir()] == []
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert api_docs.PAGE.read_text() == api_docs.page(), "run python hack/api_docs.py"
+
+
+CONDITIONS = (ROOT / "docs" / "conditions.md").read_text()
+
+
+def _first_cells(heading: str, text: str = CONDITIONS) -> list[str]:
+    section = text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
+
+
+def test_every_condition_type_is_explained() -> None:
+    assert sorted(_first_cells("Types")) == sorted(Type)
+
+
+def test_every_reason_is_explained_once() -> None:
+    assert sorted(_first_cells("Reasons")) == sorted([*Reason, PENDING["reason"]])
+
+
+def test_every_error_class_is_explained_once() -> None:
+    assert sorted(_first_cells("Error classes of probes")) == sorted(get_args(ErrorClass))
+
+
+def test_stalled_and_reconciling_stand_with_their_reasons() -> None:
+    sentence = CONDITIONS.partition("`Stalled` stands beside ")[2].partition("\n\n")[0]
+    stalled, _, reconciling = sentence.partition("`Reconciling` beside")
+    assert set(re.findall(r"`(\w+)`", stalled)) == TERMINAL
+    assert set(re.findall(r"`(\w+)`", reconciling)) == PROGRESSING
+
+
+def _series() -> set[str]:
+    """Names of all series of operator, proxy and bridge, as Prometheus asks for them."""
+    operator = CollectorRegistry()
+    OperatorMetrics(operator)
+    status = StatusReport(version="1", revision="1", started_at=datetime.now(UTC))
+    registries = (operator, ProxyMetrics(lambda: status, dict).registry, BridgeMetrics().registry)
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for registry in registries
+        for family in registry.collect()
+    }
+
+
+def test_every_metric_is_explained() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text().partition("## Metrics")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    named = [name for cell in rows for name in re.findall(r"`(\w+)`", cell)]
+    assert sorted(named) == sorted(_series())
