@@ -1,0 +1,141 @@
+"""Which change enqueues what.
+
+a resource: itself; a server or a route: the proxies too, but not for its status alone; a proxy that comes or goes: the routes
+a child: its owner, before and after · a pod: by its labels · a Secret or ConfigMap: who refers to it, and then the proxies
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcp_operator.api import meta
+from mcp_operator.engine.keys import Key
+from mcp_operator.engine.store import Change, Store
+from mcp_operator.kube.client import KubeClient
+from mcp_operator.reconcile.affected import affected
+from mcp_operator.reconcile.world import INDEXED_LABELS, World
+from support import models, resources
+from support.kubeconfig import kubeconfig
+
+Body = dict[str, Any]
+PROXIES = {"McpProxy/tools", "McpProxy/second"}
+ROUTES = {"McpRoute/extra"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Two proxies, a route and a server that refers to Secret `token`; another namespace with a proxy of its own."""
+    store = Store(label_indexes=INDEXED_LABELS)
+    source = {"secretKeyRef": {"name": "token", "key": "header"}}
+    header = [{"name": "Authorization", "valueFrom": source}]
+    for body in (
+        resources.proxy("tools"),
+        resources.proxy("second"),
+        resources.route("extra", {"name": "far"}),
+        resources.remote("far", "https://far/mcp", headers=header),
+    ):
+        store.observe(body["kind"], models.stored(body))
+    store.observe("McpProxy", models.stored(resources.proxy("elsewhere"), namespace="team-b"))
+    world = World(store, KubeClient.connect(kubeconfig(tmp_path / "config", "http://127.0.0.1:9")))
+    world.servers("team-a")
+    return world
+
+
+def keys(world: World, old: Body | None, new: Body | None) -> set[str]:
+    some = new or old
+    assert some
+    change = Change(Key.of(some["kind"], some), old, new)
+    found = [*affected(change, world)]
+    assert all(key.namespace == "team-a" for key in found)
+    return {f"{key.kind}/{key.name}" for key in found}
+
+
+def _server(**metadata: Any) -> Body:
+    return models.stored(resources.remote("one", "https://one/mcp"), **metadata)
+
+
+def _child(kind: str, *, managed: bool = True, owner: Body | None = None) -> Body:
+    reference = owner or {"kind": "McpServer", "name": "one", "uid": "u", "controller": True}
+    labels = {meta.LABEL_MANAGED_BY: meta.MANAGED_BY} if managed else {}
+    metadata = {"name": "one-server", "namespace": "team-a", "labels": labels, "ownerReferences": [reference]}
+    return {"kind": kind, "metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (None, _server(), {"McpServer/one", *PROXIES}),
+        (_server(), None, {"McpServer/one", *PROXIES}),
+        (_server(), _server(generation=2), {"McpServer/one", *PROXIES}),
+        (_server(), _server(labels={"a": "b"}), {"McpServer/one", *PROXIES}),
+        (_server(), _server(deletionTimestamp="2026-01-01T00:00:00Z"), {"McpServer/one", *PROXIES}),
+        (_server(), _server(uid="another"), {"McpServer/one", *PROXIES}),
+        (_server(), {**_server(resourceVersion="9"), "status": {"url": "x"}}, {"McpServer/one"}),
+        (_server(), _server(annotations={meta.ANNOTATION_PAUSED: "true"}), {"McpServer/one"}),
+    ],
+)
+def test_servers(world: World, old: Body | None, new: Body | None, expected: set[str]) -> None:
+    assert keys(world, old, new) == expected
+
+
+def test_routes(world: World) -> None:
+    route = models.stored(resources.route("new", {"name": "far"}))
+    assert keys(world, None, route) == keys(world, route, None) == {"McpRoute/new", *PROXIES}
+    assert keys(world, route, {**route, "status": {"path": "/x"}}) == {"McpRoute/new"}
+
+
+def test_proxies(world: World) -> None:
+    proxy = models.stored(resources.proxy("third"))
+    assert keys(world, None, proxy) == keys(world, proxy, None) == {"McpProxy/third", *ROUTES}
+    assert keys(world, proxy, {**proxy, "status": {"url": "x"}}) == {"McpProxy/third"}
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "Service", "ServiceAccount", "ConfigMap", "Secret"])
+def test_children(world: World, kind: str) -> None:
+    child = _child(kind)
+    assert keys(world, None, child) == keys(world, child, None) == {"McpServer/one"}
+    assert keys(world, child, _child(kind, managed=False)) == {"McpServer/one"}, "it lost its label: it is mended"
+    assert keys(world, None, _child(kind, managed=False)) == set()
+    foreign = {"kind": "App", "name": "one", "uid": "u", "controller": True}
+    assert keys(world, None, _child(kind, owner=foreign)) == set()
+    assert keys(world, None, _child(kind, owner={**foreign, "kind": "McpServer", "controller": False})) == set()
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [(meta.LABEL_SERVER, {"McpServer/one"}), (meta.LABEL_PROXY, {"McpProxy/one"}), ("a", set())]
+)
+def test_pods(world: World, label: str, expected: set[str]) -> None:
+    pod = {"kind": "Pod", "metadata": {"name": "one-x", "namespace": "team-a", "labels": {label: "one"}}}
+    assert keys(world, None, pod) == keys(world, pod, pod) == keys(world, pod, None) == expected
+
+
+@pytest.mark.parametrize(("name", "expected"), [("token", {"McpServer/far", *PROXIES}), ("other", set())])
+def test_what_is_referred_to(world: World, name: str, expected: set[str]) -> None:
+    secret = {"kind": "Secret", "metadata": {"name": name, "namespace": "team-a"}}
+    assert keys(world, None, secret) == keys(world, secret, None) == expected
+    assert keys(world, None, {**secret, "kind": "ConfigMap"}) == set()
+
+
+def test_a_reference_that_is_gone_concerns_nobody(world: World) -> None:
+    reference = ("Secret", "team-a", "token")
+    assert world.referrers(reference)
+    world.store.observe("McpServer", models.stored(resources.remote("far", "https://far/mcp"), resourceVersion="2"))
+    world.servers("team-a")
+    assert not world.referrers(reference)
+
+
+def test_models_are_parsed_once_a_version(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    original: Callable[[Body], object] = __import__("mcp_operator.reconcile.world", fromlist=["parse"]).parse
+
+    def counting(body: Body) -> object:
+        parsed.append(body["metadata"]["name"])
+        return original(body)
+
+    monkeypatch.setattr("mcp_operator.reconcile.world.parse", counting)
+    for _ in range(3):
+        world.servers("team-a")
+        world.proxies("team-a")
+    assert sorted(parsed) == ["second", "tools"]
