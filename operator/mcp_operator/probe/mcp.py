@@ -64,7 +64,9 @@ async def _ask(target: Target) -> tuple[ServerFacts | ErrorReport, float]:
                 connected = await stack.enter_async_context(connect(to_connect, http=http))
             found = await _list(connected, whole.when(), to_connect.secrets)
             ended = time.monotonic()
-    except Exception as error:  # noqa: BLE001 - classified
+    except Exception as error:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError from error
         if found is None:  # what goes wrong in closing is not the server's state
             found, ended = _explained(error, to_connect.secrets), time.monotonic()
     assert found is not None

@@ -153,6 +153,8 @@ async def _open(
     except Exception as error:
         if opened or isinstance(error, BackendError):
             raise
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError from error  # a session that is cut off says so, and hides who did it
         report = classify(attempt.failure or error, secrets=target.secrets)
         raise BackendError(report, executed=False) from error
     finally:
