@@ -1,33 +1,16 @@
-"""Log lines for people and for machines."""
+"""The operator's log lines: those of the proxy, with kopf held to warnings, as the operator says itself what it does."""
 
-import json
 import logging
-from datetime import UTC, datetime
-from typing import Literal
+from typing import Final
+
+from mcp_operator_proxy import logs
+
+_QUIET: Final = ("kopf", "aiohttp.access")
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
-def configure(level: str, form: Literal["json", "text"]) -> None:
-    """Log to stderr. kopf and the HTTP libraries are held to warnings: the operator says itself what it does."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        JsonFormatter() if form == "json" else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    )
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+def configure(level: str, log_format: logs.LogFormat) -> None:
+    """Log to stderr from `level` on; at `debug` kopf speaks too."""
+    logs.configure(level, log_format)
     if level != "debug":
-        for name in ("kopf", "httpx", "httpx2", "mcp", "fastmcp", "FastMCP", "aiohttp.access"):
+        for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -6,12 +6,12 @@ import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from mcp_operator import __version__
 from mcp_operator.desired import HostingSettings
+from mcp_operator_proxy.logs import LogFormat
 
-LogFormat = Literal["json", "text"]
 _PREFIX: Final = "MCP_OPERATOR_"
 
 

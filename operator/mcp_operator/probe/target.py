@@ -1,8 +1,6 @@
 """Where to ask: one MCP endpoint, with what a request to it needs."""
 
-import base64
-import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,7 +24,7 @@ class Target:
     """Seconds that the whole probe may take."""
 
     def to_connect(self) -> ConnectTarget:
-        return _ConnectTarget(
+        return ConnectTarget(
             url=self.url,
             transport=self.transport,
             headers=self.headers,
@@ -37,27 +35,3 @@ class Target:
     def same_endpoint(self, other: "Target") -> bool:
         """Whether both ask the same server, perhaps with other headers and times."""
         return (self.url, self.transport, self.ca_bundle) == (other.url, other.transport, other.ca_bundle)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _ConnectTarget(ConnectTarget):
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(part for value in self.headers.values() for part in secret_parts(value)))
-
-
-def secret_parts(value: str) -> Iterator[str]:
-    """A header's value and the parts of it that are credentials on their own: `Bearer TOKEN`, `Basic BASE64(user:password)`."""
-    yield value
-    scheme, _, rest = value.strip().partition(" ")
-    token = rest.strip()
-    if not token:
-        return
-    yield token
-    if scheme.lower() == "basic":
-        try:
-            pair = base64.b64decode(token, validate=True).decode()
-        except (binascii.Error, UnicodeDecodeError):
-            return
-        yield pair
-        yield pair.partition(":")[2]

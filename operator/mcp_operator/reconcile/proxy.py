@@ -107,7 +107,7 @@ async def _apply(context: Context, proxy: McpProxy, compiled: Compiled, retained
 async def _hurry_pods(context: Context, key: Key, revision: str, pods: list[Object]) -> float | None:
     """Annotate the pods that do not run the revision yet; seconds until it is worth looking again."""
     states = context.replicas.states(key)
-    done = [name for name, state in states.items() if state.asked == revision and state.settled]
+    done = [name for name, state in states.items() if state.state == "running" or state.refused == revision]
     running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
     nudges, again = context.swaps.nudges(key, revision, running, done)
     await asyncio.gather(*(_annotate(context, nudge) for nudge in nudges))

@@ -3,6 +3,8 @@
 Pure. No message holds a URL, a header or a secret: text that comes from outside is redacted and cut short.
 """
 
+import base64
+import binascii
 import errno
 import json
 import re
@@ -68,11 +70,29 @@ def is_own_error(error: MCPError) -> bool:
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without secrets, credentials and URLs, at most `MAX_TEXT` characters long."""
-    for secret in sorted((s for s in secrets if len(s) >= 4), key=len, reverse=True):
+    parts = {part for secret in secrets for part in secret_parts(secret)}
+    for secret in sorted((part for part in parts if len(part) >= 4), key=len, reverse=True):
         text = text.replace(secret, "***")
     text = _CREDENTIAL.sub(lambda m: f"{m.group(1)} ***", _URL.sub("<url>", text))
     text = " ".join(text.split())
     return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def secret_parts(value: str) -> Iterator[str]:
+    """A header's value and the parts of it that are credentials on their own: `Bearer TOKEN`, `Basic BASE64(user:password)`."""
+    yield value
+    scheme, _, rest = value.strip().partition(" ")
+    token = rest.strip()
+    if not token:
+        return
+    yield token
+    if scheme.lower() == "basic":
+        try:
+            pair = base64.b64decode(token, validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError):
+            return
+        yield pair
+        yield pair.partition(":")[2]
 
 
 def classify(error: BaseException, *, secrets: Iterable[str] = ()) -> ErrorReport:

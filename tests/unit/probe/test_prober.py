@@ -7,7 +7,8 @@ import pytest
 
 from mcp_operator.probe.facts import ProbeResult, ServerFacts
 from mcp_operator.probe.prober import Prober
-from mcp_operator.probe.target import Target, secret_parts
+from mcp_operator.probe.target import Target
+from mcp_operator_proxy.backends.classify import secret_parts
 from support.backends import ServedMCP
 from support.gateway import make_config, running_gateway
 from unit.probe.conftest import Eventually
