@@ -54,7 +54,7 @@ def test_restart_of_the_operator_in_the_middle(namespace: Namespace, backend: Ca
 
     crowd = asyncio.run(scenario())
     assert crowd.failures == []
-    assert crowd.calls > 50
+    assert min(tally.calls for tally in crowd.tallies) > 3
     system.run("rollout", "status", f"deployment/{RELEASE}", "--timeout=90s")
 
 
