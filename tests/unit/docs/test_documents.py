@@ -1,5 +1,6 @@
 """The documents say what is there: manifests are valid, commands, links, metrics, reasons and folders exist, pages are up to date."""
 
+import ast
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 import api_docs
+import demo
+import demo_cluster
 from mcp_operator.api.crd.definitions import PENDING
 from mcp_operator.api.meta import GROUP
 from mcp_operator.api.resources import parse
@@ -160,3 +163,18 @@ def test_every_metric_is_explained() -> None:
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
     named = [name for cell in rows for name in re.findall(r"`(\w+)`", cell)]
     assert sorted(named) == sorted(_series())
+
+
+@pytest.mark.parametrize("text", [demo_cluster.SERVERS, demo_cluster.SWAPPED_IN, demo.MEMORY % "/tmp/memory.json"])
+def test_manifests_of_the_demos_are_valid(text: str) -> None:
+    for body in yaml.safe_load_all(text):
+        parse(body, strict=True)
+
+
+def test_python_in_documents_compiles() -> None:
+    snippets = [
+        (_name(page), body) for page in PAGES for kind, body in FENCE.findall(page.read_text()) if kind == "python"
+    ]
+    assert snippets
+    for name, body in snippets:
+        compile(body, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
