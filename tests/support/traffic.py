@@ -1,4 +1,4 @@
-"""Clients that call without pause and note every failure, every session and every `list_changed` they hear."""
+"""Clients that call without pause and note every failure, a lost session and every `list_changed` they hear."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ class Tally:
     calls: int = 0
     failures: list[str] = field(default_factory=list)
     list_changed: int = 0
-    sessions: set[str] = field(default_factory=set)
+    dropped: bool = False
     longest_seconds: float = 0.0
 
 
@@ -53,6 +53,17 @@ class Caller:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._stack.aclose()
+
+    async def check_session(self) -> None:
+        """Note whether the one session, or the subscription, that this client began with is still alive."""
+        if self.tally.era == "legacy":
+            try:
+                await self._client.ping()
+            except Exception as error:  # noqa: BLE001 - noted
+                self.tally.failures.append(f"ping: {type(error).__name__}: {error}")
+                self.tally.dropped = True
+        else:
+            self.tally.dropped = self._tasks[0].done()
 
     async def _hear(self, message: Any) -> None:
         if getattr(message, "method", "") == "notifications/tools/list_changed":
@@ -100,6 +111,12 @@ class Crowd:
     @property
     def calls(self) -> int:
         return sum(tally.calls for tally in self.tallies)
+
+    async def more_calls(self, count: int) -> None:
+        """Until every client has made `count` more calls."""
+        before = [tally.calls for tally in self.tallies]
+        while not all(t.calls >= calls + count for t, calls in zip(self.tallies, before, strict=True)):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
     async def __aenter__(self) -> Self:
         for caller in self.callers:
