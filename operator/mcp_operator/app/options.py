@@ -6,13 +6,18 @@ import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from mcp_operator import __version__
+from mcp_operator.api.scalars import PullPolicy
 from mcp_operator.desired import HostingSettings
 from mcp_operator_proxy.logs import LogFormat
 
+Choice = TypeVar("Choice", bound=str)
 _PREFIX: Final = "MCP_OPERATOR_"
+_PULL_POLICIES: Final[tuple[PullPolicy, ...]] = ("Always", "IfNotPresent", "Never")
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_LOG_FORMATS: Final[tuple[LogFormat, ...]] = ("json", "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ def add_flags(parser: argparse.ArgumentParser, environ: Mapping[str, str] | None
     flag("namespaces", "", "comma-separated namespaces to watch; empty: the whole cluster")
     flag("proxy-image", f"mcp-operator-proxy:{__version__}", "image of proxy pods")
     flag("runner-image", f"mcp-operator-runner:{__version__}", "image that runs stdio servers")
-    flag("image-pull-policy", "IfNotPresent", "pull policy of both", choices=("Always", "IfNotPresent", "Never"))
+    flag("image-pull-policy", "IfNotPresent", "pull policy of both", choices=_PULL_POLICIES)
     flag("image-pull-secrets", "", "comma-separated names of pull secrets, in the namespace of each pod")
     flag("lease-namespace", "", "namespace of the Lease for leader election; empty: no election")
     flag("lease-name", "mcp-operator", "name of that Lease")
@@ -55,8 +60,8 @@ def add_flags(parser: argparse.ArgumentParser, environ: Mapping[str, str] | None
     flag("workers", "16", "reconciles at once")
     flag("probe-concurrency", "32", "probes at once")
     flag("resync-seconds", "600", "time between two full listings")
-    flag("log-level", "info", "least level that is logged", choices=("debug", "info", "warning", "error"))
-    flag("log-format", "json", "form of a log line", choices=("json", "text"))
+    flag("log-level", "info", "least level that is logged", choices=_LOG_LEVELS)
+    flag("log-format", "json", "form of a log line", choices=_LOG_FORMATS)
 
 
 def read(arguments: argparse.Namespace) -> Options:
@@ -65,7 +70,7 @@ def read(arguments: argparse.Namespace) -> Options:
         hosting=HostingSettings(
             proxy_image=arguments.proxy_image,
             runner_image=arguments.runner_image,
-            image_pull_policy=arguments.image_pull_policy,
+            image_pull_policy=_one_of("image-pull-policy", arguments.image_pull_policy, _PULL_POLICIES),
             image_pull_secrets=_listed(arguments.image_pull_secrets),
         ),
         namespaces=_listed(arguments.namespaces),
@@ -77,13 +82,21 @@ def read(arguments: argparse.Namespace) -> Options:
         workers=_number("workers", arguments.workers, least=1),
         probe_concurrency=_number("probe-concurrency", arguments.probe_concurrency, least=1),
         resync_seconds=float(_number("resync-seconds", arguments.resync_seconds, least=1)),
-        log_level=arguments.log_level,
-        log_format=arguments.log_format,
+        log_level=_one_of("log-level", arguments.log_level, _LOG_LEVELS),
+        log_format=_one_of("log-format", arguments.log_format, _LOG_FORMATS),
     )
 
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _one_of(name: str, text: str, choices: Sequence[Choice]) -> Choice:
+    """argparse checks the choices of what stands on the command line, and not those of a default."""
+    for choice in choices:
+        if text == choice:
+            return choice
+    raise ValueError(f"--{name} is one of {', '.join(choices)}, not {text!r}")
 
 
 def _number(name: str, text: str, *, least: int) -> int:

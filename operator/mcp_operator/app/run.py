@@ -4,8 +4,9 @@ import asyncio
 import logging
 import signal
 from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import kopf
 from prometheus_client import CollectorRegistry
@@ -20,6 +21,10 @@ from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.leases import KubeLease
 
 log = logging.getLogger(__name__)
+
+LOOKUPS: Final = 256
+"""Threads for host names, made when they are needed. A lookup that nobody answers outlives its probe; by default there are as few
+as six threads, and that many dead names would make every other server look dead."""
 
 
 class _State:
@@ -49,6 +54,8 @@ async def run(options: Options) -> int:
     metrics = OperatorMetrics(registry)
     state = _State()
     stop = asyncio.Event()
+    lookups = ThreadPoolExecutor(LOOKUPS, thread_name_prefix="lookup")
+    asyncio.get_running_loop().set_default_executor(lookups)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 

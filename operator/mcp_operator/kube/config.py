@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import yaml
 from kubernetes.aio.client.configuration import Configuration
@@ -54,14 +56,28 @@ async def load(source: Source) -> Access:
     try:
         if source.kubeconfig is None:
             load_incluster_config(client_configuration=configuration)
-            return Access(configuration, _pod_namespace())
-        loader = await load_kube_config(
-            source.kubeconfig, context=source.context, client_configuration=configuration, persist_config=False
-        )
-        return Access(configuration, loader.current_context["context"].get("namespace") or "default")
+            namespace = _pod_namespace()
+        else:
+            loader = await load_kube_config(
+                source.kubeconfig, context=source.context, client_configuration=configuration, persist_config=False
+            )
+            namespace = loader.current_context["context"].get("namespace") or "default"
     except (ConfigException, OSError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
         where = source.kubeconfig or "the pod's service account"
         raise ConfigError(f"{where}: {_reason(error)}") from None
+    configuration.proxy = configuration.proxy or _environment_proxy(configuration.host)
+    # aiohttp would ask the environment at every request, in the thread pool where host names are looked up: a few names
+    # that nobody answers for would hold up every call, the renewal of the lease among them.
+    configuration.client_session_kwargs = {"trust_env": False}
+    return Access(configuration, namespace)
+
+
+def _environment_proxy(host: str) -> str | None:
+    """The HTTP proxy that the environment names for the API server, if any."""
+    url = urlsplit(host)
+    if url.hostname is None or proxy_bypass(url.hostname):
+        return None
+    return getproxies().get(url.scheme)
 
 
 def _reason(error: Exception) -> str:
