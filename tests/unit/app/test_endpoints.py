@@ -1,0 +1,107 @@
+"""`/healthz`, `/readyz`, `/metrics`: what they say, and when."""
+
+import socket
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from mcp_operator.api import meta
+from mcp_operator.app import endpoints
+from mcp_operator.app.metrics import OperatorMetrics
+from mcp_operator.app.run import _State
+from mcp_operator.engine.keys import Key
+from mcp_operator.engine.store import Store
+from mcp_operator.probe.facts import ProbeResult
+from mcp_operator_proxy.report import ErrorReport
+from support import models, resources
+from support.bench import FACTS, NOW
+
+
+async def _get(port: int, path: str) -> tuple[int, str]:
+    async with (
+        aiohttp.ClientSession(trust_env=False) as session,
+        session.get(f"http://127.0.0.1:{port}{path}") as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def test_what_they_say() -> None:
+    registry, problems = CollectorRegistry(), ["listing"]
+    gauge = Gauge("looks", "times that somebody looked", registry=registry)
+    async with endpoints.serve(
+        "127.0.0.1",
+        0,
+        alive=lambda: None,
+        ready=lambda: problems[0] if problems else None,
+        registry=registry,
+        before_metrics=gauge.inc,
+    ) as port:
+        assert await _get(port, "/healthz") == (200, "ok")
+        assert await _get(port, "/readyz") == (503, "listing")
+        problems.clear()
+        assert await _get(port, "/readyz") == (200, "ok")
+        assert "looks 1.0" in (await _get(port, "/metrics"))[1]
+        assert "looks 2.0" in (await _get(port, "/metrics"))[1]
+        assert (await _get(port, "/other"))[0] == 404
+    with pytest.raises(aiohttp.ClientError):
+        await _get(port, "/healthz")
+
+
+async def test_a_port_that_is_taken_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        serving = endpoints.serve(
+            "127.0.0.1",
+            port,
+            alive=lambda: None,
+            ready=lambda: None,
+            registry=CollectorRegistry(),
+            before_metrics=lambda: None,
+        )
+        with pytest.raises(OSError, match="address already in use"):
+            async with serving:
+                pass
+
+
+def test_a_standby_is_alive_and_not_ready() -> None:
+    state = _State()
+    assert state.alive() is None
+    assert "another process leads" in (state.ready() or "")
+    state.leader = True
+    assert "listing" in (state.ready() or "")
+
+
+def test_objects_are_counted_by_readiness() -> None:
+    registry, store = CollectorRegistry(), Store()
+    metrics = OperatorMetrics(registry)
+    for name, ready in (("a", "True"), ("b", "False"), ("c", None), ("d", "odd")):
+        body = models.stored(resources.remote(name, "https://x/mcp"))
+        conditions = [{"type": "Accepted", "status": "True"}, {"type": "Ready", "status": ready}] if ready else None
+        store.observe("McpServer", {**body, "status": {"conditions": conditions}})
+    metrics.count_objects(store)
+
+    def count(kind: str, ready: str) -> float | None:
+        return registry.get_sample_value("mcp_operator_objects", {"kind": kind, "ready": ready})
+
+    assert [count("McpServer", ready) for ready in ("True", "False", "Unknown")] == [1, 1, 2]
+    assert all(count(kind.kind, "True") is not None for kind in meta.KINDS)
+    store.replace("McpServer", [])
+    metrics.count_objects(store)
+    assert count("McpServer", "True") == 0
+
+
+def test_probes_and_swaps_are_counted() -> None:
+    registry = CollectorRegistry()
+    metrics, key = OperatorMetrics(registry), Key("McpServer", "a", "b")
+    metrics.probed(key, ProbeResult(time=NOW, seconds=0.2, facts=FACTS))
+    error = ErrorReport(error_class="Timeout", message="x")
+    metrics.probed(key, ProbeResult(time=NOW, seconds=5, error=error))
+    metrics.swapped(0.3)
+    metrics.leads(leading=True)
+    labels = {"kind": "McpServer"}
+    assert registry.get_sample_value("mcp_operator_probes_total", {**labels, "outcome": "ok"}) == 1
+    assert registry.get_sample_value("mcp_operator_probes_total", {**labels, "outcome": "Timeout"}) == 1
+    assert registry.get_sample_value("mcp_operator_probe_seconds_sum", labels) == pytest.approx(5.2)
+    assert registry.get_sample_value("mcp_operator_swap_seconds_count") == 1
+    assert registry.get_sample_value("mcp_operator_leader") == 1

@@ -1,0 +1,159 @@
+"""The operator's parts together, with workers, real probes of real servers and an API server in memory.
+
+from a manifest to Ready, to False when the server dies, to Ready when it is back · what was there before it started
+200 servers at once: every key once, one child each · a failure is retried · a pod that becomes ready is probed at once
+which collections are listed · what it writes when it starts anew
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any
+
+import pytest
+from fastmcp import FastMCP
+
+from mcp_operator.api import meta
+from mcp_operator.app.metrics import OperatorMetrics
+from mcp_operator.app.operator import Operator
+from mcp_operator.app.options import parse
+from mcp_operator.engine.keys import Key
+from mcp_operator.kube.client import KubeClient
+from mcp_operator.watch import CHILD_SELECTOR, LABELLED, WATCHED
+from support import resources
+from support.apiserver import AWAY, KINDS, ApiServer
+from support.backends import ServedMCP, eventually, free_port
+
+Start = Callable[..., AbstractAsyncContextManager[Operator]]
+QUICK = {"interval": "100ms", "timeout": "3s", "failureThreshold": 2}
+
+
+def _ready(api: ApiServer, kind: str, name: str) -> tuple[str, str]:
+    listed = api.get(kind, name).get("status", {}).get("conditions", [])
+    return next(((c["status"], c["reason"]) for c in listed if c["type"] == "Ready"), ("", ""))
+
+
+def _served() -> ServedMCP:
+    mcp: FastMCP[Any] = FastMCP("demo", version="1")
+
+    @mcp.tool
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    return ServedMCP(mcp)
+
+
+async def test_a_server_lives_dies_and_returns(api: ApiServer, start: Start) -> None:
+    async with _served() as served, start():
+        api.kubectl_apply(resources.remote("far", served.url, health=QUICK))
+        await eventually(lambda: _ready(api, "McpServer", "far") == ("True", "Ready"))
+        assert api.get("McpServer", "far")["status"]["tools"]["names"] == ["add"]
+        writes = len(api.writes)
+        await served.stop()
+        await eventually(lambda: _ready(api, "McpServer", "far") == ("False", "ConnectionRefused"))
+        await served.start()
+        await eventually(lambda: _ready(api, "McpServer", "far") == ("True", "Ready"))
+        assert len(api.writes) - writes <= 4, "one write a change, however often it is probed"
+
+
+async def test_what_was_there_before_it_started(api: ApiServer, start: Start) -> None:
+    dead = {**QUICK, "failureThreshold": 1}
+    api.kubectl_apply(resources.proxy(selector={}))
+    api.kubectl_apply(resources.remote("dead", f"http://127.0.0.1:{free_port()}/mcp", health=dead))
+    async with start() as operator:
+        await eventually(lambda: _ready(api, "McpServer", "dead") == ("False", "ConnectionRefused"))
+        await eventually(lambda: _ready(api, "McpProxy", "tools") == ("False", "Swapping"))
+        await operator.queue.join()
+        writes = len(api.writes)
+    async with start() as operator:
+        await operator.resync.synced.wait()
+        health = partial(operator._prober.health, Key("McpServer", "team-a", "dead"))
+        await eventually(lambda: (found := health()) and found.healthy is False)
+        await operator.queue.join()
+        assert api.writes[writes:] == []
+
+
+async def test_two_hundred_servers_at_once(api: ApiServer, start: Start) -> None:
+    for number in range(200):
+        api.kubectl_apply(resources.container(f"s{number}", "image:1"))
+    async with start("--workers", "16") as operator:
+        await operator.resync.synced.wait()
+        await eventually(lambda: len(api.names("Service")) == 200, seconds=60)
+        await operator.queue.join()
+        assert len([asked for asked in api.asked if asked.method == "PATCH" and "deployments" in asked.path]) == 200
+
+
+async def test_a_failure_is_retried(api: ApiServer, start: Start) -> None:
+    api.refuse("PATCH", "/deployments/", AWAY, times=2)
+    api.kubectl_apply(resources.container("near", "image:1"))
+    async with start():
+        await eventually(lambda: api.names("Deployment") == {"near-server"})
+
+
+async def test_a_pod_that_becomes_ready_is_probed_at_once(api: ApiServer, start: Start) -> None:
+    """Its interval is a day; nobody waits for that."""
+    async with start() as operator:
+        slow = {"interval": "24h", "timeout": "1s", "failureThreshold": 1}
+        api.kubectl_apply(resources.container("near", "image:1", health=slow))
+        await eventually(lambda: api.names("Service") == {"near-server"})
+        asked: list[object] = []
+        operator._prober.trigger = asked.append  # type: ignore[method-assign]
+        labels = api.get("Deployment", "near-server")["spec"]["template"]["metadata"]["labels"]
+        api.kubectl_apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": labels}, "spec": {}})
+        for status in ("False", "True", "True", "False"):
+            condition = {"type": "Ready", "status": status}
+            api.edit("Pod", "p", lambda pod, condition=condition: pod.update(status={"conditions": [condition]}))
+        assert [str(key) for key in asked] == ["McpServer/team-a/near"] * 2, "when it turns, not at every event"
+
+
+async def test_a_deleted_resource_is_forgotten(api: ApiServer, start: Start) -> None:
+    async with _served() as served, start() as operator:
+        api.kubectl_apply(resources.remote("far", served.url, health=QUICK))
+        await eventually(lambda: _ready(api, "McpServer", "far")[0] == "True")
+        api.kubectl_delete("McpServer", "far")
+        await eventually(lambda: not operator._prober._watched)
+        await eventually(lambda: operator.queue.scheduled == 0 and len(operator.queue) == 0)
+
+
+@pytest.mark.parametrize("namespaces", [(), ("team-a", "team-b")])
+async def test_what_is_listed(
+    api: ApiServer, kube: KubeClient, metrics: OperatorMetrics, namespaces: tuple[str, ...]
+) -> None:
+    flags = ["--namespaces", ",".join(namespaces)]
+    async with Operator(parse(flags), kube, metrics) as operator:
+        await asyncio.gather(*(operator.resync.once(kind) for kind in WATCHED))
+    assert operator.resync.synced.is_set()
+    listed = {(asked.path, asked.query.get("labelSelector")) for asked in api.asked}
+    scopes = [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
+    plurals = {kind: plural for plural, kind in KINDS.items()}
+    for kind in WATCHED:
+        selector = CHILD_SELECTOR if kind in LABELLED else None
+        found = {path for path, asked in listed if path.endswith(f"/{plurals[kind]}") and asked == selector}
+        assert {path.rpartition("/")[0].partition("/namespaces")[1:] for path in found} == {
+            scope.partition("/namespaces")[1:] for scope in scopes
+        }
+    assert len(listed) == len(WATCHED) * len(scopes)
+
+
+async def test_a_list_finds_what_no_event_told(api: ApiServer, start: Start) -> None:
+    async with start() as operator:
+        await operator.resync.synced.wait()
+        api.changed = lambda *_: None
+        api.kubectl_apply(resources.container("near", "image:1"))
+        await operator.resync.once("McpServer")
+        await eventually(lambda: api.names("Service") == {"near-server"})
+        api.kubectl_delete("McpServer", "near")
+        await operator.resync.once("McpServer")
+        assert not operator.store.list("McpServer")
+
+
+async def test_foreign_secrets_are_not_kept(api: ApiServer, start: Start) -> None:
+    ours = {meta.LABEL_MANAGED_BY: meta.MANAGED_BY}
+    for name, labels in (("theirs", {}), ("ours", ours)):
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}}
+        api.kubectl_apply({**body, "data": {"key": "czNjcjN0"}})
+    async with start() as operator:
+        await operator.resync.synced.wait()
+        kept = {body["metadata"]["name"]: body.get("data") for body in operator.store.list("Secret")}
+    assert kept == {"theirs": None, "ours": {"key": "czNjcjN0"}}
