@@ -43,11 +43,11 @@ class Context:
         self.compiled[proxy], heard = compiled, _heard_of(states)
         self._heard[proxy] = heard
         if again or before != compiled or heard_before != heard:
-            self.tell_routes(before, compiled)
+            self.tell_routes(compiled)
 
-    def tell_routes(self, *outcomes: Compiled | None) -> None:
-        """Enqueue the routes that are attached in any of `outcomes`."""
-        for route in {route for outcome in outcomes if outcome for route in outcome.route_problems}:
+    def tell_routes(self, compiled: Compiled) -> None:
+        """Enqueue the routes that are attached to the proxy."""
+        for route in compiled.route_problems:
             namespace, _, name = route.partition("/")
             self.enqueue(Key(meta.ROUTE.kind, namespace, name))
 
@@ -58,7 +58,8 @@ class Context:
             self.replicas.forget(key)
             self.swaps.forget(key)
             self._heard.pop(key, None)
-            self.tell_routes(self.compiled.pop(key, None))
+            if (compiled := self.compiled.pop(key, None)) is not None:
+                self.tell_routes(compiled)
 
 
 def _heard_of(states: Mapping[str, ReplicaState]) -> Hashable:

@@ -6,6 +6,7 @@ refused: Invalid, a quota, a namespace that ends · paused · a missing Secret a
 deletion · a body that cannot be read · an operator that starts anew
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,13 +134,20 @@ async def test_children_that_are_no_longer_wanted_are_pruned_and_no_others(bench
             "metadata": {"name": "unlabelled", "ownerReferences": ours["ownerReferences"]},
         },
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "orphan", "labels": ours["labels"]}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": "not-controlled",
+                "labels": ours["labels"],
+                "ownerReferences": [{**ours["ownerReferences"][0], "controller": False}],
+            },
+        },
     )
-    body = bench.api.get("McpServer", "near")
     bench.api.edit("McpServer", "near", lambda b: b.update(spec=resources.remote("near", URL)["spec"]))
-    assert body
     await bench.drain()
     assert bench.api.names("Deployment") == bench.api.names("Service") == set()
-    assert bench.api.names("ConfigMap") == {"others", "unlabelled", "orphan"}
+    assert bench.api.names("ConfigMap") == {"others", "unlabelled", "orphan", "not-controlled"}
     deletes = [asked.written for asked in bench.api.asked if asked.method == "DELETE"]
     assert sorted(deletes) == ["Deployment/near-server", "Service/near-server"]
     assert all(asked.body["preconditions"]["uid"] for asked in bench.api.asked if asked.method == "DELETE")
@@ -329,6 +337,8 @@ async def test_events_are_for_transitions(bench: Bench) -> None:
     bench.probes.say(URL, FACTS)
     await bench.until(lambda: bench.condition("McpServer", "far", "Ready")[0] == "True")
     await bench.probe(far, FACTS, times=3)
+    await bench.probe(far, replace(FACTS, tools=("other",)))
+    assert bench.status("McpServer", "far")["tools"]["names"] == ["other"]
     await bench.probe(far, REFUSED, times=4)
     await bench.probe(far, FACTS)
     await bench.until(lambda: sum(event["count"] for event in bench.api.events) == 4)
