@@ -48,6 +48,10 @@ unit: venv ## Unit tests: no cluster
 crds: venv ## Generate the CustomResourceDefinitions from the models
 	@$(PY) -m mcp_operator.api.crd crds charts/mcp-operator/crds
 
+.PHONY: docs-api
+docs-api: venv ## Generate docs/api.md from the CustomResourceDefinitions
+	@$(PY) hack/api_docs.py
+
 IN_CLUSTER := hack/cluster exec --
 PYTEST_IN_CLUSTER := $(IN_CLUSTER) $(CURDIR)/$(PY) -m pytest -p no:cacheprovider
 

@@ -18,7 +18,7 @@ EXAMPLES: Final = {
     meta.ROUTE.kind: "examples/routes/research.yaml",
 }
 HEAD: Final = """\
-<!-- Generated from operator/mcp_operator/api by `python hack/api_docs.py`; do not edit. -->
+<!-- Generated from operator/mcp_operator/api by `make docs-api`; do not edit. -->
 # The three kinds, field by field
 
 Group `mcp-operator.dev`, version `v1alpha1`, all namespaced, all in the category `mcp`: `kubectl get mcp` lists them together.

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.proxy import Proxy
@@ -37,13 +37,13 @@ class Gateway:
 
     proxy: Proxy
     base: str
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
 
     @property
     def url(self) -> str:
         return f"{self.base}/mcp"
 
-    async def get(self, path: str, **options: Any) -> httpx.Response:
+    async def get(self, path: str, **options: Any) -> httpx2.Response:
         return await self.http.get(self.base + path, **options)
 
 
@@ -51,7 +51,7 @@ class Gateway:
 async def running_gateway(
     config: ProxyConfig | None = None, secrets: dict[str, str] | None = None, *, warm_seconds: float = 20
 ) -> AsyncIterator[Gateway]:
-    async with Proxy(warm_seconds=warm_seconds) as proxy, httpx.AsyncClient(timeout=40) as http:
+    async with Proxy(warm_seconds=warm_seconds) as proxy, httpx2.AsyncClient(timeout=40) as http:
         if config is not None:
             await proxy.apply(config, secrets)
         async with running(proxy, "127.0.0.1", 0, grace_seconds=2) as server:

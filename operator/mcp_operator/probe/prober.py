@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Generic, Self, TypeVar
 
+from mcp_operator.engine.backoff import Backoff
 from mcp_operator.engine.scheduler import PeriodicScheduler
 from mcp_operator.probe.facts import ProbeResult
 from mcp_operator.probe.mcp import probe
@@ -15,6 +16,9 @@ from mcp_operator.probe.target import Target
 K = TypeVar("K", bound=Hashable)
 _SETTLE_SECONDS: Final = 0.5
 """Between the first few probes of a server that answers, until its usual latency is known."""
+_RETRIES: Final = 5
+"""Soon after a key is new or triggered: a pod that has just become ready takes a moment until its Service leads to it."""
+_RETRY: Final = Backoff(base=0.5, cap=10.0)
 
 
 @dataclass(slots=True)
@@ -23,6 +27,8 @@ class _Watched:
     interval: float
     threshold: int
     health: ServerHealth
+    retries: int = 0
+    """How many probes were made soon after one that failed; see `_RETRIES`."""
 
 
 class Prober(Generic[K]):
@@ -79,7 +85,9 @@ class Prober(Generic[K]):
         self._scheduler.remove(key)
 
     def trigger(self, key: K) -> None:
-        """Probe `key` now. Unknown keys are ignored."""
+        """Probe `key` now, and soon again if it does not answer. Unknown keys are ignored."""
+        if (watched := self._watched.get(key)) is not None:
+            watched.retries = 0
         self._scheduler.trigger(key)
 
     def health(self, key: K) -> ServerHealth | None:
@@ -108,7 +116,14 @@ class Prober(Generic[K]):
         if self._on_result is not None:
             self._on_result(key, result)
         watched.health, changed = fold(watched.health, result, watched.threshold)
-        if settling(watched.health):
-            asyncio.get_running_loop().call_later(min(_SETTLE_SECONDS, watched.interval), self._scheduler.trigger, key)
         if changed:
             self._on_change(key)
+        if settling(watched.health):
+            self._again(key, watched, _SETTLE_SECONDS)
+        elif watched.health.healthy is not True and watched.retries < _RETRIES:
+            watched.retries += 1
+            self._again(key, watched, _RETRY.delay(watched.retries - 1))
+
+    def _again(self, key: K, watched: _Watched, seconds: float) -> None:
+        if seconds < watched.interval:
+            asyncio.get_running_loop().call_later(seconds, self._scheduler.trigger, key)

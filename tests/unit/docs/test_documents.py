@@ -115,7 +115,7 @@ def test_layout_in_the_readme_exists() -> None:
 
 
 def test_the_reference_is_up_to_date() -> None:
-    assert api_docs.PAGE.read_text() == api_docs.page(), "run python hack/api_docs.py"
+    assert api_docs.PAGE.read_text() == api_docs.page(), "run make docs-api"
 
 
 CONDITIONS = (ROOT / "docs" / "conditions.md").read_text()

@@ -9,6 +9,7 @@ from mcp_operator.probe.facts import ProbeResult, ServerFacts
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.target import Target
 from mcp_operator_proxy.backends.classify import secret_parts
+from mcp_operator_proxy.report import ErrorReport
 from support.backends import ServedMCP
 from support.gateway import make_config, running_gateway
 from unit.probe.conftest import Eventually
@@ -227,3 +228,21 @@ async def test_leaving_cancels_everything(probes: Probes, eventually: Eventually
 )
 def test_which_parts_of_a_header_are_secret(value: str, parts: list[str]) -> None:
     assert list(secret_parts(value)) == parts
+
+
+async def test_a_key_that_fails_is_asked_again_soon_after_a_trigger(eventually: Eventually) -> None:
+    """A pod that is ready is not yet reached through its Service; its interval may be half an hour."""
+    answers = [ErrorReport(error_class="ConnectionRefused", message="nothing listens")] * 2
+    found = ServerFacts(protocol_version="2025-11-25", transport="streamable-http")
+    asked = 0
+
+    async def stand_in(_: Target) -> ProbeResult:
+        nonlocal asked
+        asked += 1
+        error = answers.pop() if answers else None
+        return ProbeResult(time=datetime.now(UTC), seconds=0.01, error=error, facts=None if error else found)
+
+    async with Prober[str](lambda _: None, probe=stand_in) as prober:
+        prober.watch("weather", Target(url="http://weather.invalid/mcp"), NEVER, 3)
+        await eventually(lambda: (state := prober.health("weather")) is not None and state.healthy)
+        assert asked >= 3

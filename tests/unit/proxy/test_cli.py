@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastmcp import FastMCP
 
@@ -113,7 +113,7 @@ async def test_serve_and_stop_in_order(tmp_path: Path) -> None:
         )
         (tmp_path / "t").write_text("Bearer top-s3cret\n")
         write(tmp_path, config.model_dump_json(by_alias=True, exclude_none=True))
-        async with program(tmp_path) as running, httpx.AsyncClient() as http:
+        async with program(tmp_path) as running, httpx2.AsyncClient() as http:
             await eventually(lambda: any(line["message"] == "configuration in use" for line in running.lines))
             ears = Ears()
             async with (
@@ -128,7 +128,7 @@ async def test_serve_and_stop_in_order(tmp_path: Path) -> None:
                 running.process.send_signal(signal.SIGTERM)
                 await eventually(lambda: any(line["message"] == "stopping" for line in running.lines))
                 # In flight while it stops: both calls end well, the standing stream is ended, nobody new gets in.
-                with contextlib.suppress(httpx.TransportError):
+                with contextlib.suppress(httpx2.TransportError):
                     assert (await http.get(f"{running.base}/readyz")).status_code == 503
                 end.set()
                 assert [(await call).structured_content for call in calls] == [{"result": "done"}] * 2

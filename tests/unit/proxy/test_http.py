@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -19,7 +19,7 @@ def config(revision: str, *paths: str, **more: Any) -> ProxyConfig:
     return ProxyConfig.model_validate({"revision": revision, "routes": routes, **more})
 
 
-def rpc_error(response: httpx.Response) -> Any:
+def rpc_error(response: httpx2.Response) -> Any:
     body = response.json()
     assert body["jsonrpc"] == "2.0"
     return body["error"]
@@ -122,7 +122,7 @@ def _meta() -> dict[str, Any]:
     }
 
 
-async def _call(running: Gateway, method: str, params: dict[str, Any]) -> httpx.Response:
+async def _call(running: Gateway, method: str, params: dict[str, Any]) -> httpx2.Response:
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": _meta()}}
     return await running.http.post(running.url, headers={**MODERN, "mcp-method": method}, json=body)
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from mcp_operator_proxy.bridge.server import Bridge
 from mcp_operator_proxy.bridge.settings import Settings
@@ -37,9 +37,9 @@ def settings(command: tuple[str, ...] | None = None, **changes: Any) -> Settings
     return Settings(command=command or raw(), name="test", host="127.0.0.1", port=0, **{**quick, **changes})
 
 
-def http_client() -> httpx.AsyncClient:
+def http_client() -> httpx2.AsyncClient:
     """For loopback alone: without the certificates, whose loading takes longer than most tests."""
-    return httpx.AsyncClient(timeout=20, verify=False)
+    return httpx2.AsyncClient(timeout=20, verify=False)
 
 
 @asynccontextmanager
@@ -67,13 +67,13 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float 
 class Client:
     """One HTTP session, message by message."""
 
-    def __init__(self, url: str, http: httpx.AsyncClient) -> None:
+    def __init__(self, url: str, http: httpx2.AsyncClient) -> None:
         self.url = url
         self.http = http
         self.headers = {"accept": "application/json, text/event-stream"}
         self._ids = itertools.count(1)
 
-    async def post(self, message: JSON | list[JSON] | bytes, **headers: str) -> httpx.Response:
+    async def post(self, message: JSON | list[JSON] | bytes, **headers: str) -> httpx2.Response:
         body = message if isinstance(message, bytes) else json.dumps(message).encode()
         return await self.http.post(
             self.url, content=body, headers={"content-type": "application/json", **self.headers, **headers}
@@ -131,7 +131,7 @@ class Client:
             assert (await anext(lines)).startswith(":")
             yield _messages(lines)
 
-    async def delete(self) -> httpx.Response:
+    async def delete(self) -> httpx2.Response:
         return await self.http.delete(self.url, headers=self.headers)
 
 
@@ -141,7 +141,7 @@ async def _messages(lines: AsyncIterator[str]) -> AsyncIterator[JSON]:
             yield json.loads(line[5:])
 
 
-def messages_of(response: httpx.Response) -> list[JSON]:
+def messages_of(response: httpx2.Response) -> list[JSON]:
     if response.headers["content-type"].startswith("text/event-stream"):
         return [json.loads(line[5:]) for line in response.text.splitlines() if line.startswith("data:")]
     return [response.json()]

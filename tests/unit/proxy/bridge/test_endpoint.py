@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -177,7 +177,7 @@ async def test_a_silent_call_becomes_a_stream_that_is_kept_alive() -> None:
     assert json.loads(next(line for line in lines if line.startswith("data:"))[5:])["id"] == 8
 
 
-async def _until_second_comment(response: httpx.Response, client: Client) -> AsyncIterator[str]:
+async def _until_second_comment(response: httpx2.Response, client: Client) -> AsyncIterator[str]:
     released = False
     async for line in response.aiter_lines():
         yield line

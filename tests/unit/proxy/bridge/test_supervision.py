@@ -9,7 +9,7 @@ import json
 import logging
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from mcp_operator_proxy.bridge.jsonrpc import SERVER_EXITED, SERVER_UNAVAILABLE
@@ -18,7 +18,7 @@ from unit.proxy.bridge.conftest import Connect, Start
 from unit.proxy.bridge.harness import http_client, raw, until
 
 
-async def get(bridge: Bridge, path: str) -> httpx.Response:
+async def get(bridge: Bridge, path: str) -> httpx2.Response:
     async with http_client() as http:
         return await http.get(f"http://127.0.0.1:{bridge.port}{path}")
 
