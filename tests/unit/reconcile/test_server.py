@@ -42,9 +42,9 @@ def _header(secret: str) -> list[Body]:
     return [{"name": "Authorization", "valueFrom": {"secretKeyRef": {"name": secret, "key": "header"}}}]
 
 
-async def _healthy(bench: Bench) -> None:
+async def _healthy(bench: Bench, body: Body | None = None) -> None:
     """A container server that runs and answers."""
-    bench.apply(_near("image:1"))
+    bench.apply(body or _near("image:1"))
     await bench.drain()
     bench.run_pods("near-server")
     bench.probes.say(NEAR, FACTS)
@@ -272,7 +272,7 @@ async def test_a_quota_is_told_and_tried_again(bench: Bench) -> None:
 
 
 async def test_a_namespace_that_ends_is_left_in_peace(bench: Bench) -> None:
-    bench.api.refuse("PATCH", "/namespaces/team-a/", TERMINATING)
+    bench.api.refuse("PATCH", "/deployments/", TERMINATING)
     bench.apply(_near("image:1"))
     results = await bench.drain()
     assert results[SERVER].requeue_after is None
@@ -349,8 +349,8 @@ async def test_events_are_for_transitions(bench: Bench) -> None:
 
 class TestRestarts:
     @staticmethod
-    async def _healthy_for_long(bench: Bench, *, up_for: float = 3600) -> None:
-        await _healthy(bench)
+    async def _healthy_for_long(bench: Bench, *, up_for: float = 3600, body: Body | None = None) -> None:
+        await _healthy(bench, body)
         since = (datetime.now(UTC) - timedelta(seconds=up_for)).isoformat()
         ready = {"type": "Ready", "status": "True", "lastTransitionTime": since}
         bench.api.edit("Pod", "near-server-0", lambda b: b["status"].update(conditions=[ready]))
@@ -418,6 +418,27 @@ class TestRestarts:
         await bench.drain()
         assert bench.status("McpServer", "near")["restarts"] == 0
         assert self._ordered(bench) == ordered, "the pods are rolled by the edit alone"
+
+    async def test_an_edit_is_rolled_out_before_anything_is_restarted(self, bench: Bench) -> None:
+        """The failed probes were those of the version before it."""
+        never = resources.container("near", "image:1", health={**HEALTH, "maxRestarts": 0})
+        await self._healthy_for_long(bench, body=never)
+        await bench.probe(SERVER, REFUSED, times=2)
+        bench.apply(_near("image:2"))
+        await bench.drain()
+        assert self._ordered(bench) is None
+        assert bench.status("McpServer", "near")["restarts"] == 0
+
+
+async def test_an_evicted_pod_is_history(bench: Bench) -> None:
+    bench.apply(_near("image:1"))
+    await bench.drain()
+    bench.run_pods("near-server", ready=False)
+    killed = {"name": "server", "state": {"terminated": {"exitCode": 137, "reason": "Error"}}}
+    status = {"phase": "Failed", "reason": "Evicted", "containerStatuses": [killed]}
+    bench.api.edit("Pod", "near-server-0", lambda b: b.update(status=status))
+    await bench.drain()
+    assert bench.condition("McpServer", "near", "Programmed") == ("False", "Deploying")
 
 
 async def test_deletion_forgets(bench: Bench) -> None:
