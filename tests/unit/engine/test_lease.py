@@ -3,15 +3,15 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from mcp_operator.engine.lease import LeaderElector
+from support.waiting import Eventually
 
-Eventually = Callable[..., Awaitable[None]]
 DURATION, DEADLINE, RETRY = 0.9, 0.6, 0.02
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,8 +13,8 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.metrics import Metrics
 from mcp_operator.engine.resync import Lister, Resync
 from mcp_operator.engine.store import Change, Store
+from support.waiting import Eventually
 
-Eventually = Callable[..., Awaitable[None]]
 FAST = Backoff(base=0.001, cap=0.005)
 
 

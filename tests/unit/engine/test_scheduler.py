@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from mcp_operator.engine.scheduler import Job, PeriodicScheduler
+from support.waiting import Eventually
 
-Eventually = Callable[..., Awaitable[None]]
 NEVER = 3600.0
 
 

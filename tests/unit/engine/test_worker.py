@@ -13,8 +13,8 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.metrics import Metrics, PrometheusMetrics
 from mcp_operator.engine.queue import WorkQueue
 from mcp_operator.engine.worker import Result, run_workers
+from support.waiting import Eventually
 
-Eventually = Callable[..., Awaitable[None]]
 A, B = Key("Thing", "ns", "a"), Key("Thing", "ns", "b")
 FAST = Backoff(base=0.001, cap=0.005)
 

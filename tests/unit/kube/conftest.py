@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,6 @@ import yaml
 from aiohttp import web
 
 from mcp_operator.kube.client import KubeClient
-
-Eventually = Callable[..., Awaitable[None]]
 
 
 @dataclass(frozen=True)
@@ -131,15 +129,3 @@ async def api() -> AsyncIterator[ApiServer]:
 async def kube(api: ApiServer, tmp_path: Path) -> AsyncIterator[KubeClient]:
     async with KubeClient.connect(kubeconfig(tmp_path / "config", api.url, namespace="team-a")) as client:
         yield client
-
-
-@pytest.fixture
-def eventually() -> Eventually:
-    """`await eventually(condition)`: returns as soon as it holds, fails when it does not within some seconds."""
-
-    async def wait(condition: Callable[[], object], within: float = 10.0) -> None:
-        async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 - conditions here are plain state, without an event to wait for
-                await asyncio.sleep(0.002)
-
-    return wait

@@ -24,8 +24,9 @@ from mcp_operator.kube.errors import (
     Unauthorized,
     Unavailable,
 )
+from support.waiting import Eventually
 
-from .conftest import Answer, ApiServer, Asked, Eventually, kubeconfig, refusal
+from .conftest import Answer, ApiServer, Asked, kubeconfig, refusal
 
 PATH = "/apis/example.com/v1/namespaces/a/things/b"
 THINGS = "/apis/example.com/v1/namespaces/a/things"

@@ -8,8 +8,9 @@ import pytest
 
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.events import EventRecorder
+from support.waiting import Eventually
 
-from .conftest import Answer, ApiServer, Asked, Eventually, refusal
+from .conftest import Answer, ApiServer, Asked, refusal
 
 THING = {
     "apiVersion": "example.com/v1",

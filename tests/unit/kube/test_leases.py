@@ -12,8 +12,9 @@ from mcp_operator.engine.lease import LeaderElector
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import Unavailable
 from mcp_operator.kube.leases import KubeLease
+from support.waiting import Eventually
 
-from .conftest import Answer, ApiServer, Asked, Eventually, kubeconfig, refusal
+from .conftest import Answer, ApiServer, Asked, kubeconfig, refusal
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/ops/leases"
 

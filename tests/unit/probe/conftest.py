@@ -1,7 +1,5 @@
-import asyncio
 import datetime
 import ipaddress
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,20 +8,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-
-Eventually = Callable[..., Awaitable[None]]
-
-
-@pytest.fixture
-def eventually() -> Eventually:
-    """`await eventually(condition)`: returns as soon as it holds, fails when it does not within some seconds."""
-
-    async def wait(condition: Callable[[], object], within: float = 10.0) -> None:
-        async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 - conditions here are plain state, without an event to wait for
-                await asyncio.sleep(0.002)
-
-    return wait
 
 
 @dataclass(frozen=True)

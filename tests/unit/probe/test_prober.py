@@ -12,7 +12,7 @@ from mcp_operator_proxy.backends.classify import secret_parts
 from mcp_operator_proxy.report import ErrorReport
 from support.backends import ServedMCP
 from support.gateway import make_config, running_gateway
-from unit.probe.conftest import Eventually
+from support.waiting import Eventually
 from unit.probe.servers import mcp_server
 
 NEVER = 3600.0

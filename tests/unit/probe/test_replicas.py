@@ -17,7 +17,7 @@ from mcp_operator.probe.status import ask_status
 from mcp_operator_proxy.report import ErrorReport, StatusReport
 from support.backends import ServedMCP
 from support.gateway import make_config, running_gateway
-from unit.probe.conftest import Eventually
+from support.waiting import Eventually
 from unit.probe.servers import closed_port, mcp_server
 
 PACE = Pace(hold=20, interval=60, timeout=5, retry=Backoff(base=0.005, cap=0.02), misses=2)

@@ -1,9 +1,9 @@
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
-Eventually = Callable[..., Awaitable[None]]
+from support.waiting import Eventually
 
 
 @pytest.fixture
