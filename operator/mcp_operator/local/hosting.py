@@ -19,6 +19,10 @@ from mcp_operator.local.process import Standing, Supervised, free_port
 HOST: Final = "127.0.0.1"
 
 
+LINGER_SECONDS: Final = 1.0
+"""As a pod's `preStop` pause: a call that the proxy took just before it swapped may not have reached the process yet."""
+
+
 @dataclass(slots=True)
 class _Hosted:
     """`coming` is a newer version that takes over as soon as it is ready."""
@@ -69,10 +73,10 @@ class Hosting:
         for key in self._hosted.keys() - set(keys):
             self._drop(self._hosted.pop(key))
 
-    def release(self) -> None:
-        """End the processes that nobody uses any more."""
+    def release(self, linger: float = LINGER_SECONDS) -> None:
+        """End the processes that nobody uses any more, in `linger` seconds."""
         for process in self._unused:
-            self._stop(process)
+            self._stop(process, linger)
         self._unused.clear()
 
     def url(self, key: Key) -> str | None:
@@ -114,7 +118,7 @@ class Hosting:
     async def aclose(self) -> None:
         """End every process in order."""
         self.retain(())
-        self.release()
+        self.release(linger=0)
         while self._stopping:
             await asyncio.wait(self._stopping.values())
 
@@ -177,11 +181,16 @@ class Hosting:
             self._stop(hosted.coming)
         hosted.current = hosted.coming = None
 
-    def _stop(self, process: Supervised) -> asyncio.Task[None]:
+    def _stop(self, process: Supervised, linger: float = 0) -> asyncio.Task[None]:
         if process not in self._stopping:
-            task = self._stopping[process] = asyncio.get_running_loop().create_task(process.stop())
+            task = self._stopping[process] = asyncio.get_running_loop().create_task(_end(process, linger))
             task.add_done_callback(lambda _: self._stopping.pop(process, None))
         return self._stopping[process]
+
+
+async def _end(process: Supervised, linger: float) -> None:
+    await asyncio.sleep(linger)
+    await process.stop()
 
 
 def _verdict(standing: Standing, more: str = "") -> Verdict:
