@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -320,10 +320,15 @@ def main() -> int:
         "--keep", action="store_true", help="leave the gateway running until Ctrl-C, also without a terminal"
     )
     keep = parser.parse_args().keep or sys.stdin.isatty()
+    return exit_status("make demo", demo(keep=keep))
+
+
+def exit_status(command: str, demo: Coroutine[Any, Any, None]) -> int:
+    """Run a demo to its end; the exit status of `command`."""
     try:
-        asyncio.run(demo(keep=keep))
+        asyncio.run(demo)
     except DemoFailed as problem:
-        print(f"\nmake demo: {problem}", file=sys.stderr)
+        print(f"\n{command}: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

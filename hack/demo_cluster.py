@@ -22,7 +22,7 @@ import yaml
 from fastmcp import Client
 from mcp_types import ServerNotification
 
-from demo import DemoFailed, Steps, are_gone, call, is_set, tools_of
+from demo import DemoFailed, Steps, are_gone, call, exit_status, is_set, tools_of
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SYSTEM: Final = "mcp-system"
@@ -283,14 +283,7 @@ def main() -> int:
     if "KUBECONFIG" not in os.environ:
         print("KUBECONFIG names no cluster; `make demo-cluster` starts one and runs this in it", file=sys.stderr)
         return 2
-    try:
-        asyncio.run(demo())
-    except DemoFailed as problem:
-        print(f"\nmake demo-cluster: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_status("make demo-cluster", demo())
 
 
 if __name__ == "__main__":
