@@ -1,5 +1,6 @@
 """What the API server says to manifests: the table that the models are asked too (tests/unit/api)."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +43,23 @@ def test_an_example_applied_again_changes_nothing(kubectl: Kubectl, path: Path) 
     kubectl("apply", "--server-side", "-f", str(path))
     for body in resources(path):
         kubectl(*AS_THE_OPERATOR, "-f", "-", body=seen(body))
-    before = versions(kubectl, path)
+    before = [stored(kubectl, body) for body in documents(path)]
     kubectl("apply", "--server-side", "-f", str(path))
-    assert versions(kubectl, path) == before
+    assert [stored(kubectl, body) for body in documents(path)] == before
     kubectl("delete", "-f", str(path))
 
 
-def versions(kubectl: Kubectl, path: Path) -> list[str]:
-    return [
-        kubectl.json("get", body["kind"], body["metadata"]["name"])["metadata"]["resourceVersion"]
-        for body in documents(path)
-    ]
+def stored(kubectl: Kubectl, body: Body) -> Body:
+    """All that the server holds of an object but when each manager last applied.
+
+    managedFields are ordered by those times, in seconds: where an apply falls into a later second, their order and with
+    it the resourceVersion change although nothing else does.
+    """
+    found = kubectl.json("get", body["kind"], body["metadata"]["name"], "--show-managed-fields")
+    metadata = {key: value for key, value in found["metadata"].items() if key != "resourceVersion"}
+    managers = [{key: value for key, value in entry.items() if key != "time"} for entry in metadata["managedFields"]]
+    metadata["managedFields"] = sorted(managers, key=lambda entry: json.dumps(entry, sort_keys=True))
+    return {**found, "metadata": metadata}
 
 
 def seen(body: Body) -> Body:
