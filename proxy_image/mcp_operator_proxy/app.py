@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
+from mcp_operator_proxy.auth import PRINCIPAL, REALM, credentials
 from mcp_operator_proxy.config import RESERVED_PATHS
 from mcp_operator_proxy.endpoint import MAX_BODY
 from mcp_operator_proxy.guard import refusal
@@ -61,6 +62,11 @@ class App:
         )
         if refused is not None:
             await _rpc_error(refused[0], INVALID_REQUEST, refused[1])(scope, receive, send)
+            return
+        callers = state.authenticator if state else None
+        scope[PRINCIPAL] = principal = callers.authenticate(*credentials(scope)) if callers else None
+        if callers is not None and principal is None:
+            await _UNAUTHORIZED(scope, receive, send)
             return
         endpoint = self.proxy.endpoints.get(path)
         if endpoint is None:
@@ -187,6 +193,11 @@ def _rpc_error(status: int, code: int, message: str, headers: dict[str, str] | N
     """A JSON-RPC error for a request whose id is not known."""
     body: dict[str, Any] = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
     return Response(json.dumps(body), status, headers, "application/json")
+
+
+_UNAUTHORIZED: Final = _rpc_error(
+    401, INVALID_REQUEST, "an API key is needed, and it must be a known one", {"www-authenticate": REALM.decode()}
+)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

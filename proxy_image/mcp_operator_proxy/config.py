@@ -64,20 +64,99 @@ class Header(ConfigModel):
         return self
 
 
+class EnvVar(ConfigModel):
+    """One environment variable of a stdio server: a literal `value` or a `secret`."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+    value: Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=32768)] | None = None
+    secret: SecretRef | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.value is None) == (self.secret is None):
+            raise ValueError("an environment variable has exactly one of value and secret")
+        return self
+
+
+class Stdio(ConfigModel):
+    """A server that the proxy itself runs as a process and talks to over stdin and stdout.
+
+    The process sees `env` and HOME, LOGNAME, PATH, SHELL, TERM, USER, and nothing else of the proxy's environment.
+    """
+
+    command: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+    args: tuple[str, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    cwd: str | None = None
+    isolation: Literal["shared", "session", "user"] = "shared"
+    """One process for all, one for each client session, or one for each authenticated user."""
+    start: Literal["eager", "lazy"] = "eager"
+    """Start the process at once, or with the first call (its tools are listed once, and it ends again when idle)."""
+    idle_seconds: Annotated[float, Field(gt=0, le=86400)] = 600.0
+    """After this time without a call a lazy, session or user process ends."""
+    max_processes: Annotated[int, Field(ge=1, le=10_000)] = 100
+    ping_seconds: Annotated[float, Field(gt=0, le=86400)] = 30.0
+    """A process that leaves a ping without an answer for this long is replaced."""
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] = 5
+    """So many exits within a minute of their start, one after the other, are a crash loop: then it waits for a change."""
+
+
+class ToolSettings(ConfigModel):
+    """How calls of some of a server's tools are treated. `name` is a shell glob on the server's own names."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    call_timeout_seconds: Annotated[float, Field(gt=0, le=86400)] | None = None
+    idempotent: bool | None = None
+    """Whether a call may be repeated when its connection broke. Unset: as the tool's own annotations say."""
+    cache_seconds: Annotated[float, Field(gt=0, le=86400)] | None = None
+    """Answer an equal call of the same caller from memory for this long. Unset: never."""
+
+
+class Retry(ConfigModel):
+    """Of connecting, not of calls: the second attempt comes after `backoff_seconds`, each further one after twice as long."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    backoff_seconds: Annotated[float, Field(gt=0, le=300)] = 0.5
+
+
+class CircuitBreaker(ConfigModel):
+    """After `failures` calls in a row that the server did not answer, calls fail at once for `open_seconds`; then one tries."""
+
+    failures: Annotated[int, Field(ge=1, le=10_000)] = 5
+    open_seconds: Annotated[float, Field(gt=0, le=3600)] = 10.0
+
+
 class Server(ConfigModel):
-    """One backend MCP server, whatever hosts it: the proxy only sees its URL."""
+    """One backend MCP server: exactly one of `url` and `stdio`."""
 
     id: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+/[a-z0-9.-]+$", max_length=316)]
     """`namespace/name` of its McpServer."""
-    url: BackendUrl
+    url: BackendUrl | None = None
+    stdio: Stdio | None = None
     transport: Transport = "auto"
     headers: tuple[Header, ...] = ()
     ca_bundle: str | None = None
     """PEM certificates that sign the backend's certificate, instead of the system's."""
+    http2: bool = False
+    """Offer HTTP/2 to an `https` server."""
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 5.0
     call_timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 30.0
     refresh_seconds: Annotated[float, Field(gt=0, le=86400)] = 30.0
     """How often the catalogue is listed again, beside the server's own `list_changed`."""
+    retry: Retry = Retry()
+    max_concurrency: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Calls that run at once; more wait, at most for their timeout."""
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    tools: tuple[ToolSettings, ...] = ()
+    """Of several that match a tool the first that sets a field decides it."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.url is None) == (self.stdio is None):
+            raise ValueError(f"server {self.id} needs exactly one of url and stdio")
+        if self.stdio is not None and (self.headers or self.ca_bundle is not None or self.http2):
+            raise ValueError(f"server {self.id} runs over stdio: headers, caBundle and http2 are for a url")
+        return self
 
 
 class Override(ConfigModel):
@@ -113,6 +192,8 @@ class Route(ConfigModel):
     path: Annotated[str, StringConstraints(pattern=MCP_PATH, max_length=256)]
     naming: str = DEFAULT_NAMING
     """Template of exposed names with `{prefix}`, `{namespace}`, `{server}`, `{tool}`; not applied where the prefix is empty."""
+    page_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Entries of one page of a list. Unset: all on one page, as clients exist that never ask for the second."""
     servers: tuple[RouteServer, ...] = ()
 
     @model_validator(mode="after")
@@ -128,6 +209,30 @@ class Route(ConfigModel):
         return self
 
 
+class ApiKey(ConfigModel):
+    """A key that authenticates as `name`. Its secret file holds the key, or `sha256:` and the key's digest in hex."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._@-]{1,128}$")]
+    secret: SecretRef
+
+
+class Auth(ConfigModel):
+    """Who may call. A request shows its key as `Authorization: Bearer KEY` or `X-API-Key: KEY`."""
+
+    api_keys: Annotated[tuple[ApiKey, ...], Field(min_length=1, max_length=10_000)]
+
+
+class Sessions(ConfigModel):
+    """Sessions of the handshake eras. They move between workers and replicas that share the signing keys."""
+
+    idle_seconds: Annotated[float, Field(gt=0, le=604_800)] = 1800.0
+    """A session without a request or an open stream for this long ends."""
+    max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Of one route in one worker."""
+    signing_keys: tuple[SecretRef, ...] = ()
+    """The first signs session ids, all verify them. None: a random key, so that sessions end with the process."""
+
+
 class ProxyConfig(ConfigModel):
     """All that one proxy serves. `revision` names this content: equal content has an equal revision."""
 
@@ -135,6 +240,11 @@ class ProxyConfig(ConfigModel):
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-z]{1,64}$")]
     servers: tuple[Server, ...] = ()
     routes: tuple[Route, ...] = ()
+    auth: Auth | None = None
+    """None: anybody who reaches the proxy may call."""
+    sessions: Sessions = Sessions()
+    access_log: bool = True
+    """One line for each request."""
     allowed_hosts: tuple[str, ...] = ()
     """Host header values (`name`, `name:port`, `*.suffix`) that are answered.
 

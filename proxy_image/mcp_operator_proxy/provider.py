@@ -17,6 +17,7 @@ from mcp_types import (
     CLIENT_INFO_META_KEY,
     INTERNAL_ERROR,
     INVALID_PARAMS,
+    INVALID_REQUEST,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
@@ -38,12 +39,13 @@ from mcp_types.methods import is_input_required
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel
 
+from mcp_operator_proxy.auth import PRINCIPAL, Principal
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import Capabilities, FrontContext
 from mcp_operator_proxy.backends.session import BackendSession, Call
 from mcp_operator_proxy.front import FrontSession
-from mcp_operator_proxy.table import Entry, RouteTable, join_uri
+from mcp_operator_proxy.table import Entry, Kind, RouteTable, join_uri
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +71,10 @@ class RouteState(Protocol):
     def table(self) -> RouteTable: ...
 
     def backend(self, server: str) -> Backend | None: ...
+
+    def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
+        """Why the caller may not use what the route shows as `name`."""
+        ...
 
 
 class RouteProvider:
@@ -109,6 +115,7 @@ class RouteProvider:
         entry = self._route.table().tools.get(params.name)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
+        self._permit(ctx, "tool", params.name)
         hints = entry.definition.get("annotations") or {}
         harmless = bool(hints.get("readOnlyHint") or hints.get("idempotentHint"))
         return await self._ask(ctx, entry.server, "tools/call", {"name": entry.name}, repeatable=harmless)
@@ -117,6 +124,7 @@ class RouteProvider:
         entry = self._route.table().prompts.get(params.name)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name}")
+        self._permit(ctx, "prompt", params.name)
         return await self._ask(ctx, entry.server, "prompts/get", {"name": entry.name}, repeatable=True)
 
     async def _read_resource(self, ctx: FrontContext, params: ReadResourceRequestParams) -> dict[str, Any]:
@@ -124,6 +132,7 @@ class RouteProvider:
         found = table.resource(uri)
         if found is None:
             raise MCPError(INVALID_PARAMS, f"Resource not found: {uri}", {"uri": uri})
+        self._permit(ctx, "resource", uri)
         server, own = found
         result = await self._ask(ctx, server, "resources/read", {"uri": own}, repeatable=True)
         if is_input_required(result):
@@ -154,6 +163,10 @@ class RouteProvider:
         await FrontSession.of(_connection(ctx)).roots_changed()
 
     # One request to one backend
+
+    def _permit(self, ctx: FrontContext, kind: Kind, name: str) -> None:
+        if (reason := self._route.refusal(principal_of(ctx), kind, name)) is not None:
+            raise MCPError(INVALID_REQUEST, reason)
 
     def _backend(self, server: str) -> Backend:
         backend = self._route.backend(server)
@@ -192,7 +205,7 @@ class RouteProvider:
             call.on_progress = _progress_to(ctx, call)
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             async with backend.pool.lease(
-                Capabilities.of(ctx.session.client_capabilities), call.deadline.seconds
+                Capabilities.of(ctx.session.client_capabilities, principal_of(ctx)), call.deadline.seconds
             ) as session:
                 return await session.request(method, _to_backend(params, ctx, session, None), call)
         front = FrontSession.of(_connection(ctx))
@@ -202,6 +215,12 @@ class RouteProvider:
         if is_input_required(result):
             return await _drive(session, method, sent, call, InputRequiredResult.model_validate(result))
         return result
+
+
+def principal_of(ctx: FrontContext) -> Principal | None:
+    """The authenticated caller of a request, None where everybody may call."""
+    found = ctx.request.scope.get(PRINCIPAL) if ctx.request is not None else None
+    return found if isinstance(found, Principal) else None
 
 
 def _connection(ctx: FrontContext) -> Any:

@@ -12,20 +12,22 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Final, Self
 
 from mcp_operator_proxy import __version__
+from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.metrics import Metrics
+from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
-from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, resolve
-from mcp_operator_proxy.table import RouteTable, build_route, build_table, changes
+from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve
+from mcp_operator_proxy.table import Kind, RouteTable, build_route, build_table, changes
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,9 @@ class State:
     config: ProxyConfig
     table: Mapping[str, RouteTable]
     backends: Mapping[str, Backend] = field(repr=False)
+    authenticator: Authenticator | None = field(default=None, repr=False)
+    """None: everybody may call."""
+    policy: Policy = ALLOW_ALL
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,10 @@ class _Route:
     def backend(self, server: str) -> Backend | None:
         state = self.proxy.state
         return state.backends.get(server) if state else None
+
+    def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
+        state = self.proxy.state
+        return state.policy.refusal(principal, self.path, kind, name) if state else None
 
 
 class Proxy:
@@ -108,15 +117,16 @@ class Proxy:
             started = time.perf_counter()
             try:
                 resolved = resolve(config, secrets or {})
+                callers = authenticator(config, secrets or {})
             except SecretMissing:
                 raise  # it may be on its way: the caller knows how long to wait
             except ConfigRejected as error:
                 self.reject(config.revision, str(error))
                 raise
-            if self._in_use(config, resolved):
+            if self._in_use(config, resolved, callers):
                 self._accepted()
                 return False
-            await self._swap(config, resolved)
+            await self._swap(config, resolved, callers)
             self._swap_seconds = time.perf_counter() - started
             self._swapped_at = datetime.now(UTC)
             self._swaps += 1
@@ -157,15 +167,20 @@ class Proxy:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    def _in_use(self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer]) -> bool:
+    def _in_use(
+        self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer], callers: Authenticator | None
+    ) -> bool:
         state = self.state
         return (
             state is not None
             and state.config == config
+            and state.authenticator == callers
             and resolved == {k: b.resolved for k, b in state.backends.items()}
         )
 
-    async def _swap(self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer]) -> None:
+    async def _swap(
+        self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer], callers: Authenticator | None
+    ) -> None:
         before = self.state.backends if self.state else {}
         backends, fresh, updated = self._backends(before, resolved)
         try:
@@ -179,7 +194,7 @@ class Proxy:
             backend.reconfigure(server)
         endpoints = self._endpoints(config)
         table = build_table(config, {key: backend.catalogue for key, backend in backends.items()})
-        self.state = State(config, table, MappingProxyType(backends))
+        self.state = State(config, table, MappingProxyType(backends), callers)
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
         self.endpoints = MappingProxyType(endpoints)
         self._announce(old.table if old else {}, table)
@@ -251,7 +266,7 @@ class Proxy:
         for route in state.config.routes:
             if any(entry.server in dirty for entry in route.servers):
                 table[route.path] = build_route(route, catalogues)
-        self.state = State(state.config, MappingProxyType(table), state.backends)
+        self.state = replace(state, table=MappingProxyType(table))
         self._announce(state.table, table)
 
     def _announce(self, old: Mapping[str, RouteTable], new: Mapping[str, RouteTable]) -> None:

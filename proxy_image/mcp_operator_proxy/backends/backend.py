@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -42,10 +42,11 @@ _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotificati
 
 @dataclass(frozen=True)
 class ResolvedServer:
-    """A server of the config with its headers filled in from the secrets."""
+    """A server of the config with its headers and environment filled in from the secrets."""
 
     server: Server
     headers: Mapping[str, str]
+    env: Mapping[str, str] = field(default_factory=dict)
 
     def target(self) -> Target:
         return Target(
@@ -59,7 +60,14 @@ class ResolvedServer:
     def same_endpoint(self, other: "ResolvedServer") -> bool:
         """Whether only headers and times differ, so that open sessions can go on."""
         mine, theirs = self.server, other.server
-        return (mine.url, mine.transport, mine.ca_bundle) == (theirs.url, theirs.transport, theirs.ca_bundle)
+        return (mine.url, mine.stdio, mine.transport, mine.ca_bundle, mine.http2, self.env) == (
+            theirs.url,
+            theirs.stdio,
+            theirs.transport,
+            theirs.ca_bundle,
+            theirs.http2,
+            other.env,
+        )
 
     def __repr__(self) -> str:
         return f"ResolvedServer({self.server.id})"

@@ -33,6 +33,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel
 
+from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.connect import Callbacks
 from mcp_operator_proxy.backends.session import BackendSession, Call, current_call
 
@@ -51,10 +52,11 @@ class Capabilities:
     owner: str | None = None
 
     @classmethod
-    def of(cls, declared: ClientCapabilities | None) -> "Capabilities":
+    def of(cls, declared: ClientCapabilities | None, principal: Principal | None) -> "Capabilities":
+        owner = principal.name if principal else None
         if declared is None:
-            return cls()
-        return cls(declared.sampling is not None, declared.elicitation is not None, declared.roots is not None)
+            return cls(owner=owner)
+        return cls(declared.sampling is not None, declared.elicitation is not None, declared.roots is not None, owner)
 
 
 async def _log_to(front: FrontContext, params: LoggingMessageNotificationParams) -> None:

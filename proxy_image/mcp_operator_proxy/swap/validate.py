@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from mcp_operator_proxy.auth import Authenticator, BadKey
 from mcp_operator_proxy.backends.backend import ResolvedServer
 from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
-from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig
+from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig, SecretRef
 
 MAX_PROBLEMS: Final = 5
 _HEADER_VALUE: Final = re.compile(r"^[\t\x20-\x7e\x80-\xff]*$")
@@ -89,8 +90,46 @@ def resolve(config: ProxyConfig, secrets: Mapping[str, str]) -> dict[str, Resolv
             header.name: _value(header, secrets, f"servers[{index}].headers[{position}]", server.id, config.revision)
             for position, header in enumerate(server.headers)
         }
-        resolved[server.id] = ResolvedServer(server, headers)
+        env = {
+            variable.name: variable.value
+            if variable.secret is None
+            else secret(variable.secret, secrets, f"servers[{index}].stdio.env[{position}]", config.revision)
+            for position, variable in enumerate(server.stdio.env if server.stdio else ())
+        }
+        resolved[server.id] = ResolvedServer(server, headers, {k: v or "" for k, v in env.items()})
     return resolved
+
+
+def authenticator(config: ProxyConfig, secrets: Mapping[str, str]) -> Authenticator | None:
+    """Who may call, or None where everybody may. Raises SecretMissing, ConfigRejected."""
+    if config.auth is None:
+        return None
+    keys = {
+        key.name: secret(key.secret, secrets, f"auth.apiKeys[{index}]", config.revision)
+        for index, key in enumerate(config.auth.api_keys)
+    }
+    if len(keys) < len(config.auth.api_keys):
+        raise ConfigRejected("auth.apiKeys: two keys have one name", config.revision)
+    try:
+        return Authenticator(keys)
+    except BadKey as error:
+        raise ConfigRejected(f"auth.apiKeys: {error}", config.revision) from None
+
+
+def signing_keys(config: ProxyConfig, secrets: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The keys of session ids, the signing one first; none where the process should make one. Raises SecretMissing."""
+    return tuple(
+        secret(ref, secrets, f"sessions.signingKeys[{index}]", config.revision).encode()
+        for index, ref in enumerate(config.sessions.signing_keys)
+    )
+
+
+def secret(ref: SecretRef, secrets: Mapping[str, str], path: str, revision: str) -> str:
+    """The content of a secret file. Raises SecretMissing."""
+    value = secrets.get(ref.file)
+    if value is None:
+        raise SecretMissing(f"{path}: there is no secret file {ref.file}", revision)
+    return value
 
 
 def _value(header: Header, secrets: Mapping[str, str], path: str, server: str, revision: str) -> str:
