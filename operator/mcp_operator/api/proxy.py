@@ -6,7 +6,16 @@ from pydantic import Field, StringConstraints
 
 from mcp_operator.api.common import ApiModel, LabelSelector, Resources, StatusModel
 from mcp_operator.api.constraints import Rule, keys_matching, matching
-from mcp_operator.api.scalars import LABEL_KEY_MESSAGE, QUALIFIED_NAME, Count, Image, Port, PullPolicy
+from mcp_operator.api.scalars import (
+    LABEL_KEY_MESSAGE,
+    QUALIFIED_NAME,
+    Count,
+    Duration,
+    Image,
+    Port,
+    PullPolicy,
+    between,
+)
 from mcp_operator_proxy.config import DEFAULT_NAMING, RESERVED_PATHS, naming_problem
 
 PATH = r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$"
@@ -78,6 +87,18 @@ class ProxyService(ApiModel):
     """Annotations of the Service."""
 
 
+class Sessions(ApiModel):
+    """Sessions of clients of the handshake eras. They move between workers and replicas."""
+
+    idle_timeout: Annotated[Duration, between("1s", "168h")] = "30m"
+    """A session without a request or an open stream for this long ends."""
+    max: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 10_000
+    """Sessions of one path that one worker holds at once."""
+
+
+PageSize = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+
+
 class ProxySpec(ApiModel):
     """What the user declares."""
 
@@ -103,6 +124,14 @@ class ProxySpec(ApiModel):
     """Origins (`https://app.example.com`) that browsers may send. Requests without an Origin are no browsers' and pass."""
     allowed_hosts: Annotated[tuple[AllowedHost, ...], Field(max_length=64)] = ()
     """Host names that are answered (`name`, `name:port`, `*.suffix`); empty: any."""
+    workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    """Processes of each pod. One uses one core; give the pod as many cores as workers."""
+    sessions: Sessions = Sessions()
+    """Sessions of clients of the handshake eras."""
+    page_size: PageSize | None = None
+    """Entries of one page of a list; unset: all on one page, as clients exist that never ask for the second."""
+    access_log: bool = True
+    """Log one line for each request."""
 
 
 class ProxyStatus(StatusModel):

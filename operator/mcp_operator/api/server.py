@@ -118,6 +118,8 @@ class Remote(ApiModel):
     """Headers that are sent with every request."""
     tls: Tls | None = None
     """How its certificate is verified; unset: by the system's authorities."""
+    http2: bool = False
+    """Offer HTTP/2 to an https server. Its calls then share one connection."""
 
 
 class Container(ApiModel):
@@ -175,6 +177,44 @@ class Timeouts(ApiModel):
     """For one request."""
 
 
+class Retry(ApiModel):
+    """How often the proxy tries to connect before it reports the server as down. Calls are not meant by it."""
+
+    attempts: Annotated[int, Field(strict=True, ge=1, le=20)] = 3
+    """Attempts in a row; later ones follow at the health interval."""
+    backoff: Annotated[Duration, between("10ms", "5m")] = "500ms"
+    """Pause before the second attempt; each further one is twice as long."""
+
+
+class Limits(ApiModel):
+    """What the proxy lets through to the server at once."""
+
+    concurrent_calls: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 256
+    """Calls that one proxy worker has running at the server; more wait, at most for their timeout."""
+
+
+class CircuitBreaker(ApiModel):
+    """When calls of a server that does not answer fail at once, so that nobody waits for it."""
+
+    failures: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 5
+    """Calls in a row without an answer after which the circuit opens. An error that the server sends is an answer."""
+    open_for: Annotated[Duration, between("100ms", "1h")] = "10s"
+    """How long calls then fail at once, before one tries again."""
+
+
+class ToolSettings(ApiModel):
+    """How calls of some of the server's tools are treated. Of several that match, the first that sets a field decides it."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    """Shell glob on the server's own tool names (`search*`)."""
+    timeout: Annotated[Duration, between("100ms", "24h")] | None = None
+    """For one call; unset: timeouts.call."""
+    idempotent: bool | None = None
+    """Whether a call may be repeated when its connection broke; unset: as the tool's own annotations say."""
+    cache_for: Annotated[Duration, between("1s", "24h")] | None = None
+    """Answer an equal call of the same caller from memory for this long; unset: never."""
+
+
 class Health(ApiModel):
     """How the server is probed: an MCP handshake and a listing of its tools."""
 
@@ -216,6 +256,16 @@ class ServerSpec(ApiModel):
     """How long the proxy waits for the server."""
     health: Health = Health()
     """How the server is probed."""
+    retry: Retry = Retry()
+    """How often the proxy tries to connect."""
+    limits: Limits = Limits()
+    """What the proxy lets through to the server at once."""
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    """When calls of a server that does not answer fail at once."""
+    tools: Annotated[
+        tuple[ToolSettings, ...], Field(max_length=128, json_schema_extra=keyed_by("name")), unique("name")
+    ] = ()
+    """How calls of single tools are treated, on every proxy."""
 
     @property
     def hosting(self) -> Hosting:

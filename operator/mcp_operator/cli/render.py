@@ -1,6 +1,7 @@
 """`mcp-operator render`: print every object that the operator would apply for manifests."""
 
 import argparse
+import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -55,10 +56,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def compile_all(snapshot: Snapshot) -> dict[Key, Compiled]:
-    """Every proxy's configuration, with the addresses that servers have in a cluster."""
+    """Every proxy's configuration, with the addresses that servers have in a cluster, and a fresh key of session ids."""
     return {
         Key(proxy.kind, proxy.metadata.namespace, proxy.metadata.name): compile_proxy(
-            proxy, routes=snapshot.routes, servers=snapshot.servers, objects=snapshot.objects, url_of=cluster_url
+            proxy,
+            routes=snapshot.routes,
+            servers=snapshot.servers,
+            objects=snapshot.objects,
+            url_of=cluster_url,
+            session_key=secrets.token_hex(32).encode(),
         )
         for proxy in snapshot.proxies
     }

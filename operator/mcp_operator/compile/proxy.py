@@ -10,6 +10,7 @@ from pydantic import AnyHttpUrl, ValidationError
 
 from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, describe
+from mcp_operator.api.server import ServerSpec
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import DataObjects, Resolved, resolve
 from mcp_operator.compile.selection import Entry, select
@@ -20,6 +21,8 @@ UrlOf = Callable[[McpServer], str | None]
 """Where a proxy reaches a server; None while that is not known."""
 
 REVISION_LENGTH = 12
+SESSION_KEY_FILE = "session-key"
+"""Secret file with the key of session ids. It is made once and never renewed, so it carries no version in its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +52,18 @@ def compile_proxy(
     servers: Iterable[McpServer],
     objects: DataObjects,
     url_of: UrlOf,
+    session_key: bytes | None = None,
 ) -> Compiled:
     """Compile what `proxy` serves. Only resources of its own namespace take part.
+
+    `session_key` signs session ids, so that all replicas know them; None where there is one process, which makes its own.
 
     A server that is refused, refers to something missing or has no URL yet is left out, alone.
     """
     routes = list(routes)
     selection = select(proxy, routes, servers)
     chosen: dict[str, config.Server] = {}
-    secrets: dict[str, bytes] = {}
+    secrets: dict[str, bytes] = {} if session_key is None else {SESSION_KEY_FILE: session_key}
     left_out: dict[str, Problem] = {}
     for server in {entry.server.id: entry.server for entry in selection.entries}.values():
         resolved = resolve(server, objects)
@@ -71,6 +77,8 @@ def compile_proxy(
         revision="0",
         servers=tuple(chosen[key] for key in sorted(chosen)),
         routes=_routes(proxy, selection.entries, chosen),
+        sessions=_sessions(proxy, session_key),
+        access_log=proxy.spec.access_log,
         allowed_hosts=proxy.spec.allowed_hosts,
         allowed_origins=proxy.spec.allowed_origins,
     )
@@ -128,13 +136,43 @@ def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Se
                 "transport": endpoint.transport if endpoint else "streamable-http",
                 "headers": resolved.headers,
                 "ca_bundle": resolved.ca_bundle,
-                "connect_timeout_seconds": seconds(spec.timeouts.connect),
-                "call_timeout_seconds": seconds(spec.timeouts.call),
-                "refresh_seconds": seconds(spec.health.interval),
+                "http2": spec.remote is not None and spec.remote.http2,
+                **_treatment(spec),
             }
         )
     except ValidationError as error:
         return Problem("InvalidValue", f"McpServer {server.id} can't be served: {describe(error)}")
+
+
+def _treatment(spec: ServerSpec) -> dict[str, object]:
+    """How the proxy treats the server and its calls: times, limits, and what holds for single tools."""
+    return {
+        "connect_timeout_seconds": seconds(spec.timeouts.connect),
+        "call_timeout_seconds": seconds(spec.timeouts.call),
+        "refresh_seconds": seconds(spec.health.interval),
+        "retry": config.Retry(attempts=spec.retry.attempts, backoff_seconds=seconds(spec.retry.backoff)),
+        "max_concurrency": spec.limits.concurrent_calls,
+        "circuit_breaker": config.CircuitBreaker(
+            failures=spec.circuit_breaker.failures, open_seconds=seconds(spec.circuit_breaker.open_for)
+        ),
+        "tools": tuple(
+            config.ToolSettings(
+                name=tool.name,
+                call_timeout_seconds=seconds(tool.timeout) if tool.timeout else None,
+                idempotent=tool.idempotent,
+                cache_seconds=seconds(tool.cache_for) if tool.cache_for else None,
+            )
+            for tool in spec.tools
+        ),
+    }
+
+
+def _sessions(proxy: McpProxy, session_key: bytes | None) -> config.Sessions:
+    return config.Sessions(
+        idle_seconds=seconds(proxy.spec.sessions.idle_timeout),
+        max_sessions=proxy.spec.sessions.max,
+        signing_keys=() if session_key is None else (config.SecretRef(file=SESSION_KEY_FILE),),
+    )
 
 
 def _routes(proxy: McpProxy, entries: Iterable[Entry], chosen: Mapping[str, config.Server]) -> tuple[config.Route, ...]:
@@ -146,7 +184,13 @@ def _routes(proxy: McpProxy, entries: Iterable[Entry], chosen: Mapping[str, conf
         if entry.server.id in chosen:
             served[entry.path].append(_route_server(entry))
     return tuple(
-        config.Route(name=names[path], path=path, naming=proxy.spec.naming.template, servers=tuple(served[path]))
+        config.Route(
+            name=names[path],
+            path=path,
+            naming=proxy.spec.naming.template,
+            page_size=proxy.spec.page_size,
+            servers=tuple(served[path]),
+        )
         for path in sorted(names)
     )
 

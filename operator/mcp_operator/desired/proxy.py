@@ -13,6 +13,8 @@ from mcp_operator.desired.settings import HostingSettings
 from mcp_operator_proxy.config import CONFIG_FILE
 
 PORT: Final = 8080
+INTERNAL_PORT: Final = 8081
+"""Of the first worker, the others follow: where workers and replicas hand sessions to each other."""
 CONFIG_DIR: Final = "/etc/mcp-proxy"
 DRAIN_SECONDS: Final = 5
 """Pause between a pod's leaving the Service and its SIGTERM: connections that were already on their way still arrive."""
@@ -29,6 +31,11 @@ def config_name(proxy: McpProxy) -> str:
 
 def secret_name(proxy: McpProxy) -> str:
     return f"{proxy.metadata.name}-proxy-secrets"
+
+
+def peers_name(proxy: McpProxy) -> str:
+    """Name of the headless Service by which the replicas find each other."""
+    return f"{proxy.metadata.name}-peers"
 
 
 def proxy_url(proxy: McpProxy) -> str:
@@ -49,6 +56,7 @@ def proxy_objects(
         _secret(proxy, compiled, retained or {}),
         _config_map(proxy, compiled),
         _service(proxy),
+        _peers(proxy),
         _deployment(proxy, settings),
     ]
 
@@ -90,12 +98,24 @@ def _service(proxy: McpProxy) -> Object:
         "metadata": metadata(proxy, child_name(proxy), spec.annotations),
         "spec": {
             "type": spec.type,
-            # A session of the handshake eras lives in one replica: a client keeps to the one that it met first.
-            "sessionAffinity": "ClientIP",
             "selector": selector(proxy),
             "ports": [
                 {"name": "mcp", "port": spec.port, "targetPort": "mcp", "protocol": "TCP", "appProtocol": "http"}
             ],
+        },
+    }
+
+
+def _peers(proxy: McpProxy) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(proxy, peers_name(proxy)),
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": "None",
+            "selector": selector(proxy),
+            "ports": [{"name": "internal", "port": INTERNAL_PORT, "targetPort": "internal", "protocol": "TCP"}],
         },
     }
 
@@ -152,7 +172,16 @@ def _container(proxy: McpProxy, settings: HostingSettings) -> Object:
             "--log-level",
             proxy.spec.log_level,
         ],
-        "ports": [{"name": "mcp", "containerPort": PORT, "protocol": "TCP"}],
+        "env": [
+            {"name": "WORKERS", "value": str(proxy.spec.workers)},
+            {"name": "MCP_PROXY_INTERNAL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "MCP_PROXY_INTERNAL_PORT", "value": str(INTERNAL_PORT)},
+            {"name": "MCP_PROXY_PEERS", "value": f"{peers_name(proxy)}.{proxy.metadata.namespace}.svc:{INTERNAL_PORT}"},
+        ],
+        "ports": [
+            {"name": "mcp", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "internal", "containerPort": INTERNAL_PORT, "protocol": "TCP"},
+        ],
         "resources": resources(proxy.spec.resources),
         "securityContext": restricted(),
         "volumeMounts": [

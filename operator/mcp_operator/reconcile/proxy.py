@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import secrets
 from datetime import UTC, datetime
 from typing import Final
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled, compile_proxy
+from mcp_operator.compile.proxy import SESSION_KEY_FILE
+from mcp_operator.compile.references import decoded
 from mcp_operator.compile.servers import cluster_url
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.desired import proxy_objects
@@ -16,7 +19,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object
 from mcp_operator.engine.worker import Result
 from mcp_operator.kube.errors import ApiError, NotFound
-from mcp_operator.kube.paths import path_of
+from mcp_operator.kube.paths import built_in, path_of
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.observed import health_view, is_paused, proxy_target, replica_view, slowest
@@ -74,7 +77,19 @@ async def _compile(context: Context, proxy: McpProxy) -> Compiled:
         servers=servers,
         objects=await context.world.data(servers),
         url_of=cluster_url,
+        session_key=await _session_key(context, proxy),
     )
+
+
+async def _session_key(context: Context, proxy: McpProxy) -> bytes:
+    """The key of session ids as the proxy's Secret holds it; a new one where there is none.
+
+    What the store lacks is asked for: a second key would end the sessions of the first.
+    """
+    key = Key("Secret", proxy.metadata.namespace, secret_name(proxy))
+    held = context.world.store.get(key) or await context.kube.get(built_in("Secret").path(key.namespace, key.name))
+    known = decoded("Secret", held or {}).get(SESSION_KEY_FILE)
+    return known or secrets.token_hex(32).encode()
 
 
 def _retained(context: Context, key: Key, proxy: McpProxy, compiled: Compiled) -> tuple[dict[str, str], bool]:

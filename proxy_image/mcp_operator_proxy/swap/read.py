@@ -58,14 +58,20 @@ def secret_files(config: bytes) -> set[str]:
         data = json.loads(config)
     except (ValueError, RecursionError):
         return set()
-    found = (header.get("secret") for server in _dicts(data, "servers") for header in _dicts(server, "headers"))
-    names = (secret.get("file") for secret in found if isinstance(secret, dict))
-    return {name for name in names if isinstance(name, str) and _FILE_NAME.fullmatch(name) and name not in (".", "..")}
+    return {name for name in _references(data) if _FILE_NAME.fullmatch(name) and name not in (".", "..")}
 
 
-def _dicts(data: Any, key: str) -> list[dict[str, Any]]:
-    items = data.get(key) if isinstance(data, dict) else None
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+def _references(data: Any) -> Iterable[str]:
+    """File names of all that looks like a `SecretRef`, wherever it stands."""
+    pending = [data]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, list):
+            pending.extend(item)
+        elif isinstance(item, dict):
+            if item.keys() == {"file"} and isinstance(item["file"], str):
+                yield item["file"]
+            pending.extend(item.values())
 
 
 def _secrets(folder: Path, names: set[str]) -> Iterable[tuple[str, str]]:

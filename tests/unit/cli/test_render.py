@@ -63,7 +63,10 @@ def test_secrets_are_masked_unless_asked_for(capsys: pytest.CaptureFixture[str])
     (hidden,) = (o["data"] for o in objects(masked) if o["kind"] == "Secret")
     assert set(hidden.values()) == {MASKED}
     (shown,) = (o["data"] for o in objects(open_) if o["kind"] == "Secret")
+    session_key = shown.pop("session-key")
     assert set(shown.values()) == {value}
+    assert len(base64.b64decode(session_key)) >= 32
+    assert hidden.pop("session-key") == MASKED
     assert hidden.keys() == shown.keys()
 
 

@@ -77,7 +77,8 @@ def test_nothing_is_set_that_others_own(child: Body) -> None:
     assert child.keys() <= {"apiVersion", "kind", "metadata", "spec", "data", "type", "automountServiceAccountToken"}
     assert child["metadata"].keys() <= {"name", "namespace", "labels", "annotations", "ownerReferences"}
     if child["kind"] == "Service":
-        assert child["spec"].keys() <= {"type", "sessionAffinity", "selector", "ports"}
+        assert child["spec"].keys() <= {"type", "clusterIP", "selector", "ports"}
+        assert child["spec"].get("clusterIP", "None") == "None"
     text = json.dumps(child)
     assert "null" not in text
     assert "restartedAt" not in text

@@ -5,6 +5,7 @@ a rotated Secret: new file first, old file last · what fails and what does not:
 paused · a rollout that is stuck · deletion · an operator that starts anew
 """
 
+import base64
 import json
 from typing import Any
 
@@ -25,6 +26,7 @@ CHILDREN = [
     "Secret/tools-proxy-secrets",
     "ConfigMap/tools-proxy-config",
     "Service/tools-proxy",
+    "Service/tools-peers",
     "Deployment/tools-proxy",
 ]
 
@@ -42,6 +44,11 @@ def _guarded() -> Body:
     return _remote("guarded", headers=[{"name": "Authorization", "valueFrom": source}])
 
 
+def _headers(bench: Bench) -> list[str]:
+    """Secret files with the values of headers."""
+    return [file for file in bench.api.get("Secret", "tools-proxy-secrets")["data"] if ".header-" in file]
+
+
 def _config(bench: Bench) -> Any:
     return json.loads(bench.api.get("ConfigMap", "tools-proxy-config")["data"]["config.json"])
 
@@ -56,6 +63,29 @@ async def test_children_come_in_order(bench: Bench) -> None:
     assert bench.api.writes == [*CHILDREN, "McpProxy/tools/status"]
     assert bench.condition("McpProxy", "tools", "Programmed") == ("False", "Swapping")
     assert bench.condition("McpProxy", "tools", "Reconciling") == ("True", "Swapping")
+
+
+async def test_the_key_of_session_ids_is_made_once(bench: Bench) -> None:
+    """A second key would end every session: not a swap, nor an operator that starts anew, makes one."""
+
+    def session_key() -> str:
+        data: dict[str, str] = bench.api.get("Secret", "tools-proxy-secrets")["data"]
+        return data["session-key"]
+
+    bench.apply(_remote("one"), resources.proxy(selector=CORE))
+    await bench.programmed()
+    first = session_key()
+    assert len(base64.b64decode(first)) == 64
+    assert _config(bench)["sessions"]["signingKeys"] == [{"file": "session-key"}]
+    bench.apply(_remote("two"))
+    await bench.drain()
+    assert session_key() == first
+    bench.store.remove("Secret", PROXY.namespace, "tools-proxy-secrets")
+    await bench.reconcile("McpProxy", "tools")
+    assert session_key() == first
+    bench.apply(resources.proxy("other", selector=CORE))
+    await bench.drain()
+    assert bench.api.get("Secret", "other-proxy-secrets")["data"]["session-key"] != first
 
 
 async def test_ready_and_then_nothing_more_to_write(bench: Bench) -> None:
@@ -163,10 +193,10 @@ async def test_a_rotated_secret_never_leaves_a_config_without_its_files(bench: B
     assert results[PROXY].requeue_after == NUDGE_SECONDS
     for _ in range(3):
         await bench.reconcile("McpProxy", "tools")
-        assert len(bench.api.get("Secret", "tools-proxy-secrets")["data"]) == 2, "a pod may still see the old config"
+        assert len(_headers(bench)) == 2, "a pod may still see the old config"
     bench.swapped("tools", "tools-proxy-0")
     await bench.until(lambda: bench.condition("McpProxy", "tools", "Ready")[0] == "True")
-    assert len(bench.api.get("Secret", "tools-proxy-secrets")["data"]) == 1
+    assert len(_headers(bench)) == 1
     assert whole
     assert all(whole)
     order = [w for w in bench.api.writes[writes:] if w.startswith(("Secret", "ConfigMap"))]
@@ -230,7 +260,7 @@ async def test_paused(bench: Bench) -> None:
     bench.api.edit("McpProxy", "tools", lambda b: b["metadata"].pop("annotations"))
     await bench.drain()
     assert len(_config(bench)["servers"]) == 2
-    assert bench.api.names("Service") == {"tools-proxy"}
+    assert bench.api.names("Service") == {"tools-proxy", "tools-peers"}
 
 
 @pytest.mark.parametrize("child", CHILDREN)
