@@ -40,6 +40,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel
 
 from mcp_operator_proxy.auth import PRINCIPAL, Principal
+from mcp_operator_proxy.backends.ask import ask, wire_error
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import Capabilities, FrontContext
@@ -116,9 +117,8 @@ class RouteProvider:
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         self._permit(ctx, "tool", params.name)
-        hints = entry.definition.get("annotations") or {}
-        harmless = bool(hints.get("readOnlyHint") or hints.get("idempotentHint"))
-        return await self._ask(ctx, entry.server, "tools/call", {"name": entry.name}, repeatable=harmless)
+        own = {"name": entry.name}
+        return await self._ask(ctx, entry.server, "tools/call", own, repeatable=entry.idempotent, seconds=entry.timeout)
 
     async def _get_prompt(self, ctx: FrontContext, params: GetPromptRequestParams) -> dict[str, Any]:
         entry = self._route.table().prompts.get(params.name)
@@ -175,32 +175,37 @@ class RouteProvider:
         return backend
 
     async def _ask(
-        self, ctx: FrontContext, server: str, method: str, own: dict[str, Any], *, repeatable: bool
+        self,
+        ctx: FrontContext,
+        server: str,
+        method: str,
+        own: dict[str, Any],
+        *,
+        repeatable: bool,
+        seconds: float | None = None,
     ) -> dict[str, Any]:
         """Send the client's request on, with `own` in place of the exposed names, and return the result.
 
-        It is sent a second time only when it certainly did not run, or is `repeatable` and the connection broke.
+        See `backends.ask` for when it is sent a second time.
         """
         backend = self._backend(server)
         params = {**(ctx.params or {}), **own}
-        with backend.in_use():
-            try:
-                result = await self._once(ctx, backend, method, params)
-            except BackendError as error:
-                backend.nudge()
-                if not _worth_repeating(error, repeatable=repeatable):
-                    raise _wire_error(backend, error) from error
-                if error.era_changed:
-                    backend.forget_era()
-                backend.pool.drop_idle()
-                try:
-                    result = await self._once(ctx, backend, method, params)
-                except BackendError as again:
-                    raise _wire_error(backend, again) from again
+        timeout = backend.call_timeout if seconds is None else seconds
+        try:
+            result = await ask(
+                backend,
+                lambda: self._once(ctx, backend, method, params, timeout),
+                repeatable=repeatable,
+                seconds=timeout,
+            )
+        except BackendError as error:
+            raise wire_error(backend.id, error) from error
         return {**_COMPLETE, **_without_connection_meta(result)}
 
-    async def _once(self, ctx: FrontContext, backend: Backend, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        call = Call(ctx, backend.call_timeout)
+    async def _once(
+        self, ctx: FrontContext, backend: Backend, method: str, params: dict[str, Any], seconds: float
+    ) -> dict[str, Any]:
+        call = Call(ctx, seconds)
         if _meta(ctx).get("progressToken") is not None:
             call.on_progress = _progress_to(ctx, call)
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
@@ -239,20 +244,6 @@ def _progress_to(ctx: FrontContext, call: Call) -> Callable[..., Any]:
         await ctx.session.report_progress(progress, total, message)
 
     return progress
-
-
-def _worth_repeating(error: BackendError, *, repeatable: bool) -> bool:
-    if error.session_lost or error.era_changed:
-        return not error.executed
-    return repeatable and error.report.error_class == "ConnectionReset"
-
-
-def _wire_error(backend: Backend, error: BackendError) -> MCPError:
-    report = error.report
-    data = {"server": backend.id, "errorClass": report.error_class, "executed": None if error.executed else False}
-    return MCPError(
-        INTERNAL_ERROR, f"server {backend.id}: {report.message}", {k: v for k, v in data.items() if v is not None}
-    )
 
 
 def _to_backend(

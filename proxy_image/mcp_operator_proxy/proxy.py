@@ -262,10 +262,11 @@ class Proxy:
         if state is None:
             return
         catalogues = {key: backend.catalogue for key, backend in state.backends.items()}
+        servers = {server.id: server for server in state.config.servers}
         table = dict(state.table)
         for route in state.config.routes:
             if any(entry.server in dirty for entry in route.servers):
-                table[route.path] = build_route(route, catalogues)
+                table[route.path] = build_route(route, catalogues, servers)
         self.state = replace(state, table=MappingProxyType(table))
         self._announce(state.table, table)
 

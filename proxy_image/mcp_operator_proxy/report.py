@@ -21,6 +21,8 @@ ErrorClass = Literal[
     "NotMCP",
     "ProtocolError",
     "SecretMissing",
+    "CircuitOpen",
+    "Overloaded",
     "InternalError",
 ]
 """Why a backend does not answer as an MCP server: a fixed list, for conditions, metrics and alerts."""

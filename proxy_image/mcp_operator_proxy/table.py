@@ -15,7 +15,8 @@ from typing import Any, Final, Literal, TypeAlias
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject
-from mcp_operator_proxy.config import ProxyConfig, Route, RouteServer, ToolFilter, exposed_name
+from mcp_operator_proxy.backends.settings import UNKNOWN, settings_for
+from mcp_operator_proxy.config import ProxyConfig, Route, RouteServer, Server, ToolFilter, exposed_name
 from mcp_operator_proxy.report import Conflict, RouteReport
 
 Kind: TypeAlias = Literal["tool", "prompt", "resource", "resource_template"]
@@ -29,6 +30,12 @@ class Entry:
     server: str
     name: str
     definition: JsonObject
+    timeout: float = 30.0
+    """Seconds that a call may take."""
+    idempotent: bool = False
+    """A call may be repeated when its connection broke."""
+    cache_seconds: float | None = None
+    """Equal calls of one caller are answered from memory for this long; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +114,37 @@ def _shown(entries: Mapping[str, Entry]) -> list[JsonObject]:
 
 def build_table(config: ProxyConfig, catalogues: Mapping[str, Catalogue]) -> Mapping[str, RouteTable]:
     """All routes by path. A server without a catalogue yet shows nothing."""
-    return MappingProxyType({route.path: build_route(route, catalogues) for route in config.routes})
+    servers = {server.id: server for server in config.servers}
+    return MappingProxyType({route.path: build_route(route, catalogues, servers) for route in config.routes})
 
 
-def build_route(route: Route, catalogues: Mapping[str, Catalogue]) -> RouteTable:
-    """One route. Of two servers that claim a name the earlier has it, and the later one's is a `Conflict`."""
+def build_route(
+    route: Route, catalogues: Mapping[str, Catalogue], servers: Mapping[str, Server] = MappingProxyType({})
+) -> RouteTable:
+    """One route. Of two servers that claim a name the earlier has it, and the later one's is a `Conflict`.
+
+    `servers` are the config's by id; they say how calls are treated.
+    """
     claims = _Claims(route.name)
     for entry in route.servers:
+        server = servers.get(entry.server)
+        timeout = server.call_timeout_seconds if server else UNKNOWN.timeout
         catalogue = catalogues.get(entry.server, Catalogue())
         for tool in _kept(catalogue.tools, entry.tools):
-            claims.claim("tool", _tool(route, entry, tool), "name")
+            claims.claim("tool", _tool(route, entry, tool, server), "name")
         for prompt in catalogue.prompts:
             name = exposed_name(route.naming, prefix=entry.prefix, server=entry.server, tool=str(prompt["name"]))
-            claims.claim("prompt", Entry(entry.server, str(prompt["name"]), {**prompt, "name": name}), "name")
+            own = str(prompt["name"])
+            claims.claim("prompt", Entry(entry.server, own, {**prompt, "name": name}, timeout, idempotent=True), "name")
         for resource in catalogue.resources:
             uri = str(resource["uri"])
-            claims.claim("resource", Entry(entry.server, uri, {**resource, "uri": join_uri(entry.prefix, uri)}), "uri")
+            exposed = {**resource, "uri": join_uri(entry.prefix, uri)}
+            claims.claim("resource", Entry(entry.server, uri, exposed, timeout, idempotent=True), "uri")
         for template in catalogue.resource_templates:
             uri = str(template["uriTemplate"])
             exposed = {**template, "uriTemplate": join_uri(entry.prefix, uri)}
-            claims.claim("resource_template", Entry(entry.server, uri, exposed), "uriTemplate")
+            found = Entry(entry.server, uri, exposed, timeout, idempotent=True)
+            claims.claim("resource_template", found, "uriTemplate")
     return RouteTable(
         name=route.name,
         path=route.path,
@@ -162,7 +180,7 @@ def _kept(tools: Iterable[JsonObject], keep: ToolFilter) -> Iterable[JsonObject]
     return (t for t in tools if matches(str(t["name"]), keep.include) and not matches(str(t["name"]), keep.exclude))
 
 
-def _tool(route: Route, entry: RouteServer, tool: JsonObject) -> Entry:
+def _tool(route: Route, entry: RouteServer, tool: JsonObject, server: Server | None) -> Entry:
     own = str(tool["name"])
     override = next((o for o in entry.tools.overrides if o.name == own), None)
     face = (override.rename if override else None) or own
@@ -170,7 +188,8 @@ def _tool(route: Route, entry: RouteServer, tool: JsonObject) -> Entry:
     definition = {**tool, "name": name}
     if override is not None and override.description is not None:
         definition["description"] = override.description
-    return Entry(entry.server, own, definition)
+    settings = settings_for(server, own, tool.get("annotations"))
+    return Entry(entry.server, own, definition, settings.timeout, settings.idempotent, settings.cache_seconds)
 
 
 def join_uri(prefix: str, uri: str) -> str:

@@ -9,7 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from mcp.client.session import IncomingMessage
 from mcp.client.subscriptions import SubscriptionLost, listen
@@ -25,6 +25,7 @@ from mcp_types import (
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_catalogue
 from mcp_operator_proxy.backends.classify import BackendError, classify
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
+from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client
 from mcp_operator_proxy.backends.pool import IDLE_SECONDS, SessionPool
 from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
@@ -106,9 +107,7 @@ class Backend:
         self._stale = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lists = 0
-        self._in_flight = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
+        self.gate = Gate(resolved.server.max_concurrency, resolved.server.circuit_breaker)
         self.pool = SessionPool(self._pooled_session)
 
     @property
@@ -133,6 +132,7 @@ class Backend:
     def reconfigure(self, resolved: ResolvedServer) -> None:
         """Go on with other headers or times for the same endpoint; sessions stay open."""
         self.resolved = resolved
+        self.gate.configure(resolved.server.max_concurrency, resolved.server.circuit_breaker)
         self._transport.replace_headers(resolved.headers)
         self.nudge()
 
@@ -171,18 +171,6 @@ class Backend:
     def forget_era(self) -> None:
         self._era = None
         self.pool.drop_idle()
-
-    @contextlib.contextmanager
-    def in_use(self) -> Any:
-        """Holds off `drain` while a call runs."""
-        self._in_flight += 1
-        self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._quiet.set()
 
     # The catalogue
 
@@ -265,6 +253,7 @@ class Backend:
         info = connected.server_info
         if self.status.error is not None or not self.status.ever_ready:
             logger.info("server is up", extra={"server": self.id, "tools": len(catalogue.tools)})
+            self.gate.retry_now()
         self._lists += 1
         self.status = Status(
             ever_ready=True,
@@ -314,9 +303,7 @@ class Backend:
 
     async def drain(self) -> None:
         """Wait until the calls in flight have ended, at most for the call timeout."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.call_timeout):
-                await self._quiet.wait()
+        await self.gate.quiet(self.call_timeout)
 
     async def close(self) -> None:
         if self._task is not None:
