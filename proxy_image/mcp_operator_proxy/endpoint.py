@@ -11,10 +11,8 @@ from typing import Any, Final
 
 from fastmcp import FastMCP
 from mcp.server.context import CallNext, HandlerResult
-from mcp.server.streamable_http import GET_STREAM_KEY, StreamableHTTPServerTransport
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import SubscriptionsListenRequestParams
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
@@ -22,12 +20,12 @@ from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.notify import Audience
 from mcp_operator_proxy.provider import RouteProvider, RouteState
+from mcp_operator_proxy.sessions.table import NOT_FOUND, SESSION_HEADER, Holder, Session, SessionTable
 from mcp_operator_proxy.table import Changes
 
-SESSION_IDLE_SECONDS: Final = 30 * 60.0
-MAX_SESSIONS: Final = 10_000
 MAX_BODY: Final = 4 * 1024 * 1024
-SESSION_HEADER: Final = b"mcp-session-id"
+_VERSION_HEADER: Final = b"mcp-protocol-version"
+_HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 
 Observe = Callable[[str, str, float], None]
 """Called with method, outcome (`ok`, `tool_error`, `error`) and seconds after each request."""
@@ -36,7 +34,7 @@ Observe = Callable[[str, str, float], None]
 class Endpoint:
     """`start` it, use it as an ASGI app, `close` it. Between, `table` and `backend` of `route` may change at will."""
 
-    def __init__(self, path: str, route: RouteState, observe: Observe) -> None:
+    def __init__(self, path: str, route: RouteState, observe: Observe, holder: Holder) -> None:
         self.path = path
         self._observe = observe
         self.mcp: FastMCP[Any] = FastMCP("mcp-operator-proxy", version=__version__, dereference_schemas=False)
@@ -45,14 +43,8 @@ class Endpoint:
         server = self.mcp._mcp_server  # noqa: SLF001
         server.middleware.insert(0, self._watch)
         server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self.audience.listen)
-        self._manager = StreamableHTTPSessionManager(
-            server,
-            # Host and Origin are checked in front, for all paths and by the config's lists.
-            security_settings=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-            session_idle_timeout=SESSION_IDLE_SECONDS,
-            max_sessions=MAX_SESSIONS,
-            max_request_body_size=MAX_BODY,
-        )
+        self.sessions = SessionTable(server, path, holder, self._opened)
+        """Those that this process holds."""
         self._running = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -61,12 +53,10 @@ class Endpoint:
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"endpoint {self.path}")
 
     async def _run(self) -> None:
-        async with self._manager.run():
+        async with self.sessions.running():
             self._running.set()
             await self._stopping.wait()
             await self.audience.close()
-            for transport in self._transports():
-                await transport.terminate()
 
     async def close(self) -> None:
         """End all sessions: their streams end, and their ids are unknown from now on."""
@@ -77,12 +67,8 @@ class Endpoint:
     async def end_streams(self) -> None:
         """End the standing streams and leave the requests in flight alone, for an orderly stop."""
         await self.audience.close()
-        for transport in self._transports():
-            transport.close_standalone_sse_stream()
-
-    @property
-    def sessions(self) -> int:
-        return len(self.audience)
+        for session in self.sessions.all():
+            session.transport.close_standalone_sse_stream()
 
     def front_sessions(self) -> list[FrontSession]:
         return [FrontSession.of(connection) for connection in self.audience.connections()]
@@ -92,16 +78,33 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._running.wait()
-        session_id = next((v.decode("latin-1") for k, v in scope["headers"] if k == SESSION_HEADER), None)
-        if scope["method"] == "GET" and session_id is not None:
-            send = self._announcing(session_id, send)
-        await self._manager.handle_request(scope, receive, send)
+        version = session_id = None
+        for key, value in scope["headers"]:
+            if key == _VERSION_HEADER:
+                version = value
+            elif key == SESSION_HEADER:
+                session_id = value.decode("latin-1")
+        if version is not None and version not in _HANDSHAKE:
+            await self.sessions.modern(scope, receive, send)
+        elif session_id is None:
+            await self.sessions.open(scope, receive, send)
+        else:
+            await self._serve(session_id, scope, receive, send)
 
-    def _announcing(self, session_id: str, send: Send) -> Send:
+    async def _serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
+        session = self.sessions.find(session_id)
+        if session is None:
+            await NOT_FOUND(scope, receive, send)
+            return
+        if scope["method"] == "GET":
+            send = self._announcing(session, send)
+        await self.sessions.serve(session, scope, receive, send)
+
+    def _announcing(self, session: Session, send: Send) -> Send:
         async def announce() -> None:
-            while not self._has_stream(session_id):  # noqa: ASYNC110 - the stream's writer starts beside the response
+            while not session.has_stream:  # noqa: ASYNC110 - the stream's writer starts beside the response
                 await asyncio.sleep(0)
-            self.audience.stream_opened(session_id)
+            self.audience.stream_opened(session.id)
 
         async def watching(message: Message) -> None:
             await send(message)
@@ -112,12 +115,12 @@ class Endpoint:
 
         return watching
 
-    def _transports(self) -> list[StreamableHTTPServerTransport]:
-        return list(self._manager._server_instances.values())  # noqa: SLF001
-
     def _has_stream(self, session_id: str) -> bool:
-        transport = self._manager._server_instances.get(session_id)  # noqa: SLF001
-        return transport is not None and GET_STREAM_KEY in transport._request_streams  # noqa: SLF001
+        session = self.sessions.find(session_id)
+        return session is not None and session.has_stream
+
+    def _opened(self, session: Session) -> None:
+        self.audience.join(session.connection)
 
     async def _watch(self, ctx: FrontContext, call_next: CallNext) -> HandlerResult:
         """Around every message: learn of new sessions, measure requests."""

@@ -26,7 +26,9 @@ from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.metrics import Metrics
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
-from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve
+from mcp_operator_proxy.sessions.ids import Keys
+from mcp_operator_proxy.sessions.table import Holder
+from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
 from mcp_operator_proxy.table import Kind, RouteTable, build_route, build_table, changes
 from mcp_operator_proxy.tasks import cancel
 
@@ -71,15 +73,18 @@ class _Route:
 class Proxy:
     """Use it as an async context manager: leaving it ends all sessions and closes all backends.
 
-    `warm_seconds` is how long a swap waits for new servers at most.
+    `warm_seconds` is how long a swap waits for new servers at most. `holder` is what sets this process apart from others
+    that serve the same sessions.
     """
 
-    def __init__(self, *, warm_seconds: float = WARM_SECONDS) -> None:
+    def __init__(self, *, warm_seconds: float = WARM_SECONDS, holder: Holder | None = None) -> None:
         self._warm_seconds = warm_seconds
+        self.holder = holder or Holder()
+        self._own_keys = self.holder.keys
         self.state: State | None = None
         self.endpoints: Mapping[str, Endpoint] = {}
         self.draining = False
-        self.metrics = Metrics(self.status, lambda: {path: e.sessions for path, e in self.endpoints.items()})
+        self.metrics = Metrics(self.status, lambda: {path: len(e.sessions) for path, e in self.endpoints.items()})
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
         self._swapped_at: datetime | None = None
@@ -118,15 +123,16 @@ class Proxy:
             try:
                 resolved = resolve(config, secrets or {})
                 callers = authenticator(config, secrets or {})
+                keys = signing_keys(config, secrets or {}) or self._own_keys
             except SecretMissing:
                 raise  # it may be on its way: the caller knows how long to wait
             except ConfigRejected as error:
                 self.reject(config.revision, str(error))
                 raise
-            if self._in_use(config, resolved, callers):
+            if self._in_use(config, resolved, callers) and self.holder.keys == keys:
                 self._accepted()
                 return False
-            await self._swap(config, resolved, callers)
+            await self._swap(config, resolved, callers, keys)
             self._swap_seconds = time.perf_counter() - started
             self._swapped_at = datetime.now(UTC)
             self._swaps += 1
@@ -179,7 +185,7 @@ class Proxy:
         )
 
     async def _swap(
-        self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer], callers: Authenticator | None
+        self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer], callers: Authenticator | None, keys: Keys
     ) -> None:
         before = self.state.backends if self.state else {}
         backends, fresh, updated = self._backends(before, resolved)
@@ -195,6 +201,7 @@ class Proxy:
         endpoints = self._endpoints(config)
         table = build_table(config, {key: backend.catalogue for key, backend in backends.items()})
         self.state = State(config, table, MappingProxyType(backends), callers)
+        self.holder.keys, self.holder.limits = keys, config.sessions
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
         self.endpoints = MappingProxyType(endpoints)
         self._announce(old.table if old else {}, table)
@@ -230,7 +237,9 @@ class Proxy:
         for route in config.routes:
             endpoint = self.endpoints.get(route.path)
             if endpoint is None:
-                endpoint = Endpoint(route.path, _Route(self, route.path), partial(self.metrics.observe, route.path))
+                endpoint = Endpoint(
+                    route.path, _Route(self, route.path), partial(self.metrics.observe, route.path), self.holder
+                )
                 endpoint.start()
             endpoints[route.path] = endpoint
         return endpoints
@@ -290,7 +299,7 @@ class Proxy:
             swaps=self._swaps,
             rejected=self._rejected,
             started_at=self._started_at,
-            sessions=sum(endpoint.sessions for endpoint in self.endpoints.values()),
+            sessions=sum(len(endpoint.sessions) for endpoint in self.endpoints.values()),
             servers=tuple(b.report() for b in state.backends.values()) if state else (),
             routes=tuple(table.report() for table in state.table.values()) if state else (),
             conflicts=tuple(c for table in state.table.values() for c in table.conflicts) if state else (),

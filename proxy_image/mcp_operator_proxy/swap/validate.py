@@ -11,6 +11,7 @@ from mcp_operator_proxy.auth import Authenticator, BadKey
 from mcp_operator_proxy.backends.backend import ResolvedServer
 from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
 from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig, SecretRef
+from mcp_operator_proxy.sessions.ids import Keys
 
 MAX_PROBLEMS: Final = 5
 _HEADER_VALUE: Final = re.compile(r"^[\t\x20-\x7e\x80-\xff]*$")
@@ -116,12 +117,19 @@ def authenticator(config: ProxyConfig, secrets: Mapping[str, str]) -> Authentica
         raise ConfigRejected(f"auth.apiKeys: {error}", config.revision) from None
 
 
-def signing_keys(config: ProxyConfig, secrets: Mapping[str, str]) -> tuple[bytes, ...]:
-    """The keys of session ids, the signing one first; none where the process should make one. Raises SecretMissing."""
-    return tuple(
+def signing_keys(config: ProxyConfig, secrets: Mapping[str, str]) -> Keys | None:
+    """The keys of session ids; None where the process should make one. Raises SecretMissing, ConfigRejected."""
+    refs = config.sessions.signing_keys
+    if not refs:
+        return None
+    found = [
         secret(ref, secrets, f"sessions.signingKeys[{index}]", config.revision).encode()
-        for index, ref in enumerate(config.sessions.signing_keys)
-    )
+        for index, ref in enumerate(refs)
+    ]
+    try:
+        return Keys(tuple(found))
+    except ValueError as error:
+        raise ConfigRejected(f"sessions.signingKeys: {error}", config.revision) from None
 
 
 def secret(ref: SecretRef, secrets: Mapping[str, str], path: str, revision: str) -> str:
