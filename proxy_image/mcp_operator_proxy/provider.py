@@ -6,21 +6,16 @@ The handlers stand at FastMCP's wire seam, beneath its component layer: results 
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from fastmcp import FastMCP
 from mcp.client._input_required import run_input_required_driver
 from mcp.client.session import ClientRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
-    CLIENT_CAPABILITIES_META_KEY,
-    CLIENT_INFO_META_KEY,
     INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
-    LOG_LEVEL_META_KEY,
-    PROTOCOL_VERSION_META_KEY,
-    SERVER_INFO_META_KEY,
     CallToolRequestParams,
     CompleteRequestParams,
     EmptyResult,
@@ -36,7 +31,6 @@ from mcp_types import (
     SetLevelRequestParams,
 )
 from mcp_types.methods import is_input_required
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel
 
 from mcp_operator_proxy.auth import PRINCIPAL, Principal
@@ -45,25 +39,11 @@ from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import Capabilities, FrontContext
 from mcp_operator_proxy.backends.session import BackendSession, Call
+from mcp_operator_proxy.eras import translate, uris
 from mcp_operator_proxy.front import FrontSession
-from mcp_operator_proxy.table import Entry, Kind, RouteTable, join_uri
+from mcp_operator_proxy.table import Entry, Kind, RouteTable
 
 logger = logging.getLogger(__name__)
-
-_CONNECTION_META: Final = frozenset(
-    {
-        PROTOCOL_VERSION_META_KEY,
-        CLIENT_INFO_META_KEY,
-        CLIENT_CAPABILITIES_META_KEY,
-        SERVER_INFO_META_KEY,
-        "progressToken",
-    }
-)
-"""`_meta` keys that speak of one connection and end at it."""
-_COMPLETE: Final = {"resultType": "complete"}
-_UNCACHED: Final = {**_COMPLETE, "ttlMs": 0, "cacheScope": "private"}
-"""The fields that the 2026-07-28 era requires, where a backend gave none; earlier eras never see them."""
-_CONTINUATION: Final = ("inputResponses", "requestState")
 
 
 class RouteState(Protocol):
@@ -87,12 +67,15 @@ class RouteProvider:
         # The modern era's header check asks for one schema; unset, the server would list all tools for every call.
         server.get_tool_input_schema = lambda name: route.table().schema_of(name)
         handlers: dict[str, tuple[type[BaseModel], Callable[..., Any]]] = {
-            "tools/list": (PaginatedRequestParams, self._list(lambda t: t.tools, "tools")),
-            "prompts/list": (PaginatedRequestParams, self._list(lambda t: t.prompts, "prompts")),
-            "resources/list": (PaginatedRequestParams, self._list(lambda t: t.resources, "resources")),
+            "tools/list": (PaginatedRequestParams, self._list("tools/list", lambda t: t.tools, "tools")),
+            "prompts/list": (PaginatedRequestParams, self._list("prompts/list", lambda t: t.prompts, "prompts")),
+            "resources/list": (
+                PaginatedRequestParams,
+                self._list("resources/list", lambda t: t.resources, "resources"),
+            ),
             "resources/templates/list": (
                 PaginatedRequestParams,
-                self._list(lambda t: t.resource_templates, "resourceTemplates"),
+                self._list("resources/templates/list", lambda t: t.resource_templates, "resourceTemplates"),
             ),
             "tools/call": (CallToolRequestParams, self._call_tool),
             "prompts/get": (GetPromptRequestParams, self._get_prompt),
@@ -104,11 +87,12 @@ class RouteProvider:
             server.add_request_handler(method, params, handler)
         server.add_notification_handler("notifications/roots/list_changed", NotificationParams, self._roots_changed)
 
-    def _list(self, pick: Callable[[RouteTable], Mapping[str, Entry]], key: str) -> Callable[..., Any]:
-        async def handler(_: FrontContext, params: PaginatedRequestParams) -> dict[str, Any]:
+    def _list(self, method: str, pick: Callable[[RouteTable], Mapping[str, Entry]], key: str) -> Callable[..., Any]:
+        async def handler(ctx: FrontContext, params: PaginatedRequestParams) -> dict[str, Any]:
             if params.cursor is not None:
                 raise MCPError(INVALID_PARAMS, "unknown cursor: all entries are on one page")
-            return {**_UNCACHED, key: [entry.definition for entry in pick(self._route.table()).values()]}
+            shown = [entry.definition for entry in pick(self._route.table()).values()]
+            return _shown(ctx, method, {key: shown})
 
         return handler
 
@@ -134,14 +118,7 @@ class RouteProvider:
             raise MCPError(INVALID_PARAMS, f"Resource not found: {uri}", {"uri": uri})
         self._permit(ctx, "resource", uri)
         server, own = found
-        result = await self._ask(ctx, server, "resources/read", {"uri": own}, repeatable=True)
-        if is_input_required(result):
-            return result
-        result = {**_UNCACHED, **result}
-        prefix = table.prefix_of(server)
-        if prefix and isinstance(result.get("contents"), list):
-            result["contents"] = [{**c, "uri": join_uri(prefix, str(c.get("uri", own)))} for c in result["contents"]]
-        return result
+        return await self._ask(ctx, server, "resources/read", {"uri": own}, repeatable=True)
 
     async def _complete(self, ctx: FrontContext, params: CompleteRequestParams) -> dict[str, Any]:
         table, ref = self._route.table(), params.ref
@@ -151,7 +128,7 @@ class RouteProvider:
             raise MCPError(INVALID_PARAMS, f"Unknown reference: {name}")
         backend = self._backend(entry.server)
         if not backend.catalogue.completions:
-            return {**_COMPLETE, "completion": {"values": []}}
+            return _shown(ctx, "completion/complete", {"completion": {"values": []}})
         own = {"type": ref.type, ("name" if ref.type == "ref/prompt" else "uri"): entry.name}
         return await self._ask(ctx, entry.server, "completion/complete", {"ref": own}, repeatable=True)
 
@@ -189,6 +166,7 @@ class RouteProvider:
         See `backends.ask` for when it is sent a second time.
         """
         backend = self._backend(server)
+        expose = self._route.table().exposer(server)
         params = {**(ctx.params or {}), **own}
         timeout = backend.call_timeout if seconds is None else seconds
         try:
@@ -200,7 +178,7 @@ class RouteProvider:
             )
         except BackendError as error:
             raise wire_error(backend.id, error) from error
-        return {**_COMPLETE, **_without_connection_meta(result)}
+        return _shown(ctx, method, result, expose)
 
     async def _once(
         self, ctx: FrontContext, backend: Backend, method: str, params: dict[str, Any], seconds: float
@@ -208,14 +186,16 @@ class RouteProvider:
         call = Call(ctx, seconds)
         if _meta(ctx).get("progressToken") is not None:
             call.on_progress = _progress_to(ctx, call)
-        if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+        if translate.is_modern(ctx.protocol_version):
             async with backend.pool.lease(
                 Capabilities.of(ctx.session.client_capabilities, principal_of(ctx)), call.deadline.seconds
             ) as session:
-                return await session.request(method, _to_backend(params, ctx, session, None), call)
+                return await session.request(
+                    method, translate.request_for(params, modern=session.connected.modern), call
+                )
         front = FrontSession.of(_connection(ctx))
         session = await front.session(backend)
-        sent = _to_backend(params, ctx, session, front.log_level or "debug")
+        sent = translate.request_for(params, modern=session.connected.modern, log_level=front.log_level or "debug")
         result = await session.request(method, sent, call)
         if is_input_required(result):
             return await _drive(session, method, sent, call, InputRequiredResult.model_validate(result))
@@ -246,26 +226,14 @@ def _progress_to(ctx: FrontContext, call: Call) -> Callable[..., Any]:
     return progress
 
 
-def _to_backend(
-    params: dict[str, Any], ctx: FrontContext, session: BackendSession, log_level: str | None
-) -> dict[str, Any]:
-    """The client's params as this backend's era wants them: without what belongs to the client's connection."""
-    meta = {key: value for key, value in _meta(ctx).items() if key not in _CONNECTION_META}
-    if not session.connected.modern:
-        meta.pop(LOG_LEVEL_META_KEY, None)
-        params = {key: value for key, value in params.items() if key not in _CONTINUATION}
-    elif log_level is not None:
-        meta[LOG_LEVEL_META_KEY] = log_level
-    sent = {key: value for key, value in params.items() if key != "_meta"}
-    return {**sent, "_meta": meta} if meta else sent
-
-
-def _without_connection_meta(result: dict[str, Any]) -> dict[str, Any]:
-    meta = result.get("_meta")
-    if not isinstance(meta, dict) or _CONNECTION_META.isdisjoint(meta):
-        return result
-    kept = {key: value for key, value in meta.items() if key not in _CONNECTION_META}
-    return {**{key: value for key, value in result.items() if key != "_meta"}, **({"_meta": kept} if kept else {})}
+def _shown(ctx: FrontContext, method: str, result: dict[str, Any], expose: uris.Expose | None = None) -> dict[str, Any]:
+    """A result of a backend as this client's era and route show it."""
+    if is_input_required(result):
+        return translate.without_connection_meta(uris.rewrite_questions(result, expose))
+    result = uris.rewrite(method, result, expose)
+    if translate.is_modern(ctx.protocol_version):
+        return translate.result_for_modern(method, result)
+    return translate.result_for_legacy(method, result)
 
 
 async def _drive(

@@ -17,9 +17,11 @@ from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject
 from mcp_operator_proxy.backends.settings import UNKNOWN, settings_for
 from mcp_operator_proxy.config import ProxyConfig, Route, RouteServer, Server, ToolFilter, exposed_name
+from mcp_operator_proxy.eras.uris import Expose, rewrite_tool
 from mcp_operator_proxy.report import Conflict, RouteReport
 
 Kind: TypeAlias = Literal["tool", "prompt", "resource", "resource_template"]
+_WEB: Final = ("http://", "https://")
 _URI: Final = re.compile(r"^([^:/?#]+://)(.*)$", re.DOTALL)
 
 
@@ -71,6 +73,32 @@ class RouteTable:
 
     def prefix_of(self, server: str) -> str:
         return next((prefix for prefix, owner in self.prefixes.items() if owner == server), "")
+
+    def exposer(self, server: str) -> Expose | None:
+        """From the server's own URIs to exposed ones, for `eras.uris`; None where they stay as they are.
+
+        What it makes, `resource` takes back. Where that cannot be, the URI stays: another server's resource has the exposed
+        URI, it has no `://`, or it is a web link that the server does not offer as a resource.
+        """
+        prefix = self.prefix_of(server)
+        if not prefix:
+            return None
+
+        def expose(uri: str) -> str:
+            exposed = join_uri(prefix, uri)
+            if self.resource(exposed) != (server, uri):
+                return uri
+            return uri if uri.lower().startswith(_WEB) and not self.offers(server, uri) else exposed
+
+        return expose
+
+    def offers(self, server: str, uri: str) -> bool:
+        """Whether the server lists its own `uri`, or a template of it matches."""
+        listed = self.resources.get(join_uri(self.prefix_of(server), uri))
+        if listed is not None and (listed.server, listed.name) == (server, uri):
+            return True
+        templates = self.resource_templates.values()
+        return any(entry.server == server and _template_matches(entry.name, uri) for entry in templates)
 
     def report(self) -> RouteReport:
         return RouteReport(
@@ -188,6 +216,7 @@ def _tool(route: Route, entry: RouteServer, tool: JsonObject, server: Server | N
     definition = {**tool, "name": name}
     if override is not None and override.description is not None:
         definition["description"] = override.description
+    definition = rewrite_tool(definition, lambda uri: join_uri(entry.prefix, uri) if uri.startswith("ui://") else uri)
     settings = settings_for(server, own, tool.get("annotations"))
     return Entry(entry.server, own, definition, settings.timeout, settings.idempotent, settings.cache_seconds)
 
