@@ -1,11 +1,19 @@
 """A client's request on its way through the bridge."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Final, Literal
 
 from mcp_operator_proxy.bridge import jsonrpc
 from mcp_operator_proxy.bridge.jsonrpc import Message, RequestId
 from mcp_operator_proxy.bridge.outbox import Outbox
+
+
+_UPKEEP: Final = frozenset(
+    {
+        *("initialize", "ping", "logging/setLevel"),
+        *("tools/list", "prompts/list", "resources/list", "resources/templates/list"),
+    }
+)
 
 
 class Call:
@@ -21,6 +29,8 @@ class Call:
         """Whether the server has been given it; if not, it surely did not run."""
         self.withdraw: Callable[[str], None] | None = None
         """How to tell the server, with a reason, that nobody waits any more; set where it is on its way there."""
+        self.on_result: Callable[[object], None] | None = None
+        """Told the result, when there is one."""
         self.outbox = Outbox()
         self.outcome: Literal["result", "error", "abandoned"] = "abandoned"
 
@@ -35,6 +45,11 @@ class Call:
         return str(self.message["method"])
 
     @property
+    def is_work(self) -> bool:
+        """Whether it is what a server is there for; to be asked for lists and pings does not keep an idle one running."""
+        return self.method not in _UPKEEP
+
+    @property
     def done(self) -> bool:
         """Answered, or nobody is there for the answer."""
         return self.outbox.closed
@@ -47,6 +62,8 @@ class Call:
         """The response; whatever comes after the first one is dropped."""
         if not self.done:
             self.outcome = "error" if "error" in response else "result"
+            if self.on_result is not None and "error" not in response:
+                self.on_result(response["result"])
             self.outbox.push(response)
             self.outbox.close()
 

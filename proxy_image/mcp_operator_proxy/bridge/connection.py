@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,7 @@ class Connection:
         self._own_ids = itertools.count(1)
         self._background: set[asyncio.Task[None]] = set()
         self._garbage = 0
+        self._heard_at = self._worked_at = time.monotonic()
 
     @property
     def pid(self) -> int | None:
@@ -54,6 +56,22 @@ class Connection:
     @property
     def in_flight(self) -> int:
         return len(self._calls)
+
+    def idle_seconds(self) -> float:
+        """Since the last call that was work; 0 while one is in flight."""
+        return 0.0 if any(call.is_work for call in self._calls) else time.monotonic() - self._worked_at
+
+    async def answers(self, seconds: float) -> bool:
+        """Whether the server shows within so many seconds that it lives: by its answer to a ping, or by any other line.
+
+        One that still works on a call that it was given before is not disturbed: a server may do one thing at a time. The
+        call has a deadline of its own.
+        """
+        asked_at, before = time.monotonic(), self._calls.last
+        if await self.request("ping", {}, seconds) is not None or self._heard_at >= asked_at:
+            return True
+        oldest = self._calls.oldest
+        return oldest is not None and oldest <= before
 
     def last_stderr(self) -> tuple[str, ...]:
         return self._process.last_stderr()
@@ -123,6 +141,7 @@ class Connection:
 
     def _withdraw(self, call: Call, wire_id: int, reason: str) -> None:
         if self._calls.remove(wire_id) and call.sent:
+            self._note_end(call)
             self.post(jsonrpc.notification("notifications/cancelled", {"requestId": wire_id, "reason": reason}))
 
     def _fail(self, call: Call) -> None:
@@ -134,7 +153,12 @@ class Connection:
         else:
             call.fail(jsonrpc.SERVER_UNAVAILABLE, text, {"reason": "ServerUnavailable", "exitCode": exit_code})
 
+    def _note_end(self, call: Call) -> None:
+        if call.is_work:
+            self._worked_at = time.monotonic()
+
     def _receive(self, line: bytes) -> None:
+        self._heard_at = time.monotonic()
         try:
             kind, message = jsonrpc.decode(line)
         except InvalidMessage as error:
@@ -155,6 +179,7 @@ class Connection:
             log.debug("%s: response to nobody", self._name)
             return
         call, response = addressed
+        self._note_end(call)
         call.finish(response)
 
     def _progress(self, message: Message) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from mcp_operator_proxy.bridge import jsonrpc
+from mcp_operator_proxy.bridge.backoff import Backoff
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
@@ -17,6 +20,7 @@ from mcp_operator_proxy.bridge.process import ProcessSpec
 from mcp_operator_proxy.bridge.redact import redactor
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.supervisor import Unavailable
 
 
@@ -47,6 +51,8 @@ class Health:
     pid: int | None = None
     exit_code: int | None = None
     last_error: str | None = None
+    uptime: float | None = None
+    """Seconds for which the process has been ready; None where none is, or several are."""
     details: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +63,7 @@ class Health:
             "pid": self.pid,
             "exitCode": self.exit_code,
             "lastError": self.last_error,
+            "uptimeSeconds": None if self.uptime is None else round(self.uptime, 3),
             **self.details,
         }
 
@@ -64,7 +71,7 @@ class Health:
 class Hub(ABC):
     """HTTP sessions on one side, server processes on the other."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, log: ServerLog | None = None) -> None:
         self.settings = settings
         self.metrics = metrics
         self.started_at = time.time()
@@ -73,12 +80,17 @@ class Hub(ABC):
         self._in_flight = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MCP_BRIDGE_")}
+        self.log = log or ServerLog(partial(_print, settings.name))
+        environment = settings.environment
+        if environment is None:
+            environment = {k: v for k, v in os.environ.items() if not k.startswith("MCP_BRIDGE_")}
         self._spec = ProcessSpec(
             command=settings.command,
             name=settings.name,
             environment=environment,
-            redact=redactor(environment),
+            cwd=settings.cwd,
+            redact=redactor(environment, settings.secrets),
+            log=self.log,
             max_line=settings.max_line,
             stop_grace=settings.stop_grace,
         )
@@ -89,6 +101,10 @@ class Hub(ABC):
 
     @abstractmethod
     def stop(self) -> None: ...
+
+    @abstractmethod
+    def restart(self) -> None:
+        """End what runs and start it anew at once, whatever had failed before."""
 
     @abstractmethod
     def health(self) -> Health: ...
@@ -177,6 +193,20 @@ class Hub(ABC):
     @staticmethod
     def _unavailable(message: Message, error: Unavailable) -> Refused:
         return Refused(unavailable(message, error), 503, retry_after=error.retry_after)
+
+
+def backoff_of(settings: Settings) -> Backoff:
+    return Backoff(
+        settings.backoff_first,
+        settings.backoff_max,
+        limit=max(1, settings.max_restarts),
+        cool_down=settings.cool_down,
+        settled=settings.settled,
+    )
+
+
+def _print(name: str, text: str) -> None:
+    print(f"[{name}] {text}", file=sys.stderr, flush=True)
 
 
 def unavailable(message: Message, error: Unavailable) -> Message:

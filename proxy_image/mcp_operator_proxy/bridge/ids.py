@@ -33,6 +33,16 @@ class CallTable(Generic[Owner]):
     def __iter__(self) -> Iterator[Owner]:
         return iter([entry.owner for entry in self._entries.values()])
 
+    @property
+    def last(self) -> int:
+        """The newest wire id."""
+        return self._last
+
+    @property
+    def oldest(self) -> int | None:
+        """The wire id of the request that has been in flight for longest."""
+        return next(iter(self._entries), None)
+
     def add(self, message: Message, owner: Owner) -> tuple[int, Message]:
         """Register a request; returns its wire id and the message to send."""
         self._last += 1

@@ -1,20 +1,23 @@
 """Isolation `session`: one server process for each HTTP session, whose messages pass through as they are."""
 
 import asyncio
+import contextlib
 import logging
+import time
+from collections.abc import Coroutine
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from mcp_operator_proxy.bridge import handshake, jsonrpc
-from mcp_operator_proxy.bridge.backoff import Backoff
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.connection import Connection, Listener
-from mcp_operator_proxy.bridge.hub import Health, Hub, Opened, Refused
+from mcp_operator_proxy.bridge.hub import Health, Hub, Opened, Refused, backoff_of
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.process import StartError
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.stderr import ServerLog
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +30,14 @@ _OF_NO_CALL: Final = frozenset(handshake.LIST_CHANGED.values()) | {
 class IsolatedHub(Hub):
     """A session's process starts with its `initialize`, and the session ends with its process."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        super().__init__(settings, metrics)
+    def __init__(self, settings: Settings, metrics: Metrics, log: ServerLog | None = None) -> None:
+        super().__init__(settings, metrics, log)
         self._stopped = asyncio.Event()
         self._connections: set[Connection] = set()
         self._watchers: set[asyncio.Task[None]] = set()
-        self._backoff = Backoff(settings.backoff_first, settings.backoff_max)
+        self._backoff = backoff_of(settings)
+        self._retry_at = 0.0
+        self._again = asyncio.Event()
         self._works = not settings.preflight
         self._restarts = 0
         self._exit_code: int | None = None
@@ -52,13 +57,23 @@ class IsolatedHub(Hub):
     def stop(self) -> None:
         self._stopped.set()
 
+    def restart(self) -> None:
+        """End all sessions: their clients open new ones, with new processes."""
+        self._backoff.reset()
+        self._retry_at = 0.0
+        self._again.set()
+        for session in list(self.sessions.values()):
+            self._spawn(self.end(session, "the server was restarted"))
+
     def health(self) -> Health:
         state = "ready" if self._works else "starting"
-        if not self._works and self._backoff.failures:
-            state = "crash-loop" if self._backoff.crash_loop else "backoff"
+        if self._backoff.crash_loop:
+            state = "crash-loop"
+        elif not self._works and self._backoff.failures:
+            state = "backoff"
         return Health(
             state=state,
-            ready=self._works and not self.draining,
+            ready=self._works and not self._backoff.crash_loop and not self.draining,
             restarts=self._restarts,
             exit_code=self._exit_code,
             last_error=self._last_error,
@@ -68,6 +83,8 @@ class IsolatedHub(Hub):
     async def open(self, message: Message) -> Opened | Refused:
         if (refused := self._full(message, len(self._connections))) is not None:
             return refused
+        if self._backoff.crash_loop and (left := self._retry_at - time.monotonic()) > 0:
+            return self._refused(message, f"MCP server {self.settings.name} is down (crash-loop). {self._last_error}", left)
         session = Session()
         connection = self._connection(session)
         try:
@@ -76,16 +93,14 @@ class IsolatedHub(Hub):
         except StartError as error:
             self._failed(error)
             await self._close(connection)
-            data = {"reason": "ServerUnavailable", "exitCode": error.exit_code}
-            return Refused(jsonrpc.error(message["id"], jsonrpc.SERVER_UNAVAILABLE, str(error), data), 503)
+            return self._refused(message, str(error), None)
         except BaseException:
             await self._close(connection)
             raise
         if "error" in response:
             await self._close(connection)
             return Refused(response)
-        self._works = True
-        self._remember(response["result"])
+        self._worked(response["result"])
         session.connection = connection
         self._admit(session)
         self._watch(session, connection)
@@ -106,6 +121,11 @@ class IsolatedHub(Hub):
     async def _release(self, session: Session) -> None:
         if session.connection is not None:
             await self._close(session.connection)
+
+    def _refused(self, message: Message, text: str, retry_after: float | None) -> Refused:
+        data = {"reason": "ServerUnavailable", "state": self.health().state, "exitCode": self._exit_code}
+        error = jsonrpc.error(message["id"], jsonrpc.SERVER_UNAVAILABLE, text, data)
+        return Refused(error, 503, retry_after)
 
     def _connection(self, session: Session) -> Connection:
         listener = Listener(partial(_hear, session), partial(_ask, session), self.metrics.garbage.inc)
@@ -144,7 +164,10 @@ class IsolatedHub(Hub):
                 log.warning("%s; its session ends", self._last_error)
                 await self.end(session, self._last_error)
 
-        task = asyncio.create_task(until_the_end())
+        self._spawn(until_the_end())
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._watchers.add(task)
         task.add_done_callback(self._watchers.discard)
 
@@ -152,24 +175,35 @@ class IsolatedHub(Hub):
         """Start the server for a try, again and again until it, or a session, has answered."""
         while not self._works:
             connection = self._connection(Session())
+            self._again.clear()
             try:
                 await connection.open()
                 result = await handshake.initialize(connection, self.settings.name, self.settings.startup_timeout)
             except StartError as error:
-                self._failed(error)
-                delay = self._backoff.next(0.0)
+                delay = self._failed(error)
                 log.warning("%s; next try in %.1f s", error, delay)
             else:
-                delay, self._works = 0.0, True
-                self._remember(result)
+                self._worked(result)
+                return
             finally:
                 await self._close(connection)
-            await asyncio.sleep(delay)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._again.wait()
 
-    def _failed(self, error: StartError) -> None:
+    def _failed(self, error: StartError) -> float:
+        """Note that a start failed. In a crash loop no other one is tried for a while, and its seconds are returned.
+
+        Only starts count: a client whose calls crash its process takes nothing from the others.
+        """
         self._last_error, self._exit_code = str(error), error.exit_code
+        delay = self._backoff.next(0.0)
+        self._retry_at = time.monotonic() + delay
+        return delay
 
-    def _remember(self, result: Message) -> None:
+    def _worked(self, result: Message) -> None:
+        self._works = True
+        self._backoff.reset()
         if isinstance(result, dict):
             self._details = {k: result.get(k) for k in ("protocolVersion", "serverInfo")}
 

@@ -4,16 +4,18 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import signal
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from mcp_operator_proxy.bridge import proc
 from mcp_operator_proxy.bridge.framing import LineSplitter, Oversize
+from mcp_operator_proxy.bridge.stderr import ServerLog
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +28,14 @@ _LAST_WORDS: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run. `environment` is the whole of it; `redact` cleans a line of standard error."""
+    """What to run. `environment` is the whole of it; `redact` cleans a line of standard error before `log` gets it."""
 
     command: tuple[str, ...]
     name: str
     environment: Mapping[str, str]
+    cwd: str | None
     redact: Callable[[str], str]
+    log: ServerLog
     max_line: int
     stop_grace: float
 
@@ -97,10 +101,11 @@ class ServerProcess:
                 stdout=PIPE,
                 stderr=PIPE,
                 env=dict(self._spec.environment),
+                cwd=self._spec.cwd,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            raise StartError(_why_not_started(self._spec.command[0], error)) from error
+            raise StartError(_why_not_started(self._spec, error)) from error
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         stdout = asyncio.create_task(self._pump_stdout(self._process.stdout))
@@ -189,7 +194,7 @@ class ServerProcess:
         for line in lines:
             text = self._readable(line)
             self._stderr.append(text)
-            print(f"[{self._spec.name}] {text}", file=sys.stderr, flush=True)
+            self._spec.log.add(self.pid or 0, text)
 
     def _readable(self, line: bytes | Oversize) -> str:
         if isinstance(line, Oversize):
@@ -209,10 +214,17 @@ def _group_alive(group: int) -> bool:
     return not members or any(entry.state not in {"Z", "X"} for entry in members)
 
 
-def _why_not_started(command: str, error: Exception) -> str:
+def _why_not_started(spec: ProcessSpec, error: Exception) -> str:
+    command = spec.command[0]
+    if spec.cwd is not None and not Path(spec.cwd).is_dir():
+        return f"working directory not found: {spec.cwd}"
     if isinstance(error, FileNotFoundError):
+        if shutil.which(command, path=spec.environment.get("PATH", os.defpath)) is not None:
+            return f"command {command} could not be started: the interpreter that its first line names is not there"
         return f"command not found: {command}"
     if isinstance(error, PermissionError):
+        if spec.cwd is not None and not os.access(spec.cwd, os.X_OK):
+            return f"working directory may not be entered: {spec.cwd}"
         return f"command is not executable: {command}"
     reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
     return f"command {command} could not be started: {reason}"

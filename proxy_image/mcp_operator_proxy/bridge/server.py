@@ -15,11 +15,24 @@ from mcp_operator_proxy.bridge.isolated import IsolatedHub
 from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.shared import SharedHub
+from mcp_operator_proxy.bridge.stderr import ServerLog
 
 log = logging.getLogger(__name__)
 
 
 class _HttpServer(uvicorn.Server):
+    """Without the ten ticks a second of uvicorn's main loop, which many servers in one process would feel."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._end = asyncio.Event()
+
+    def end(self) -> None:
+        self._end.set()
+
+    async def main_loop(self) -> None:
+        await self._end.wait()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Signals are the bridge's: the server process has to end in order too."""
@@ -29,11 +42,11 @@ class _HttpServer(uvicorn.Server):
 class Bridge:
     """One bridge on one socket. `serve` returns when it has stopped and left no process behind."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, log: ServerLog | None = None) -> None:
         self.settings = settings
-        self.hub = create_hub(settings)
+        self.hub = create_hub(settings, log)
         self._stop = asyncio.Event()
-        self._socket = bind(settings.host, settings.port)
+        self._socket = bind_unix(settings.uds) if settings.uds else bind(settings.host, settings.port)
         config = uvicorn.Config(
             create_app(self.hub),
             log_config=None,
@@ -41,6 +54,7 @@ class Bridge:
             lifespan="off",
             timeout_graceful_shutdown=1,
             server_header=False,
+            date_header=False,
             ws="none",
         )
         self._http = _HttpServer(config)
@@ -51,6 +65,8 @@ class Bridge:
 
     @property
     def url(self) -> str:
+        if self.settings.uds:
+            return f"http://stdio{self.settings.path}"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         return f"http://{host}:{self.port}{self.settings.path}"
 
@@ -62,7 +78,8 @@ class Bridge:
         http = asyncio.create_task(self._http.serve(sockets=[self._socket]))
         sweeper = asyncio.create_task(self.hub.sweep())
         stopping = asyncio.create_task(self._stop.wait())
-        log.info("%s (%s) is served at %s", self.settings.name, self.settings.isolation, self.url)
+        place = self.settings.uds or self.url
+        log.info("%s (%s) is served at %s", self.settings.name, self.settings.isolation, place)
         try:
             await asyncio.wait({hub, http, stopping}, return_when=asyncio.FIRST_COMPLETED)
             self.hub.drain()
@@ -74,15 +91,15 @@ class Bridge:
                 task.cancel()
             self.hub.stop()
             await asyncio.wait({hub})
-            self._http.should_exit = True
+            self._http.end()
             await asyncio.wait({http})
             self._socket.close()
         hub.result()
         http.result()
 
 
-def create_hub(settings: Settings) -> Hub:
-    return (SharedHub if settings.isolation == "shared" else IsolatedHub)(settings, Metrics())
+def create_hub(settings: Settings, log: ServerLog | None = None) -> Hub:
+    return (SharedHub if settings.isolation == "shared" else IsolatedHub)(settings, Metrics(), log)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -90,6 +107,18 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=2048)
     listener.set_inheritable(False)
+    return listener
+
+
+def bind_unix(path: str) -> socket.socket:
+    """A listening unix socket. Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
     return listener
 
 

@@ -1,9 +1,12 @@
 """What one bridge is told to do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
-Isolation = Literal["shared", "session"]
+from mcp_operator_proxy.bridge.backoff import CRASH_LOOP
+
+Isolation = Literal["shared", "session", "user"]
 
 SHARED_SESSIONS: Final = 1000
 OWN_PROCESS_SESSIONS: Final = 32
@@ -16,6 +19,15 @@ class Settings:
 
     command: tuple[str, ...]
     name: str
+    cwd: str | None = None
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
+    """All that the command sees; None: the bridge's own environment."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Values that are never shown, whatever the name of their variable."""
+    uds: str | None = None
+    """Path of a unix socket to listen on instead of `host` and `port`.
+
+    Who may open it is trusted: it may say for which user a session is. Its folder must be private."""
     host: str = "0.0.0.0"  # noqa: S104 - a pod's Service reaches it only so
     port: int = 8080
     path: str = "/mcp"
@@ -27,12 +39,30 @@ class Settings:
     """From the start of the process to its answer to `initialize`; `uvx` and `npx` may install a package in it."""
     wait_timeout: float = 10.0
     """How long a request waits for a server that is starting."""
+    open_timeout: float | None = None
+    """How long an `initialize` does; None: as long as any request."""
     drain_timeout: float = 5.0
     """On SIGTERM: how long calls in flight may go on."""
     stop_grace: float = 2.0
     """After closing stdin, and again after SIGTERM."""
     backoff_first: float = 0.5
     backoff_max: float = 30.0
+    max_restarts: int = CRASH_LOOP
+    """So many exits soon after the start, one after the other, are a crash loop."""
+    settled: float | None = None
+    """A server that has run for so long did not fail soon after its start; None: `backoff_max`."""
+    cool_down: float = 0.0
+    """In a crash loop: until the next start. 0: as long as before, at most `backoff_max`."""
+    ping: float = 0.0
+    """How often a process is pinged, and how long its answer may take before it is replaced. 0: never."""
+    lazy: bool = False
+    """Start the process when it is first needed, and end it when it is idle."""
+    process_idle: float = 0.0
+    """Without a call for so long a process ends that need not stay: a lazy one, a session's or a user's. 0: never."""
+    max_processes: int = 0
+    """At a time; 0: as many as `max_sessions`."""
+    evict_idle: float = 5.0
+    """When all processes are taken, one without a call for so long is ended for a newcomer."""
     max_line: int = 64 * 2**20
     max_body: int = 16 * 2**20
     keep_alive: float = 15.0

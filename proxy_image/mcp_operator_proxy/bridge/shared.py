@@ -2,20 +2,23 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from weakref import WeakValueDictionary
 
 from mcp_operator_proxy.bridge import handshake, jsonrpc, loglevels
-from mcp_operator_proxy.bridge.backoff import Backoff
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.connection import Connection, Listener
-from mcp_operator_proxy.bridge.hub import Health, Hub, Opened, Refused, unavailable
+from mcp_operator_proxy.bridge.hub import Health, Hub, Opened, Refused, backoff_of, unavailable
 from mcp_operator_proxy.bridge.jsonrpc import Message, params_of
+from mcp_operator_proxy.bridge.lists import KnownLists
 from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.subscriptions import Subscriptions
-from mcp_operator_proxy.bridge.supervisor import Supervisor, Unavailable
+from mcp_operator_proxy.bridge.supervisor import Care, Supervisor, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +26,12 @@ log = logging.getLogger(__name__)
 class SharedHub(Hub):
     """The bridge is the server's one client, without capabilities of a client, so the server asks nothing of anyone."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
-        super().__init__(settings, metrics)
-        backoff = Backoff(settings.backoff_first, settings.backoff_max)
-        self._supervisor = Supervisor(settings.name, self._start, backoff, metrics.restarts.inc)
+    def __init__(self, settings: Settings, metrics: Metrics, log: ServerLog | None = None) -> None:
+        super().__init__(settings, metrics, log)
+        care = Care(lazy=settings.lazy, idle=settings.process_idle, ping=settings.ping)
+        backoff = backoff_of(settings)
+        self._supervisor = Supervisor(settings.name, self._start, backoff, metrics.restarts.inc, care)
+        self._lists = KnownLists()
         self._result: Message | None = None
         self._subscriptions: Subscriptions[Session] = Subscriptions()
         self._subscribing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -44,16 +49,20 @@ class SharedHub(Hub):
     def stop(self) -> None:
         self._supervisor.stop()
 
+    def restart(self) -> None:
+        self._supervisor.restart()
+
     def health(self) -> Health:
         supervisor, connection = self._supervisor, self._supervisor.connection
         known = self._result or {}
         return Health(
             state=supervisor.state.value,
-            ready=connection is not None and not self.draining,
+            ready=(connection is not None or self._rests()) and not self.draining,
             restarts=supervisor.restarts,
             pid=connection.pid if connection else None,
             exit_code=supervisor.exit_code,
             last_error=supervisor.last_error,
+            uptime=time.monotonic() - supervisor.since if connection else None,
             details={"protocolVersion": known.get("protocolVersion"), "serverInfo": known.get("serverInfo")},
         )
 
@@ -61,7 +70,8 @@ class SharedHub(Hub):
         if (refused := self._full(message, len(self.sessions))) is not None:
             return refused
         try:
-            await self._supervisor.ready(self.settings.wait_timeout)
+            if not self._rests():
+                await self._supervisor.ready(self.settings.open_timeout or self.settings.wait_timeout)
         except Unavailable as error:
             return self._unavailable(message, error)
         assert self._result is not None
@@ -70,6 +80,8 @@ class SharedHub(Hub):
         return Opened(session, jsonrpc.result(message["id"], handshake.for_sessions(self._result)))
 
     async def submit(self, session: Session, call: Call) -> None:
+        if self.settings.lazy and self._without_the_server(session, call):
+            return
         try:
             connection = await self._supervisor.ready(self.settings.wait_timeout)
         except Unavailable as error:
@@ -84,6 +96,26 @@ class SharedHub(Hub):
             )
             return
         await self._special.get(call.method, _forward)(session, call, connection)
+
+    def _rests(self) -> bool:
+        """The server is known, and it does not run because nobody needs it now."""
+        return self._result is not None and self._supervisor.resting
+
+    def _without_the_server(self, session: Session, call: Call) -> bool:
+        """Answer what a lazy server need not be started for. Its lists are remembered while it runs."""
+        request = call.message
+        listing = self._lists.concerns(request)
+        if not self._rests():
+            call.on_result = partial(self._lists.keep, request) if listing else None
+            return False
+        if listing and (known := self._lists.get(request)) is not None:
+            call.succeed(known)
+        elif call.method == "ping":
+            call.succeed({})
+        elif call.method == "logging/setLevel" and loglevels.is_level(level := params_of(request).get("level")):
+            session.log_level = str(level)  # the server is told when it has started
+            call.succeed({})
+        return call.done
 
     async def notify(self, session: Session, message: Message) -> None:  # noqa: ARG002 - all share one server
         """Only the bridge itself says `initialized`, and it has neither roots nor work in progress to speak of."""
@@ -143,6 +175,7 @@ class SharedHub(Hub):
     def _hear(self, message: Message) -> None:
         method = message["method"]
         if method in handshake.LIST_CHANGED.values():
+            self._lists.changed(message)
             self._broadcast(message)
         elif method == "notifications/resources/updated":
             self._updated(message)

@@ -269,7 +269,12 @@ async def test_a_server_that_does_not_read_slows_its_callers_and_loses_nothing(
 
 
 @pytest.mark.parametrize(
-    ("mode", "says"), [(0o755, "command not found"), (0o644, "command is not executable")], ids=["interpreter", "mode"]
+    ("mode", "says"),
+    [
+        (0o755, "command {} could not be started: the interpreter that its first line names is not there"),
+        (0o644, "command is not executable: {}"),
+    ],
+    ids=["interpreter", "mode"],
 )
 async def test_a_script_that_cannot_run_is_told(start: Start, tmp_path: Path, mode: int, says: str) -> None:
     script = tmp_path / "run"
@@ -277,7 +282,7 @@ async def test_a_script_that_cannot_run_is_told(start: Start, tmp_path: Path, mo
     script.chmod(mode)
     bridge = await start(str(script))
     await until(lambda: bridge.hub.health().last_error is not None)
-    assert bridge.hub.health().last_error == f"{says}: {script}"
+    assert bridge.hub.health().last_error == says.format(script)
 
 
 async def test_what_a_server_says_before_initialize_counts_for_nothing(start: Start, connect: Connect) -> None:
