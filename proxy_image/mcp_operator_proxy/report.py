@@ -35,6 +35,24 @@ class ErrorReport(ConfigModel):
     message: str
 
 
+class ProcessReport(ConfigModel):
+    """The processes of a stdio server. Texts hold no value that came from a secret."""
+
+    state: Literal["idle", "starting", "ready", "ending", "backoff", "crash-loop", "stopped"]
+    """`idle`: started by the next call; `crash-loop`: not started again for a while, as it ended soon too often."""
+    pid: int | None = None
+    """Of the one that all share; None where there is none, or where each session or user has its own."""
+    processes: int = 0
+    restarts: int = 0
+    """How often a process has ended by itself, or was replaced as it did not answer."""
+    uptime_seconds: float | None = None
+    exit_code: int | None = None
+    """Of the last one that ended; a negative one is a signal."""
+    last_error: str | None = None
+    stderr: tuple[str, ...] = ()
+    """The newest lines, oldest first."""
+
+
 class ServerReport(ConfigModel):
     """One backend as this replica sees it. Lists are the last good ones; `tools` are the server's own names, sorted."""
 

@@ -7,7 +7,6 @@ from mcp_operator_proxy.bridge import jsonrpc
 from mcp_operator_proxy.bridge.jsonrpc import Message, RequestId
 from mcp_operator_proxy.bridge.outbox import Outbox
 
-
 _UPKEEP: Final = frozenset(
     {
         *("initialize", "ping", "logging/setLevel"),

@@ -21,7 +21,7 @@ from mcp_operator_proxy.bridge.redact import redactor
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
-from mcp_operator_proxy.bridge.supervisor import Unavailable
+from mcp_operator_proxy.bridge.supervisor import State, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,9 @@ class Refused:
 class Health:
     """What `/readyz` and `/status` say of the server. Holds no argument and no environment of the command."""
 
-    state: str
+    state: State
     ready: bool
+    processes: int = 0
     restarts: int = 0
     pid: int | None = None
     exit_code: int | None = None
@@ -57,7 +58,7 @@ class Health:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "state": self.state,
+            "state": self.state.value,
             "ready": self.ready,
             "restarts": self.restarts,
             "pid": self.pid,

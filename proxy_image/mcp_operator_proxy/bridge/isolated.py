@@ -18,6 +18,7 @@ from mcp_operator_proxy.bridge.process import StartError
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
+from mcp_operator_proxy.bridge.supervisor import State
 
 log = logging.getLogger(__name__)
 
@@ -66,13 +67,14 @@ class IsolatedHub(Hub):
             self._spawn(self.end(session, "the server was restarted"))
 
     def health(self) -> Health:
-        state = "ready" if self._works else "starting"
+        state = State.READY if self._works else State.STARTING
         if self._backoff.crash_loop:
-            state = "crash-loop"
+            state = State.CRASH_LOOP
         elif not self._works and self._backoff.failures:
-            state = "backoff"
+            state = State.BACKOFF
         return Health(
             state=state,
+            processes=len(self._connections),
             ready=self._works and not self._backoff.crash_loop and not self.draining,
             restarts=self._restarts,
             exit_code=self._exit_code,
@@ -84,7 +86,9 @@ class IsolatedHub(Hub):
         if (refused := self._full(message, len(self._connections))) is not None:
             return refused
         if self._backoff.crash_loop and (left := self._retry_at - time.monotonic()) > 0:
-            return self._refused(message, f"MCP server {self.settings.name} is down (crash-loop). {self._last_error}", left)
+            return self._refused(
+                message, f"MCP server {self.settings.name} is down (crash-loop). {self._last_error}", left
+            )
         session = Session()
         connection = self._connection(session)
         try:
@@ -123,7 +127,7 @@ class IsolatedHub(Hub):
             await self._close(session.connection)
 
     def _refused(self, message: Message, text: str, retry_after: float | None) -> Refused:
-        data = {"reason": "ServerUnavailable", "state": self.health().state, "exitCode": self._exit_code}
+        data = {"reason": "ServerUnavailable", "state": self.health().state.value, "exitCode": self._exit_code}
         error = jsonrpc.error(message["id"], jsonrpc.SERVER_UNAVAILABLE, text, data)
         return Refused(error, 503, retry_after)
 

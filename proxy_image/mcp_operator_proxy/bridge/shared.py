@@ -56,7 +56,8 @@ class SharedHub(Hub):
         supervisor, connection = self._supervisor, self._supervisor.connection
         known = self._result or {}
         return Health(
-            state=supervisor.state.value,
+            state=supervisor.state,
+            processes=int(connection is not None),
             ready=(connection is not None or self._rests()) and not self.draining,
             restarts=supervisor.restarts,
             pid=connection.pid if connection else None,

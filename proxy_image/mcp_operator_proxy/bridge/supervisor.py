@@ -194,7 +194,9 @@ class Supervisor:
         await connection.close()
         if end is End.HUNG:
             self.exit_code = None
-            self.last_error = f"MCP server {self._name} did not answer a ping within {self._care.ping:g} s: it is replaced"
+            self.last_error = (
+                f"MCP server {self._name} did not answer a ping within {self._care.ping:g} s: it is replaced"
+            )
         elif end is End.FAILED and (exited := connection.exit) is not None:
             self.exit_code, self.last_error = exited.code, f"MCP server {self._name} {exited}"
         return end, ran

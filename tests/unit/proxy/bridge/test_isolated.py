@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from mcp_operator_proxy.bridge.jsonrpc import SERVER_EXITED, SERVER_UNAVAILABLE, TOO_MANY_SESSIONS
+from mcp_operator_proxy.bridge.supervisor import State
 from unit.proxy.bridge.conftest import Connect, Start
 from unit.proxy.bridge.harness import Client, raw, until
 
@@ -125,7 +126,7 @@ async def test_a_session_whose_process_cannot_start_is_refused(start: Start, con
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == SERVER_UNAVAILABLE
     assert refused.json()["error"]["message"] == "command not found: /nowhere/x"
-    await until(lambda: bridge.hub.health().state == "crash-loop")
+    await until(lambda: bridge.hub.health().state is State.CRASH_LOOP)
     assert not bridge.hub.health().ready
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from mcp_operator_proxy.bridge.jsonrpc import SERVER_EXITED, SERVER_UNAVAILABLE
 from mcp_operator_proxy.bridge.server import Bridge
+from mcp_operator_proxy.bridge.supervisor import State
 from unit.proxy.bridge.conftest import Connect, Start
 from unit.proxy.bridge.harness import http_client, raw, until
 
@@ -130,7 +131,7 @@ async def test_a_request_does_not_wait_for_a_start_that_is_further_off_than_its_
     bridge = await start(backoff_first=3600.0, backoff_max=3600.0, wait_timeout=30.0)
     client = await connect(bridge)
     await client.error_of("crash", code=1)
-    await until(lambda: bridge.hub.health().state == "backoff")
+    await until(lambda: bridge.hub.health().state is State.BACKOFF)
     async with asyncio.timeout(5):
         error = await client.error_of("echo")
     assert error["code"] == SERVER_UNAVAILABLE
