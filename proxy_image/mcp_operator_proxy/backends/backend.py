@@ -36,6 +36,7 @@ from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 
+STDIO_URL: Final = "http://localhost/mcp"
 RETRY_FIRST: Final = 0.5
 RETRY_MOST: Final = 5.0
 _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotification, ResourceListChangedNotification)
@@ -49,12 +50,15 @@ class ResolvedServer:
     headers: Mapping[str, str]
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def target(self) -> Target:
+    def target(self, uds: str | None = None) -> Target:
+        """How to reach it. A stdio server is reached through the unix socket `uds`, over streamable HTTP."""
         return Target(
-            url=str(self.server.url),
-            transport=self.server.transport,
+            url=STDIO_URL if self.server.url is None else str(self.server.url),
+            transport=self.server.transport if self.server.url is not None else "streamable-http",
             headers=self.headers,
             ca_bundle=self.server.ca_bundle,
+            http2=self.server.http2,
+            uds=uds,
             connect_timeout=self.server.connect_timeout_seconds,
         )
 
@@ -99,9 +103,10 @@ class Backend:
         self.asked = asyncio.Event()
         """Set once the server has answered, or failed to, for the first time."""
         self._on_change = on_change
-        self._transport = BackendTransport(resolved.headers, resolved.server.ca_bundle)
+        self._transport = BackendTransport(resolved.headers, resolved.server.ca_bundle, http2=resolved.server.http2)
         self._transport.on_stream_end = self.nudge
         self._http = http_client(self._transport, resolved.server.connect_timeout_seconds)
+        self._uds: str | None = None
         self._era: Era | None = None
         self._kind: ResolvedTransport | None = None
         self._stale = asyncio.Event()
@@ -145,7 +150,7 @@ class Backend:
     @contextlib.asynccontextmanager
     async def open(self, callbacks: Callbacks) -> AsyncIterator[Connected]:
         """Connect with what is known of the server; when that has become untrue, find out anew."""
-        target, era, kind = self.resolved.target(), self._era, self._kind
+        target, era, kind = self.resolved.target(self._uds), self._era, self._kind
         async with contextlib.AsyncExitStack() as stack:
             try:
                 connected = await stack.enter_async_context(

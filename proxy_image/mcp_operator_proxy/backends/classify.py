@@ -23,6 +23,7 @@ from mcp_operator_proxy.report import ErrorClass, ErrorReport
 MAX_TEXT: Final = 300
 _UNREACHABLE_ERRNO: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 _RESET_ERRNO: Final = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
+_EVENT_LIMIT = re.compile(r"exceeded the (\d+) byte limit")
 _URL = re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]*://[^\s'\"<>)]+")
 _CREDENTIAL = re.compile(r"\b(bearer|basic|token)\s+[\w.~+/=-]{4,}", re.IGNORECASE)
 
@@ -48,9 +49,19 @@ class BackendError(Exception):
 class HTTPStatusFailure(Exception):
     """The server answered with an HTTP status that is no MCP answer."""
 
-    def __init__(self, status: int) -> None:
+    def __init__(self, status: int, challenge: str = "") -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
+        self.challenge = challenge
+        """The `WWW-Authenticate` header that came with it."""
+
+
+class AnswerTooLarge(Exception):
+    """The server's answer has more bytes than are taken."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"more than {limit} bytes")
+        self.limit = limit
 
 
 class NotMCPFailure(Exception):
@@ -101,7 +112,7 @@ def classify(error: BaseException, *, secrets: Iterable[str] = ()) -> ErrorRepor
     for found in chain:
         if isinstance(found, BackendError):
             return found.report
-    for rule in (_dns, _tls, _refused, _status, _not_mcp, _timeout, _reset, _unreachable, _protocol):
+    for rule in (_dns, _tls, _refused, _status, _too_large, _not_mcp, _timeout, _reset, _unreachable, _protocol):
         for found in chain:
             if (report := rule(found, tuple(secrets))) is not None:
                 return report
@@ -163,6 +174,14 @@ def _status(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
     if status in (404, 410):
         return _report("NotFound", f"the server answered HTTP {status}; check the path of its URL")
     return _report("HTTPError", f"the server answered HTTP {status}")
+
+
+def _too_large(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    if isinstance(error, AnswerTooLarge):
+        return _report("ProtocolError", f"the server's answer is larger than {error.limit:,} bytes")
+    if isinstance(error, MCPError) and is_own_error(error) and (found := _EVENT_LIMIT.search(error.message)):
+        return _report("ProtocolError", f"the server's answer is larger than {int(found[1]):,} bytes")
+    return None
 
 
 def _not_mcp(error: BaseException, secrets: tuple[str, ...]) -> ErrorReport | None:

@@ -22,7 +22,7 @@ from mcp_types import DiscoverResult, Implementation, ServerCapabilities
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.classify import BackendError, classify
-from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client
+from mcp_operator_proxy.backends.http import MAX_ANSWER, Attempt, BackendTransport, current_attempt, http_client
 from mcp_operator_proxy.config import Transport
 
 ResolvedTransport: TypeAlias = Literal["streamable-http", "sse"]
@@ -41,11 +41,23 @@ class Target:
     transport: Transport = "auto"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_bundle: str | None = field(default=None, repr=False)
+    http2: bool = False
+    uds: str | None = None
+    """Path of a unix socket that is connected to instead of the URL's host."""
     connect_timeout: float = 5.0
+    max_answer: int = MAX_ANSWER
+    """Bytes of one answer at most: a JSON body, or one event of a stream."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
         return tuple(self.headers.values())
+
+    def http_client(self) -> httpx2.AsyncClient:
+        """A client for `connect`, with a connection pool of its own."""
+        transport = BackendTransport(
+            self.headers, self.ca_bundle, http2=self.http2, uds=self.uds, max_answer=self.max_answer
+        )
+        return http_client(transport, self.connect_timeout)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,9 +118,7 @@ async def connect(
     """
     async with contextlib.AsyncExitStack() as stack:
         if http is None:
-            http = await stack.enter_async_context(
-                http_client(BackendTransport(target.headers, target.ca_bundle), target.connect_timeout)
-            )
+            http = await stack.enter_async_context(target.http_client())
         chosen = transport or (None if target.transport == "auto" else target.transport)
         first: BackendError | None = None
         for kind in (chosen,) if chosen else ("streamable-http", "sse"):
@@ -142,7 +152,9 @@ async def _open(
                         sse_client(target.url, httpx_client_factory=_shared(http))
                     )
                 else:
-                    streams = await stack.enter_async_context(streamable_http_client(target.url, http_client=http))
+                    streams = await stack.enter_async_context(
+                        streamable_http_client(target.url, http_client=http, max_sse_event_size=target.max_answer)
+                    )
                 session = await stack.enter_async_context(_session(streams, callbacks))
                 await _negotiate(session, era, target.connect_timeout)
             opened = True

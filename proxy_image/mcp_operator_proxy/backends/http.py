@@ -6,18 +6,31 @@ error for just that request, and what truly happened is noted on the `Attempt` t
 """
 
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
 import httpx2
 from mcp_types import INTERNAL_ERROR
 
-from mcp_operator_proxy.backends.classify import HTTPStatusFailure, NotMCPFailure, StreamEnded
+from mcp_operator_proxy.backends.classify import AnswerTooLarge, HTTPStatusFailure, NotMCPFailure, StreamEnded
 
+MAX_ANSWER: Final = 64 * 1024 * 1024
+"""Bytes of one answer of a backend: a JSON body, or one event of a stream."""
 MAX_ERROR_BODY: Final = 64 * 1024
+MAX_KEPT: Final = 128
+KEPT_SECONDS: Final = 4.0
+"""Idle connections are not used after this time: uvicorn and Node.js close theirs after 5 s, and a call must not meet that."""
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+_NOTICE_DEAD_PEERS: Final = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *((socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in _KEEPALIVE if hasattr(socket, name)),
+]
+"""TCP keepalive: a standing stream to a host that vanished without a word breaks after 25 s."""
 SESSION_HEADER: Final = "mcp-session-id"
 _OWN_HEADERS: Final = frozenset(
     {"accept", "connection", "content-length", "content-type", "host", "last-event-id", "transfer-encoding"}
@@ -54,8 +67,10 @@ class BadCABundle(ValueError):
 
 
 @lru_cache(maxsize=256)
-def ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
+def ssl_context(ca_bundle: str | None, *, http2: bool = False) -> ssl.SSLContext:  # noqa: ARG001 - see below
     """The TLS context that trusts `ca_bundle` (PEM), or the system's authorities. Loading one costs 20 ms: it is shared.
+
+    The HTTP library writes what it offers by ALPN into the context, so those with HTTP/2 have one of their own.
 
     Raises:
         BadCABundle: the text is not PEM certificates.
@@ -73,13 +88,35 @@ def ssl_context(ca_bundle: str | None) -> ssl.SSLContext:
 class BackendTransport(httpx2.AsyncBaseTransport):
     """See the module."""
 
-    def __init__(self, headers: Mapping[str, str], ca_bundle: str | None) -> None:
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        ca_bundle: str | None,
+        *,
+        http2: bool = False,
+        uds: str | None = None,
+        max_answer: int = MAX_ANSWER,
+    ) -> None:
+        """`http2` offers it in the TLS handshake; `uds` is the path of a unix socket that is connected to instead of the URL's host."""
         self.replace_headers(headers)
         self.on_stream_end: Callable[[], None] | None = None
         """Called when a standing GET stream ends or cannot be opened."""
+        self._max_answer = max_answer
+        self._ca_bundle = ca_bundle
+        self._http2 = http2
+        self.reach(uds)
+
+    def reach(self, uds: str | None) -> None:
+        """Connect to the unix socket `uds` from now on, or to the URL's host. To be called before the first request."""
         self._inner = httpx2.AsyncHTTPTransport(
-            verify=ssl_context(ca_bundle),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=128, keepalive_expiry=30),
+            verify=ssl_context(self._ca_bundle, http2=self._http2),
+            http1=True,
+            http2=self._http2,
+            uds=uds,
+            limits=httpx2.Limits(
+                max_connections=None, max_keepalive_connections=MAX_KEPT, keepalive_expiry=KEPT_SECONDS
+            ),
+            socket_options=None if uds is not None else _NOTICE_DEAD_PEERS,
         )
 
     def replace_headers(self, headers: Mapping[str, str]) -> None:
@@ -98,8 +135,8 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             return _stand_in(request)
         attempt.status = response.status_code
         try:
-            return await _checked(request, response, attempt)
-        except (httpx2.RequestError, httpx2.StreamError, OSError) as error:
+            return await self._checked(request, response, attempt)
+        except (httpx2.RequestError, httpx2.StreamError, OSError, AnswerTooLarge) as error:
             await response.aclose()
             attempt.fail(error, executed=True)
             return _stand_in(request)
@@ -116,13 +153,34 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             raise
         if request.method == "GET" and response.status_code == 200:
             response.stream = _Watched(response.stream, lambda _error: self._stream_ended())
-        elif request.method == "GET" and (attempt := current_attempt.get()) is not None:
+            return response
+        if request.method == "GET" and (attempt := current_attempt.get()) is not None:
             attempt.status = response.status_code
-        return response
+        return await _without_body(request, response)
 
     def _stream_ended(self) -> None:
         if self.on_stream_end is not None:
             self.on_stream_end()
+
+    async def _checked(self, request: httpx2.Request, response: httpx2.Response, attempt: Attempt) -> httpx2.Response:
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if response.status_code in (202, 204) or 300 <= response.status_code < 400:
+            return await _without_body(request, response)
+        if response.status_code >= 400:
+            return await _refused(request, response, attempt)
+        if "text/event-stream" not in request.headers.get("accept", ""):
+            # HTTP+SSE: the answer comes on the standing stream, this is only its receipt.
+            return await _without_body(request, response)
+        if kind == "text/event-stream":
+            response.stream = _Watched(
+                response.stream, lambda error: attempt.fail(error or StreamEnded(), executed=True)
+            )
+            return response
+        if kind == "application/json":
+            return await _whole(request, response, self._max_answer)
+        await response.aclose()
+        attempt.fail(NotMCPFailure(f"it answered with {kind or 'no content type'}"), executed=True)
+        return _stand_in(request)
 
     async def aclose(self) -> None:
         await self._inner.aclose()
@@ -151,25 +209,6 @@ class _Watched(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-async def _checked(request: httpx2.Request, response: httpx2.Response, attempt: Attempt) -> httpx2.Response:
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if response.status_code in (202, 204) or 300 <= response.status_code < 400:
-        return response
-    if response.status_code >= 400:
-        return await _refused(request, response, attempt)
-    if "text/event-stream" not in request.headers.get("accept", ""):
-        return response  # HTTP+SSE: the answer comes on the standing stream, this is only its receipt
-    if kind == "text/event-stream":
-        response.stream = _Watched(response.stream, lambda error: attempt.fail(error or StreamEnded(), executed=True))
-        return response
-    if kind == "application/json":
-        await response.aread()
-        return response
-    await response.aclose()
-    attempt.fail(NotMCPFailure(f"it answered with {kind or 'no content type'}"), executed=True)
-    return _stand_in(request)
-
-
 async def _refused(request: httpx2.Request, response: httpx2.Response, attempt: Attempt) -> httpx2.Response:
     """An HTTP error: keep a JSON-RPC error that it carries, and note whether it says that the session is gone."""
     body = await _read_at_most(response, MAX_ERROR_BODY)
@@ -183,8 +222,34 @@ async def _refused(request: httpx2.Request, response: httpx2.Response, attempt: 
         return httpx2.Response(
             response.status_code, headers={"content-type": "application/json"}, content=body, request=request
         )
-    attempt.fail(HTTPStatusFailure(response.status_code), executed=response.status_code >= 500)
+    failure = HTTPStatusFailure(response.status_code, response.headers.get("www-authenticate", ""))
+    attempt.fail(failure, executed=response.status_code >= 500)
     return _stand_in(request, response.status_code)
+
+
+async def _whole(request: httpx2.Request, response: httpx2.Response, limit: int) -> httpx2.Response:
+    """The response with its body read. Raises AnswerTooLarge."""
+    length = response.headers.get("content-length", "")
+    if length.isdecimal() and "content-encoding" not in response.headers:
+        if int(length) > limit:
+            raise AnswerTooLarge(limit)
+        await response.aread()
+        return response
+    body = await _read_at_most(response, limit + 1)
+    if len(body) > limit:
+        raise AnswerTooLarge(limit)
+    return httpx2.Response(response.status_code, headers=_without_length(response), content=body, request=request)
+
+
+async def _without_body(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+    """The response without its body, which nobody wants. It is read, if short, so that the connection can be used again."""
+    await _read_at_most(response, MAX_ERROR_BODY)
+    return httpx2.Response(response.status_code, headers=_without_length(response), request=request)
+
+
+def _without_length(response: httpx2.Response) -> list[tuple[str, str]]:
+    of_the_body = ("content-length", "content-encoding", "transfer-encoding")
+    return [(name, value) for name, value in response.headers.multi_items() if name.lower() not in of_the_body]
 
 
 async def _read_at_most(response: httpx2.Response, limit: int) -> bytes:
@@ -212,6 +277,12 @@ def _stand_in(request: httpx2.Request, status: int = 502) -> httpx2.Response:
 
 
 def http_client(transport: BackendTransport, connect_timeout: float) -> httpx2.AsyncClient:
-    """A client over `transport`. It has no read timeout: streams stand open, and each MCP request has its own deadline."""
+    """A client over `transport`, to be shared by all users of a backend.
+
+    It has no read timeout: streams stand open, and each MCP request has its own deadline. It takes no cookies, which
+    would carry what the server knows of one user into the requests of another.
+    """
     timeout = httpx2.Timeout(connect_timeout, read=None, write=connect_timeout, pool=None)
-    return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
+    client = httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return client

@@ -17,7 +17,7 @@ import pytest
 from mcp_operator.probe.mcp import probe
 from mcp_operator.probe.target import Target
 from support.backends import ServedMCP
-from unit.probe.conftest import Certificate
+from support.tls import Certificate
 from unit.probe.servers import INITIALIZED, Reply, Scripted, http, mcp_server, raw, served, tool
 
 

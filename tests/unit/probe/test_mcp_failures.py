@@ -20,7 +20,7 @@ from mcp_operator.probe import mcp
 from mcp_operator.probe.facts import ProbeResult
 from mcp_operator.probe.mcp import probe
 from mcp_operator.probe.target import Target
-from unit.probe.conftest import Certificate
+from support.tls import Certificate
 from unit.probe.servers import (
     INITIALIZED,
     Connection,
