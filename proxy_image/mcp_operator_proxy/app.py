@@ -11,12 +11,13 @@ from mcp_types import INTERNAL_ERROR, INVALID_REQUEST
 from starlette.datastructures import Headers, QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.auth import PRINCIPAL, REALM, credentials
 from mcp_operator_proxy.config import RESERVED_PATHS
 from mcp_operator_proxy.endpoint import MAX_BODY
+from mcp_operator_proxy.fronts.sse import locate
 from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.metrics import CONTENT_TYPE
 from mcp_operator_proxy.proxy import Proxy
@@ -64,15 +65,25 @@ class App:
             await _rpc_error(refused[0], INVALID_REQUEST, refused[1])(scope, receive, send)
             return
         callers = state.authenticator if state else None
-        scope[PRINCIPAL] = principal = callers.authenticate(*credentials(scope)) if callers else None
+        if callers is not None:
+            scope[PRINCIPAL] = callers.authenticate(*credentials(scope))
+        principal = scope.setdefault(
+            PRINCIPAL, None
+        )  # an application around this one may have authenticated the caller
         if callers is not None and principal is None:
             await _UNAUTHORIZED(scope, receive, send)
             return
-        endpoint = self.proxy.endpoints.get(path)
-        if endpoint is None:
+        endpoint: ASGIApp | None = self.proxy.endpoints.get(path)
+        problem = None
+        if endpoint is not None:
+            problem = _problem(scope["method"], scope, receive, headers)
+        elif (legacy := locate(path, self.proxy.endpoints)) is not None:
+            path, part = legacy
+            front = self.proxy.endpoints[path].sse
+            endpoint = front.stream if part == "sse" else front.message
+        else:
             await self._no_endpoint(path, scope["method"])(scope, receive, send)
             return
-        problem = _problem(scope["method"], scope, receive, headers)
         if problem is not None:
             self.proxy.metrics.refused(path)
             await problem(scope, receive, send)

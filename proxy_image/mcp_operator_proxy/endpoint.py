@@ -18,6 +18,8 @@ from starlette.types import Message, Receive, Scope, Send
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.front import FrontSession
+from mcp_operator_proxy.fronts.channel import Channels
+from mcp_operator_proxy.fronts.sse import SSEFront
 from mcp_operator_proxy.notify import Audience
 from mcp_operator_proxy.provider import RouteProvider, RouteState
 from mcp_operator_proxy.sessions.table import NOT_FOUND, SESSION_HEADER, Holder, Session, SessionTable
@@ -45,6 +47,8 @@ class Endpoint:
         server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self.audience.listen)
         self.sessions = SessionTable(server, path, holder, self._opened)
         """Those that this process holds."""
+        self.channels = Channels(server, holder)
+        self.sse = SSEFront(path, self.channels)
         self._running = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -57,6 +61,7 @@ class Endpoint:
             self._running.set()
             await self._stopping.wait()
             await self.audience.close()
+            await self.channels.close()
 
     async def close(self) -> None:
         """End all sessions: their streams end, and their ids are unknown from now on."""
@@ -67,8 +72,13 @@ class Endpoint:
     async def end_streams(self) -> None:
         """End the standing streams and leave the requests in flight alone, for an orderly stop."""
         await self.audience.close()
+        self.channels.drain()
         for session in self.sessions.all():
             session.transport.close_standalone_sse_stream()
+
+    @property
+    def open_sessions(self) -> int:
+        return len(self.sessions) + len(self.channels)
 
     def front_sessions(self) -> list[FrontSession]:
         return [FrontSession.of(connection) for connection in self.audience.connections()]
@@ -117,7 +127,7 @@ class Endpoint:
 
     def _has_stream(self, session_id: str) -> bool:
         session = self.sessions.find(session_id)
-        return session is not None and session.has_stream
+        return session.has_stream if session is not None else self.channels.find(session_id) is not None
 
     def _opened(self, session: Session) -> None:
         self.audience.join(session.connection)

@@ -84,7 +84,7 @@ class Proxy:
         self.state: State | None = None
         self.endpoints: Mapping[str, Endpoint] = {}
         self.draining = False
-        self.metrics = Metrics(self.status, lambda: {path: len(e.sessions) for path, e in self.endpoints.items()})
+        self.metrics = Metrics(self.status, lambda: {path: e.open_sessions for path, e in self.endpoints.items()})
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
         self._swapped_at: datetime | None = None
@@ -299,7 +299,7 @@ class Proxy:
             swaps=self._swaps,
             rejected=self._rejected,
             started_at=self._started_at,
-            sessions=sum(len(endpoint.sessions) for endpoint in self.endpoints.values()),
+            sessions=sum(endpoint.open_sessions for endpoint in self.endpoints.values()),
             servers=tuple(b.report() for b in state.backends.values()) if state else (),
             routes=tuple(table.report() for table in state.table.values()) if state else (),
             conflicts=tuple(c for table in state.table.values() for c in table.conflicts) if state else (),
