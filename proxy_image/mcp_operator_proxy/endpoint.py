@@ -22,7 +22,11 @@ from mcp_operator_proxy.fronts.channel import Channels
 from mcp_operator_proxy.fronts.sse import SSEFront
 from mcp_operator_proxy.notify import Audience
 from mcp_operator_proxy.provider import RouteProvider, RouteState
-from mcp_operator_proxy.sessions.table import NOT_FOUND, SESSION_HEADER, Holder, Session, SessionTable
+from mcp_operator_proxy.sessions.elsewhere import Elsewhere
+from mcp_operator_proxy.sessions.forward import HOP
+from mcp_operator_proxy.sessions.holder import Holder
+from mcp_operator_proxy.sessions.internal import missed
+from mcp_operator_proxy.sessions.table import SESSION_HEADER, Session, SessionTable
 from mcp_operator_proxy.table import Changes
 
 MAX_BODY: Final = 4 * 1024 * 1024
@@ -49,6 +53,8 @@ class Endpoint:
         """Those that this process holds."""
         self.channels = Channels(server, holder)
         self.sse = SSEFront(path, self.channels)
+        self._elsewhere = Elsewhere(self.sessions, path, holder)
+        self._holder = holder
         self._running = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -104,9 +110,14 @@ class Endpoint:
     async def _serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         session = self.sessions.find(session_id)
         if session is None:
-            await NOT_FOUND(scope, receive, send)
-            return
+            found = await self._elsewhere.session(session_id, scope, receive, send)
+            if found is None:
+                return
+            session, receive = found
         if scope["method"] == "GET":
+            if HOP in scope and self._holder.draining:  # a stream lasts: the peer should find it a better place
+                await missed()(scope, receive, send)
+                return
             send = self._announcing(session, send)
         await self.sessions.serve(session, scope, receive, send)
 

@@ -26,8 +26,8 @@ from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.metrics import Metrics
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
+from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Keys
-from mcp_operator_proxy.sessions.table import Holder
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
 from mcp_operator_proxy.table import Kind, RouteTable, build_route, build_table, changes
 from mcp_operator_proxy.tasks import cancel
@@ -98,6 +98,8 @@ class Proxy:
 
     async def __aenter__(self) -> Self:
         self._spawn(self._housekeeping())
+        if self.holder.forwarder is not None:
+            self._spawn(self.holder.forwarder.peers.follow())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -339,15 +341,19 @@ class Proxy:
 
     async def drain(self) -> None:
         """Turn unready and end the standing streams; requests in flight go on."""
-        self.draining = True
+        self.draining = self.holder.draining = True
         await asyncio.gather(*(endpoint.end_streams() for endpoint in self.endpoints.values()))
+        if self.holder.forwarder is not None:
+            await self.holder.forwarder.end_streams()
 
     async def close(self) -> None:
-        self.draining = True
+        self.draining = self.holder.draining = True
         await cancel(self._background)
         await asyncio.gather(*(endpoint.close() for endpoint in self.endpoints.values()))
         if self.state is not None:
             await asyncio.gather(*(backend.close() for backend in self.state.backends.values()))
+        if self.holder.forwarder is not None:
+            await self.holder.forwarder.close()
 
 
 async def _warm(backends: Iterable[Backend], seconds: float) -> None:
