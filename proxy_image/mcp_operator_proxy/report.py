@@ -21,6 +21,8 @@ ErrorClass = Literal[
     "NotMCP",
     "ProtocolError",
     "SecretMissing",
+    "NotRunning",
+    "CrashLoop",
     "CircuitOpen",
     "Overloaded",
     "InternalError",
@@ -69,6 +71,8 @@ class ServerReport(ConfigModel):
     resources: int = 0
     resource_templates: int = 0
     checked_at: datetime | None = None
+    process: ProcessReport | None = None
+    """Of a stdio server that the proxy runs itself."""
 
 
 class Conflict(ConfigModel):

@@ -30,13 +30,14 @@ from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_
 from mcp_operator_proxy.backends.pool import IDLE_SECONDS, SessionPool
 from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
 from mcp_operator_proxy.backends.session import BackendSession
+from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
+from mcp_operator_proxy.backends.stdio import StdioHost
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.report import ErrorReport, ServerReport
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 
-STDIO_URL: Final = "http://localhost/mcp"
 RETRY_FIRST: Final = 0.5
 RETRY_MOST: Final = 5.0
 _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotification, ResourceListChangedNotification)
@@ -59,8 +60,15 @@ class ResolvedServer:
             ca_bundle=self.server.ca_bundle,
             http2=self.server.http2,
             uds=uds,
-            connect_timeout=self.server.connect_timeout_seconds,
+            connect_timeout=self._connect_timeout(),
         )
+
+    def _connect_timeout(self) -> float:
+        """A session that has a process of its own is opened by a start of it, which is as slow as a call may be."""
+        server = self.server
+        if server.stdio is not None and server.stdio.isolation != "shared":
+            return max(server.connect_timeout_seconds, server.call_timeout_seconds)
+        return server.connect_timeout_seconds
 
     def same_endpoint(self, other: "ResolvedServer") -> bool:
         """Whether only headers and times differ, so that open sessions can go on."""
@@ -106,6 +114,8 @@ class Backend:
         self._transport = BackendTransport(resolved.headers, resolved.server.ca_bundle, http2=resolved.server.http2)
         self._transport.on_stream_end = self.nudge
         self._http = http_client(self._transport, resolved.server.connect_timeout_seconds)
+        self.host = _host(resolved)
+        """The processes of a stdio server."""
         self._uds: str | None = None
         self._era: Era | None = None
         self._kind: ResolvedTransport | None = None
@@ -129,7 +139,7 @@ class Backend:
         return self.resolved.server.call_timeout_seconds
 
     def secrets(self) -> tuple[str, ...]:
-        return tuple(self.resolved.headers.values())
+        return (*self.resolved.headers.values(), *(self.host.secrets if self.host else ()))
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"backend {self.id}")
@@ -150,6 +160,8 @@ class Backend:
     @contextlib.asynccontextmanager
     async def open(self, callbacks: Callbacks) -> AsyncIterator[Connected]:
         """Connect with what is known of the server; when that has become untrue, find out anew."""
+        if self.host is not None:
+            await self._reach(self.host)
         target, era, kind = self.resolved.target(self._uds), self._era, self._kind
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -157,13 +169,25 @@ class Backend:
                     connect(target, http=self._http, callbacks=callbacks, era=era, transport=kind)
                 )
             except BackendError as error:
-                if (era is None and kind is None) or error.report.error_class in _DOWN:
+                if (era is None and kind is None) or self.host is not None or error.report.error_class in _DOWN:
                     raise
                 connected = await stack.enter_async_context(connect(target, http=self._http, callbacks=callbacks))
             self._era, self._kind = connected.era, connected.transport
             if connected.modern:
                 _announce_headers(connected, self.catalogue.tools)
             yield connected
+
+    async def _reach(self, host: StdioHost) -> None:
+        """See to it that a stdio server is served. The bridge opens with the handshake, whatever the server speaks."""
+        if self._uds is None:
+            try:
+                uds = await host.start()
+            except OSError as error:
+                raise BackendError(ErrorReport(error_class="NotRunning", message=str(error)), executed=False) from error
+            self._transport.reach(uds)
+            self._uds = uds
+        if self._era is None:
+            self._era = "legacy"
 
     def session(self, callbacks: Callbacks) -> BackendSession:
         """A session that its owner opens and closes."""
@@ -302,6 +326,8 @@ class Backend:
             resources=len(catalogue.resources),
             resource_templates=len(catalogue.resource_templates),
             checked_at=status.checked_at,
+            # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.
+            process=self.host.report().model_copy(update={"stderr": ()}) if self.host else None,
         )
 
     # The end
@@ -315,6 +341,18 @@ class Backend:
             await cancel([self._task])
         await self.pool.close()
         await self._http.aclose()
+        if self.host is not None:
+            await self.host.stop()
+
+
+def _host(resolved: ResolvedServer) -> StdioHost | None:
+    server = resolved.server
+    if server.stdio is None:
+        return None
+    open_seconds = resolved.target().connect_timeout
+    return StdioHost(
+        server.id, server.stdio, resolved.env, open_seconds=open_seconds, call_seconds=server.call_timeout_seconds
+    )
 
 
 _DOWN: Final = frozenset({"DNSFailure", "ConnectionRefused", "Unreachable", "TLSFailure", "Unauthorized"})
