@@ -4,12 +4,14 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
+from typing import Final
 
 from conformance.results import ALL, REVISIONS, Run, expected_failures, summary, verdict
 from conformance.suite import HERE, ROOT, Broken, install, run
 
-AT_ONCE = 2
-BUILD = ROOT / "build"
+AT_ONCE: Final = 2
+BUILD: Final = ROOT / "build"
 
 
 async def main() -> int:
@@ -25,7 +27,7 @@ async def main() -> int:
 
     async def one(what: str, *, proxied: bool) -> Run:
         async with room:
-            keep = BUILD / "conformance" / f"{what}-{'proxy' if proxied else 'plain'}"
+            keep = _folder(f"{what}-{'proxy' if proxied else 'plain'}")
             return await run(packages, what, proxied=proxied, keep=keep)
 
     whats = (*REVISIONS, ALL)
@@ -44,6 +46,12 @@ async def main() -> int:
         print(f"✗ {problem}")
     print(f"{len(expected)} failures are expected; {time.monotonic() - started:.0f} s")
     return 1 if problems else 0
+
+
+def _folder(name: str) -> Path:
+    folder = BUILD / "conformance" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 if __name__ == "__main__":

@@ -51,11 +51,10 @@ async def install() -> Path:
 async def run(packages: Path, what: str, *, proxied: bool, keep: Path) -> Run:
     """Run the scenarios of a revision, or all, against a server of their own, through a proxy or not.
 
-    The suite's own words, and the logs of both processes, go to `keep`.
+    The suite's own words, and the logs of both processes, go to the folder `keep`.
     """
     package = packages / "node_modules" / "@modelcontextprotocol" / "conformance"
     required = package / "requirements" / f"{what}.yaml" if what != ALL else None
-    keep.mkdir(parents=True, exist_ok=True)
     chosen = ("--suite", "all") if what == ALL else ("--requirements", what)
     async with contextlib.AsyncExitStack() as stack:
         url = await stack.enter_async_context(serving(keep / "server.log"))

@@ -31,7 +31,7 @@ from mcp_types import (
     RequestParams,
     TextContent,
 )
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 TASKS = "io.modelcontextprotocol/tasks"
 TTL_MS = 600_000
@@ -44,7 +44,7 @@ class TaskParams(RequestParams):
 
 
 class UpdateParams(TaskParams):
-    input_responses: dict[str, Any] = {}
+    input_responses: dict[str, Any] = Field(default_factory=dict)
 
 
 class Flat(BaseModel):
