@@ -30,6 +30,7 @@ from mcp_operator_proxy.sessions.table import SESSION_HEADER, Session, SessionTa
 from mcp_operator_proxy.table import Changes
 
 MAX_BODY: Final = 4 * 1024 * 1024
+_BLANKS: Final = (b" ", b"\t")
 _VERSION_HEADER: Final = b"mcp-protocol-version"
 _HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 
@@ -94,6 +95,9 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._running.wait()
+        if any(value.endswith(_BLANKS) for _, value in scope["headers"]):
+            # RFC 9110, 5.5: blanks around a value are none of it; the HTTP parser leaves those behind it.
+            scope["headers"] = [(key, value.strip(b" \t")) for key, value in scope["headers"]]
         version = session_id = None
         for key, value in scope["headers"]:
             if key == _VERSION_HEADER:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from typing import Final
+from typing import Final, TypeAlias
 
 from mcp.server.connection import Connection
 from mcp.shared.exceptions import MCPError
@@ -14,6 +14,8 @@ from mcp_operator_proxy.backends.relay import FrontRelay, close_all
 from mcp_operator_proxy.backends.session import BackendSession, Call
 
 _KEY: Final = "mcp_operator_proxy.front"
+_Key: TypeAlias = tuple[Backend, bool]
+"""A backend, and whether the session with it is of the handshake eras by choice."""
 IDLE_SECONDS: Final = 1800.0
 
 
@@ -23,8 +25,8 @@ class FrontSession:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.log_level: LoggingLevel | None = None
-        self._sessions: dict[Backend, tuple[BackendSession, FrontRelay]] = {}
-        self._opening: defaultdict[Backend, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._sessions: dict[_Key, tuple[BackendSession, FrontRelay]] = {}
+        self._opening: defaultdict[_Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @classmethod
     def of(cls, connection: Connection) -> "FrontSession":
@@ -37,17 +39,29 @@ class FrontSession:
         connection.exit_stack.push_async_callback(made.close)
         return made
 
-    async def session(self, backend: Backend) -> BackendSession:
-        """This client's own session with `backend`, opened when first needed. Raises BackendError."""
-        async with self._opening[backend]:
-            held = self._sessions.get(backend)
+    @property
+    def can_be_asked(self) -> bool:
+        """The client lets servers ask it for something."""
+        can = self.connection.client_capabilities
+        return can is not None and not (can.sampling is None and can.elicitation is None and can.roots is None)
+
+    async def session(self, backend: Backend, *, asks_in_results: bool = False) -> BackendSession:
+        """This client's own session with `backend`, opened when first needed. Raises BackendError.
+
+        A server of both eras asks a client in the way of the connection's era. So one that can be asked gets a
+        connection of its own era, but for what is known to ask in results.
+        """
+        handshake = backend.may_shake_hands and self.can_be_asked and not asks_in_results
+        key = backend, handshake
+        async with self._opening[key]:
+            held = self._sessions.get(key)
             if held is not None and held[0].usable:
                 return held[0]
             relay = FrontRelay(self.connection)
-            session = backend.session(relay.callbacks())
+            session = backend.session(relay.callbacks(), handshake=handshake)
             relay.session, relay.log_level = session, self.log_level
             await session.open()
-            self._sessions[backend] = session, relay
+            self._sessions[key] = session, relay
             if self.log_level is not None:
                 await self._send_level(session)
             return session
@@ -75,14 +89,14 @@ class FrontSession:
     async def forget(self, backends: set[Backend], now: float) -> None:
         """Close sessions with backends that are no more, and those that have idled too long."""
         gone = [
-            backend
-            for backend, (session, _) in self._sessions.items()
+            key
+            for key, (session, _) in self._sessions.items()
             if not session.calls
-            and (backend in backends or not session.usable or now - session.last_used > IDLE_SECONDS)
+            and (key[0] in backends or not session.usable or now - session.last_used > IDLE_SECONDS)
         ]
-        await close_all([self._sessions.pop(backend)[0] for backend in gone])
-        for backend in gone:
-            self._opening.pop(backend, None)
+        await close_all([self._sessions.pop(key)[0] for key in gone])
+        for key in gone:
+            self._opening.pop(key, None)
 
     async def close(self) -> None:
         sessions = [session for session, _ in self._sessions.values()]

@@ -194,12 +194,30 @@ class RouteProvider:
                     method, translate.request_for(params, modern=session.connected.modern), call
                 )
         front = FrontSession.of(_connection(ctx))
-        session = await front.session(backend)
+        what = method, str(params.get("name") or params.get("uri"))
+        session = await front.session(backend, asks_in_results=what in backend.asks_in_results)
         sent = translate.request_for(params, modern=session.connected.modern, log_level=front.log_level or "debug")
-        result = await session.request(method, sent, call)
+        try:
+            result = await session.request(method, sent, call)
+        except MCPError as error:
+            if session.connected.modern or not backend.modern or not _asks_in_result(error):
+                raise
+            # It gave up before it did anything but ask: what asks in results is run anew for each answer anyway.
+            backend.asks_in_results.add(what)
+            session = await front.session(backend, asks_in_results=True)
+            sent = translate.request_for(params, modern=session.connected.modern, log_level=front.log_level or "debug")
+            result = await session.request(method, sent, call)
         if is_input_required(result):
             return await _drive(session, method, sent, call, InputRequiredResult.model_validate(result))
         return result
+
+
+def _asks_in_result(error: MCPError) -> bool:
+    """Whether a server of both eras says that it can ask only in a result, which the handshake eras don't know.
+
+    FastMCP names the type; the protocol has no code for this.
+    """
+    return error.code == INVALID_PARAMS and "InputRequiredResult" in error.message
 
 
 def principal_of(ctx: FrontContext) -> Principal | None:

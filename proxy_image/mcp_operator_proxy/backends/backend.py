@@ -118,6 +118,9 @@ class Backend:
         """The processes of a stdio server."""
         self._uds: str | None = None
         self._era: Era | None = None
+        self._shakes_hands = True
+        self.asks_in_results: set[tuple[str, str]] = set()
+        """Method and own name of what answers in the modern era only, as it asks in its results (SEP-2322)."""
         self._kind: ResolvedTransport | None = None
         self._stale = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -158,24 +161,44 @@ class Backend:
     # Sessions
 
     @contextlib.asynccontextmanager
-    async def open(self, callbacks: Callbacks) -> AsyncIterator[Connected]:
-        """Connect with what is known of the server; when that has become untrue, find out anew."""
+    async def open(self, callbacks: Callbacks, *, handshake: bool = False) -> AsyncIterator[Connected]:
+        """Connect with what is known of the server; when that has become untrue, find out anew.
+
+        With `handshake` a server of both eras gets a session of the older one, in which it may ask the client.
+        """
         if self.host is not None:
             await self._reach(self.host)
-        target, era, kind = self.resolved.target(self._uds), self._era, self._kind
         async with contextlib.AsyncExitStack() as stack:
-            try:
-                connected = await stack.enter_async_context(
-                    connect(target, http=self._http, callbacks=callbacks, era=era, transport=kind)
-                )
-            except BackendError as error:
-                if (era is None and kind is None) or self.host is not None or error.report.error_class in _DOWN:
-                    raise
-                connected = await stack.enter_async_context(connect(target, http=self._http, callbacks=callbacks))
-            self._era, self._kind = connected.era, connected.transport
-            if connected.modern:
-                _announce_headers(connected, self.catalogue.tools)
-            yield connected
+            connected = await self._shake_hands(stack, callbacks) if handshake and self.may_shake_hands else None
+            yield connected or await self._connect(stack, callbacks)
+
+    async def _connect(self, stack: contextlib.AsyncExitStack, callbacks: Callbacks) -> Connected:
+        target, era, kind = self.resolved.target(self._uds), self._era, self._kind
+        try:
+            connected = await stack.enter_async_context(
+                connect(target, http=self._http, callbacks=callbacks, era=era, transport=kind)
+            )
+        except BackendError as error:
+            if (era is None and kind is None) or self.host is not None or error.report.error_class in _DOWN:
+                raise
+            connected = await stack.enter_async_context(connect(target, http=self._http, callbacks=callbacks))
+        self._era, self._kind = connected.era, connected.transport
+        if connected.modern:
+            _announce_headers(connected, self.catalogue.tools)
+        return connected
+
+    async def _shake_hands(self, stack: contextlib.AsyncExitStack, callbacks: Callbacks) -> Connected | None:
+        """A session of the handshake eras with a modern server; None where it has turned out to know none of them."""
+        target = self.resolved.target(self._uds)
+        try:
+            return await stack.enter_async_context(
+                connect(target, http=self._http, callbacks=callbacks, era="legacy", transport=self._kind)
+            )
+        except BackendError as error:
+            if error.report.error_class not in _NO_HANDSHAKE:
+                raise
+            self._shakes_hands = False
+            return None
 
     async def _reach(self, host: StdioHost) -> None:
         """See to it that a stdio server is served. The bridge opens with the handshake, whatever the server speaks."""
@@ -189,9 +212,14 @@ class Backend:
         if self._era is None:
             self._era = "legacy"
 
-    def session(self, callbacks: Callbacks) -> BackendSession:
+    @property
+    def may_shake_hands(self) -> bool:
+        """A modern server that may speak the handshake eras too: nothing says so but the attempt."""
+        return self.modern and self._shakes_hands
+
+    def session(self, callbacks: Callbacks, *, handshake: bool = False) -> BackendSession:
         """A session that its owner opens and closes."""
-        return BackendSession(lambda: self.open(callbacks), self.secrets)
+        return BackendSession(lambda: self.open(callbacks, handshake=handshake), self.secrets)
 
     def _pooled_session(self, key: Hashable) -> BackendSession:
         assert isinstance(key, Capabilities)
@@ -199,6 +227,8 @@ class Backend:
 
     def forget_era(self) -> None:
         self._era = None
+        self._shakes_hands = True
+        self.asks_in_results.clear()
         self.pool.drop_idle()
 
     # The catalogue
@@ -355,6 +385,7 @@ def _host(resolved: ResolvedServer) -> StdioHost | None:
     )
 
 
+_NO_HANDSHAKE: Final = frozenset({"NotFound", "HTTPError", "NotMCP", "ProtocolError"})
 _DOWN: Final = frozenset({"DNSFailure", "ConnectionRefused", "Unreachable", "TLSFailure", "Unauthorized"})
 
 
