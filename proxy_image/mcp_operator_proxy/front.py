@@ -10,6 +10,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import LoggingLevel, RootsListChangedNotification, SetLevelRequest, SetLevelRequestParams
 
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontRelay, close_all
 from mcp_operator_proxy.backends.session import BackendSession, Call
 
@@ -17,6 +18,8 @@ _KEY: Final = "mcp_operator_proxy.front"
 _Key: TypeAlias = tuple[Backend, bool]
 """A backend, and whether the session with it is of the handshake eras by choice."""
 IDLE_SECONDS: Final = 1800.0
+TELL_SECONDS: Final = 5.0
+"""For a note to one server: one that hangs must not hold up the others."""
 
 
 class FrontSession:
@@ -68,9 +71,10 @@ class FrontSession:
 
     async def set_log_level(self, level: LoggingLevel) -> None:
         self.log_level = level
-        for session, relay in list(self._sessions.values()):
+        sessions = list(self._sessions.values())
+        for _, relay in sessions:
             relay.log_level = level
-            await self._send_level(session)
+        await asyncio.gather(*(self._send_level(session) for session, _ in sessions if session.usable))
 
     async def _send_level(self, session: BackendSession) -> None:
         connected = session.connected
@@ -78,13 +82,13 @@ class FrontSession:
             return
         request = SetLevelRequest(params=SetLevelRequestParams(level=self.log_level))
         params = request.params.model_dump(by_alias=True, mode="json", exclude_none=True)
-        with contextlib.suppress(MCPError):  # the relay filters by level too
-            await session.request(request.method, params, Call(None, 5.0))
+        with contextlib.suppress(MCPError, BackendError):  # the relay filters by level too
+            await session.request(request.method, params, Call(None, TELL_SECONDS))
 
     async def roots_changed(self) -> None:
-        for session, _ in list(self._sessions.values()):
-            if session.usable and not session.connected.modern:
-                await session.connected.session.send_notification(RootsListChangedNotification())
+        tell = [s.connected.session for s, _ in self._sessions.values() if s.usable and not s.connected.modern]
+        telling = (session.send_notification(RootsListChangedNotification()) for session in tell)
+        await asyncio.gather(*(asyncio.wait_for(one, TELL_SECONDS) for one in telling), return_exceptions=True)
 
     async def forget(self, backends: set[Backend], now: float) -> None:
         """Close sessions with backends that are no more, and those that have idled too long."""

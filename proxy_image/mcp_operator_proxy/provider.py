@@ -187,9 +187,8 @@ class RouteProvider:
         if _meta(ctx).get("progressToken") is not None:
             call.on_progress = _progress_to(ctx, call)
         if translate.is_modern(ctx.protocol_version):
-            async with backend.pool.lease(
-                Capabilities.of(ctx.session.client_capabilities, principal_of(ctx)), call.deadline.seconds
-            ) as session:
+            key = Capabilities.of(ctx.session.client_capabilities, principal_of(ctx))
+            async with backend.pool.lease(key) as session:
                 return await session.request(
                     method, translate.request_for(params, modern=session.connected.modern), call
                 )

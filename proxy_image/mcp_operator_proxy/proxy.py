@@ -21,6 +21,7 @@ from typing import Final, Self
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
+from mcp_operator_proxy.backends.metrics import GateCollector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.metrics import Metrics
@@ -85,6 +86,9 @@ class Proxy:
         self.endpoints: Mapping[str, Endpoint] = {}
         self.draining = False
         self.metrics = Metrics(self.status, lambda: {path: e.open_sessions for path, e in self.endpoints.items()})
+        self.metrics.registry.register(
+            GateCollector(lambda: {b.id: b.gate.report() for b in self.state.backends.values()} if self.state else {})
+        )
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
         self._swapped_at: datetime | None = None

@@ -23,13 +23,16 @@ from mcp_types import (
 )
 
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_catalogue
-from mcp_operator_proxy.backends.classify import BackendError, classify
+from mcp_operator_proxy.backends.check import ConnectionReport, check, explained
+from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client
 from mcp_operator_proxy.backends.pool import IDLE_SECONDS, SessionPool
 from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
+from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause
 from mcp_operator_proxy.backends.session import BackendSession
+from mcp_operator_proxy.backends.status import Status, server_report
 from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
 from mcp_operator_proxy.backends.stdio import StdioHost
 from mcp_operator_proxy.config import Server
@@ -38,8 +41,8 @@ from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 
-RETRY_FIRST: Final = 0.5
-RETRY_MOST: Final = 5.0
+RETRY_LEAST: Final = 0.5
+RETRY_MOST: Final = SETTLED_SECONDS
 _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotification, ResourceListChangedNotification)
 
 
@@ -84,19 +87,6 @@ class ResolvedServer:
 
     def __repr__(self) -> str:
         return f"ResolvedServer({self.server.id})"
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the last attempt to list the server found."""
-
-    error: ErrorReport | None = None
-    ever_ready: bool = False
-    protocol_version: str | None = None
-    server_name: str | None = None
-    server_version: str | None = None
-    transport: ResolvedTransport | None = None
-    checked_at: datetime | None = None
 
 
 class Backend:
@@ -234,7 +224,7 @@ class Backend:
     # The catalogue
 
     async def _watch(self) -> None:
-        wait = RETRY_FIRST
+        failures = 0
         while True:
             listed = self._lists
             try:
@@ -242,19 +232,22 @@ class Backend:
                     await self._follow(connected)
             except Exception as error:  # noqa: BLE001 - whatever a server sends, the watch goes on
                 if self._lists > listed:  # the session had worked: it may just have been forgotten, so open another
-                    wait = RETRY_FIRST
+                    failures = 0
                     continue
-                self._failed(classify(error, secrets=self.secrets()))
-            await asyncio.sleep(RETRY_FIRST)  # however often its callers fail meanwhile
+                failures += 1
+                await self._failed(error)
+            wait = pause(self.resolved.server.retry, failures)
+            least = min(wait, RETRY_LEAST)
+            await asyncio.sleep(least)  # however often its callers fail meanwhile
             self._stale.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait - RETRY_FIRST):
+                async with asyncio.timeout(wait - least):
                     await self._stale.wait()
-            wait = min(wait * 2, RETRY_MOST)
 
     async def _follow(self, connected: Connected) -> None:
         """List now, when the server says that it changed, when its stream breaks, and every `refresh_seconds`."""
         listening = asyncio.get_running_loop().create_task(self._listen(connected))
+        self.status = replace(self.status, connected=True)
         try:
             while True:
                 self._stale.clear()
@@ -275,7 +268,8 @@ class Backend:
             async with asyncio.timeout(max(self.resolved.server.connect_timeout_seconds, self.call_timeout)):
                 return await list_catalogue(connected)
         except Exception as error:
-            raise BackendError(classify(attempt.failure or error, secrets=self.secrets())) from error
+            report = classify(attempt.failure or error, secrets=self.secrets())
+            raise BackendError(report, challenge=challenge_of(attempt.failure)) from error
         finally:
             current_attempt.reset(token)
 
@@ -301,7 +295,7 @@ class Backend:
                 await asyncio.Event().wait()
         except SubscriptionLost:
             pass
-        await asyncio.sleep(RETRY_FIRST)
+        await asyncio.sleep(RETRY_LEAST)
         self.nudge()
 
     async def _on_message(self, message: IncomingMessage) -> None:
@@ -315,6 +309,7 @@ class Backend:
             self.gate.retry_now()
         self._lists += 1
         self.status = Status(
+            connected=True,
             ever_ready=True,
             protocol_version=connected.protocol_version,
             server_name=info.name if info else None,
@@ -331,7 +326,16 @@ class Backend:
             self.pool.drop_idle()
             self._on_change(self)
 
-    def _failed(self, report: ErrorReport) -> None:
+    async def _failed(self, error: BaseException) -> None:
+        report, before = classify(error, secrets=self.secrets()), self.status.error
+        challenged = isinstance(error, BackendError) and error.challenge is not None
+        if challenged and before is not None and before.error_class == report.error_class:
+            report = before  # it has been explained already
+        self._down(report)
+        if challenged and report is not before:
+            self._down(await explained(self.resolved.target(self._uds), error))
+
+    def _down(self, report: ErrorReport) -> None:
         if self.status.error != report:
             logger.warning(
                 "server is down", extra={"server": self.id, "error_class": report.error_class, "error": report.message}
@@ -341,24 +345,18 @@ class Backend:
         self.asked.set()
 
     def report(self) -> ServerReport:
-        status, catalogue = self.status, self.catalogue
-        state = "error" if status.error else "ready" if status.ever_ready else "pending"
-        return ServerReport(
-            id=self.id,
-            state=state,
-            error=status.error,
-            protocol_version=status.protocol_version,
-            server_name=status.server_name,
-            server_version=status.server_version,
-            transport=status.transport,
-            tools=tuple(sorted(str(tool["name"]) for tool in catalogue.tools)),
-            prompts=len(catalogue.prompts),
-            resources=len(catalogue.resources),
-            resource_templates=len(catalogue.resource_templates),
-            checked_at=status.checked_at,
-            # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.
-            process=self.host.report().model_copy(update={"stderr": ()}) if self.host else None,
-        )
+        # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.
+        process = self.host.report().model_copy(update={"stderr": ()}) if self.host else None
+        return server_report(self.id, self.status, self.catalogue, self.gate.report(), process)
+
+    async def test_connection(self) -> ConnectionReport:
+        """Connect on connections of its own, as often as the server's `retry` says, each time within its connect timeout."""
+        if self.host is not None:
+            try:
+                await self._reach(self.host)
+            except BackendError as error:
+                return ConnectionReport(error=error.report)
+        return await check(self.resolved.target(self._uds), self.resolved.server.retry)
 
     # The end
 

@@ -38,7 +38,13 @@ class BackendError(Exception):
     """
 
     def __init__(
-        self, report: ErrorReport, *, executed: bool = True, session_lost: bool = False, era_changed: bool = False
+        self,
+        report: ErrorReport,
+        *,
+        executed: bool = True,
+        session_lost: bool = False,
+        era_changed: bool = False,
+        challenge: str | None = None,
     ) -> None:
         super().__init__(report.message)
         self.report = report
@@ -47,6 +53,8 @@ class BackendError(Exception):
         """The server forgot the session (404): a new one is needed."""
         self.era_changed = era_changed
         """The server refused the protocol era that it spoke before."""
+        self.challenge = challenge
+        """The `WWW-Authenticate` header of an HTTP 401, empty where it had none; None for every other failure."""
 
 
 class HTTPStatusFailure(Exception):
@@ -73,6 +81,11 @@ class NotMCPFailure(Exception):
 
 class StreamEnded(Exception):
     """The response stream broke off before the answer came."""
+
+
+def challenge_of(failure: BaseException | None) -> str | None:
+    """What `BackendError.challenge` says of `failure`."""
+    return failure.challenge if isinstance(failure, HTTPStatusFailure) and failure.status == 401 else None
 
 
 def is_own_error(error: MCPError) -> bool:

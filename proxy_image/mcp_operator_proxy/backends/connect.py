@@ -21,7 +21,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp_types import DiscoverResult, Implementation, ServerCapabilities
 
 from mcp_operator_proxy import __version__
-from mcp_operator_proxy.backends.classify import BackendError, classify
+from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
 from mcp_operator_proxy.backends.http import MAX_ANSWER, Attempt, BackendTransport, current_attempt, http_client
 from mcp_operator_proxy.config import Transport
 
@@ -168,7 +168,7 @@ async def _open(
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise asyncio.CancelledError from error  # a session that is cut off says so, and hides who did it
         report = classify(attempt.failure or error, secrets=target.secrets)
-        raise BackendError(report, executed=False) from error
+        raise BackendError(report, executed=False, challenge=challenge_of(attempt.failure)) from error
     finally:
         if not opened:
             current_attempt.reset(token)

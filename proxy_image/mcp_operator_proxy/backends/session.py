@@ -21,7 +21,7 @@ from mcp_types import (
 from pydantic import ValidationError
 
 from mcp_operator_proxy.backends.catalogue import RAW
-from mcp_operator_proxy.backends.classify import BackendError, classify, is_own_error
+from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify, is_own_error
 from mcp_operator_proxy.backends.connect import Connected
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
 from mcp_operator_proxy.report import ErrorReport
@@ -195,7 +195,12 @@ class BackendSession:
             if lost or self.connected.transport == "sse":
                 self.retired = True
             report = classify(attempt.failure, secrets=self._secrets())
-            return BackendError(report, executed=attempt.executed, session_lost=attempt.session_lost)
+            return BackendError(
+                report,
+                executed=attempt.executed,
+                session_lost=attempt.session_lost,
+                challenge=challenge_of(attempt.failure),
+            )
         if isinstance(error, MCPError) and not is_own_error(error):
             if self._speaks_another_era(error, attempt):
                 self.retired = True
