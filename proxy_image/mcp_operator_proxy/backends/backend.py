@@ -356,7 +356,9 @@ class Backend:
                 await self._reach(self.host)
             except BackendError as error:
                 return ConnectionReport(error=error.report)
-        return await check(self.resolved.target(self._uds), self.resolved.server.retry)
+        return await check(
+            self.resolved.target(self._uds), self.resolved.server.retry, era="legacy" if self.host else None
+        )
 
     # The end
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mcp_operator_proxy.backends.classify import BackendError, classify
-from mcp_operator_proxy.backends.connect import Connected, ResolvedTransport, Target, connect
+from mcp_operator_proxy.backends.connect import Connected, Era, ResolvedTransport, Target, connect
 from mcp_operator_proxy.backends.oauth import explain
 from mcp_operator_proxy.backends.retry import pause
 from mcp_operator_proxy.config import Retry
@@ -40,10 +40,10 @@ class ConnectionReport:
         return self.error is None
 
 
-async def check(target: Target, retry: Retry) -> ConnectionReport:
+async def check(target: Target, retry: Retry, *, era: Era | None = None) -> ConnectionReport:
     """Connect to `target` on connections of its own; each of the `retry.attempts` may take `target.connect_timeout` seconds.
 
-    What only an edit can mend (credentials, TLS, a wrong path) is not tried again.
+    `era` is given where it is known without asking. What only an edit can mend (credentials, TLS, a wrong path) is not tried again.
     """
     error: ErrorReport | None = None
     for attempt in range(1, retry.attempts + 1):
@@ -51,7 +51,7 @@ async def check(target: Target, retry: Retry) -> ConnectionReport:
             await asyncio.sleep(pause(Retry(attempts=attempt, backoff_seconds=retry.backoff_seconds), attempt - 1))
         started = time.perf_counter()
         try:
-            async with connect(target) as connected:
+            async with connect(target, era=era) as connected:
                 return _found(connected, time.perf_counter() - started, attempt)
         except Exception as failure:  # noqa: BLE001 - whatever a server does, the report says it
             error = await explained(target, failure)
