@@ -52,6 +52,11 @@ crds: venv ## Generate the CustomResourceDefinitions from the models
 docs-api: venv ## Generate docs/api.md from the CustomResourceDefinitions
 	@$(PY) hack/api_docs.py
 
+.PHONY: conformance
+conformance: venv ## The public conformance suite through the proxy and without it; totals in build/conformance.json
+	@mkdir -p build
+	@$(PY) -m conformance
+
 IN_CLUSTER := hack/cluster exec --
 PYTEST_IN_CLUSTER := $(IN_CLUSTER) $(CURDIR)/$(PY) -m pytest -p no:cacheprovider
 

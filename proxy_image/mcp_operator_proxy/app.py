@@ -38,6 +38,8 @@ class App:
             "/status": self._status,
             "/metrics": self._metrics,
         }
+        self.of_this_worker = {"/status": self._status, "/metrics": self._metrics}
+        """Answers for this process alone, by path; given to its siblings."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

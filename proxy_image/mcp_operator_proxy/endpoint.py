@@ -11,24 +11,26 @@ from typing import Any, Final
 
 from fastmcp import FastMCP
 from mcp.server.context import CallNext, HandlerResult
-from mcp.server.request_state import RequestStateBoundary
 from mcp_types import SubscriptionsListenRequestParams
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.relay import FrontContext
-from mcp_operator_proxy.eras.parked import ParkingLot
-from mcp_operator_proxy.eras.states import States
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.fronts.channel import Channels
 from mcp_operator_proxy.fronts.sse import SSEFront
 from mcp_operator_proxy.notify import Audience
 from mcp_operator_proxy.provider import RouteProvider, RouteState
-from mcp_operator_proxy.sessions.table import NOT_FOUND, SESSION_HEADER, Holder, Session, SessionTable
+from mcp_operator_proxy.sessions.elsewhere import Elsewhere
+from mcp_operator_proxy.sessions.forward import HOP
+from mcp_operator_proxy.sessions.holder import Holder
+from mcp_operator_proxy.sessions.internal import missed
+from mcp_operator_proxy.sessions.table import SESSION_HEADER, Session, SessionTable
 from mcp_operator_proxy.table import Changes
 
 MAX_BODY: Final = 4 * 1024 * 1024
+_BLANKS: Final = (b" ", b"\t")
 _VERSION_HEADER: Final = b"mcp-protocol-version"
 _HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 
@@ -43,18 +45,17 @@ class Endpoint:
         self.path = path
         self._observe = observe
         self.mcp: FastMCP[Any] = FastMCP("mcp-operator-proxy", version=__version__, dereference_schemas=False)
-        self.parked = ParkingLot(States(lambda: holder.keys), lambda: (holder.instance, holder.address))
-        self._provider = RouteProvider(self.mcp, route, self.parked)
+        self._provider = RouteProvider(self.mcp, route)
         self.audience = Audience(self._has_stream)
         server = self.mcp._mcp_server  # noqa: SLF001
-        # States of multi-round-trip requests are sealed by `eras.states`, with keys that replicas share.
-        server.middleware[:] = [m for m in server.middleware if not isinstance(m, RequestStateBoundary)]
         server.middleware.insert(0, self._watch)
         server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self.audience.listen)
         self.sessions = SessionTable(server, path, holder, self._opened)
         """Those that this process holds."""
         self.channels = Channels(server, holder)
         self.sse = SSEFront(path, self.channels)
+        self._elsewhere = Elsewhere(self.sessions, path, holder)
+        self._holder = holder
         self._running = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -94,6 +95,9 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._running.wait()
+        if any(value.endswith(_BLANKS) for _, value in scope["headers"]):
+            # RFC 9110, 5.5: blanks around a value are none of it; the HTTP parser leaves those behind it.
+            scope["headers"] = [(key, value.strip(b" \t")) for key, value in scope["headers"]]
         version = session_id = None
         for key, value in scope["headers"]:
             if key == _VERSION_HEADER:
@@ -110,9 +114,14 @@ class Endpoint:
     async def _serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         session = self.sessions.find(session_id)
         if session is None:
-            await NOT_FOUND(scope, receive, send)
-            return
+            found = await self._elsewhere.session(session_id, scope, receive, send)
+            if found is None:
+                return
+            session, receive = found
         if scope["method"] == "GET":
+            if HOP in scope and self._holder.draining:  # a stream lasts: the peer should find it a better place
+                await missed()(scope, receive, send)
+                return
             send = self._announcing(session, send)
         await self.sessions.serve(session, scope, receive, send)
 

@@ -3,18 +3,23 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from typing import Final
+from typing import Final, TypeAlias
 
 from mcp.server.connection import Connection
 from mcp.shared.exceptions import MCPError
 from mcp_types import LoggingLevel, RootsListChangedNotification, SetLevelRequest, SetLevelRequestParams
 
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontRelay, close_all
 from mcp_operator_proxy.backends.session import BackendSession, Call
 
 _KEY: Final = "mcp_operator_proxy.front"
+_Key: TypeAlias = tuple[Backend, bool]
+"""A backend, and whether the session with it is of the handshake eras by choice."""
 IDLE_SECONDS: Final = 1800.0
+TELL_SECONDS: Final = 5.0
+"""For a note to one server: one that hangs must not hold up the others."""
 
 
 class FrontSession:
@@ -23,8 +28,8 @@ class FrontSession:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.log_level: LoggingLevel | None = None
-        self._sessions: dict[Backend, tuple[BackendSession, FrontRelay]] = {}
-        self._opening: defaultdict[Backend, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._sessions: dict[_Key, tuple[BackendSession, FrontRelay]] = {}
+        self._opening: defaultdict[_Key, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @classmethod
     def of(cls, connection: Connection) -> "FrontSession":
@@ -37,30 +42,39 @@ class FrontSession:
         connection.exit_stack.push_async_callback(made.close)
         return made
 
-    async def session(self, backend: Backend) -> BackendSession:
-        """This client's own session with `backend`, opened when first needed. Raises BackendError."""
-        return (await self.session_and_relay(backend))[0]
+    @property
+    def can_be_asked(self) -> bool:
+        """The client lets servers ask it for something."""
+        can = self.connection.client_capabilities
+        return can is not None and not (can.sampling is None and can.elicitation is None and can.roots is None)
 
-    async def session_and_relay(self, backend: Backend) -> tuple[BackendSession, FrontRelay]:
-        """The same, and what carries its questions to the client. Raises BackendError."""
-        async with self._opening[backend]:
-            held = self._sessions.get(backend)
+    async def session(self, backend: Backend, *, asks_in_results: bool = False) -> BackendSession:
+        """This client's own session with `backend`, opened when first needed. Raises BackendError.
+
+        A server of both eras asks a client in the way of the connection's era. So one that can be asked gets a
+        connection of its own era, but for what is known to ask in results.
+        """
+        handshake = backend.may_shake_hands and self.can_be_asked and not asks_in_results
+        key = backend, handshake
+        async with self._opening[key]:
+            held = self._sessions.get(key)
             if held is not None and held[0].usable:
-                return held
+                return held[0]
             relay = FrontRelay(self.connection)
-            session = backend.session(relay.callbacks())
+            session = backend.session(relay.callbacks(), handshake=handshake)
             relay.session, relay.log_level = session, self.log_level
             await session.open()
-            self._sessions[backend] = session, relay
+            self._sessions[key] = session, relay
             if self.log_level is not None:
                 await self._send_level(session)
-            return session, relay
+            return session
 
     async def set_log_level(self, level: LoggingLevel) -> None:
         self.log_level = level
-        for session, relay in list(self._sessions.values()):
+        sessions = list(self._sessions.values())
+        for _, relay in sessions:
             relay.log_level = level
-            await self._send_level(session)
+        await asyncio.gather(*(self._send_level(session) for session, _ in sessions if session.usable))
 
     async def _send_level(self, session: BackendSession) -> None:
         connected = session.connected
@@ -68,25 +82,25 @@ class FrontSession:
             return
         request = SetLevelRequest(params=SetLevelRequestParams(level=self.log_level))
         params = request.params.model_dump(by_alias=True, mode="json", exclude_none=True)
-        with contextlib.suppress(MCPError):  # the relay filters by level too
-            await session.request(request.method, params, Call(None, 5.0))
+        with contextlib.suppress(MCPError, BackendError):  # the relay filters by level too
+            await session.request(request.method, params, Call(None, TELL_SECONDS))
 
     async def roots_changed(self) -> None:
-        for session, _ in list(self._sessions.values()):
-            if session.usable and not session.connected.modern:
-                await session.connected.session.send_notification(RootsListChangedNotification())
+        tell = [s.connected.session for s, _ in self._sessions.values() if s.usable and not s.connected.modern]
+        telling = (session.send_notification(RootsListChangedNotification()) for session in tell)
+        await asyncio.gather(*(asyncio.wait_for(one, TELL_SECONDS) for one in telling), return_exceptions=True)
 
     async def forget(self, backends: set[Backend], now: float) -> None:
         """Close sessions with backends that are no more, and those that have idled too long."""
         gone = [
-            backend
-            for backend, (session, _) in self._sessions.items()
+            key
+            for key, (session, _) in self._sessions.items()
             if not session.calls
-            and (backend in backends or not session.usable or now - session.last_used > IDLE_SECONDS)
+            and (key[0] in backends or not session.usable or now - session.last_used > IDLE_SECONDS)
         ]
-        await close_all([self._sessions.pop(backend)[0] for backend in gone])
-        for backend in gone:
-            self._opening.pop(backend, None)
+        await close_all([self._sessions.pop(key)[0] for key in gone])
+        for key in gone:
+            self._opening.pop(key, None)
 
     async def close(self) -> None:
         sessions = [session for session, _ in self._sessions.values()]

@@ -21,13 +21,14 @@ from typing import Final, Self
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
+from mcp_operator_proxy.backends.metrics import GateCollector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.metrics import Metrics
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
+from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Keys
-from mcp_operator_proxy.sessions.table import Holder
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
 from mcp_operator_proxy.table import Kind, RouteTable, build_route, build_table, changes
 from mcp_operator_proxy.tasks import cancel
@@ -85,6 +86,9 @@ class Proxy:
         self.endpoints: Mapping[str, Endpoint] = {}
         self.draining = False
         self.metrics = Metrics(self.status, lambda: {path: e.open_sessions for path, e in self.endpoints.items()})
+        self.metrics.registry.register(
+            GateCollector(lambda: {b.id: b.gate.report() for b in self.state.backends.values()} if self.state else {})
+        )
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
         self._swapped_at: datetime | None = None
@@ -98,6 +102,8 @@ class Proxy:
 
     async def __aenter__(self) -> Self:
         self._spawn(self._housekeeping())
+        if self.holder.forwarder is not None:
+            self._spawn(self.holder.forwarder.peers.follow())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -254,8 +260,6 @@ class Proxy:
         now = asyncio.get_running_loop().time()
         fronts = [front for endpoint in self.endpoints.values() for front in endpoint.front_sessions()]
         await asyncio.gather(*(front.forget(backends, now) for front in fronts))
-        for backend in backends:
-            await asyncio.gather(*(endpoint.parked.end_calls(backend.gate) for endpoint in self.endpoints.values()))
 
     # Catalogues that change by themselves
 
@@ -341,15 +345,19 @@ class Proxy:
 
     async def drain(self) -> None:
         """Turn unready and end the standing streams; requests in flight go on."""
-        self.draining = True
+        self.draining = self.holder.draining = True
         await asyncio.gather(*(endpoint.end_streams() for endpoint in self.endpoints.values()))
+        if self.holder.forwarder is not None:
+            await self.holder.forwarder.end_streams()
 
     async def close(self) -> None:
-        self.draining = True
+        self.draining = self.holder.draining = True
         await cancel(self._background)
         await asyncio.gather(*(endpoint.close() for endpoint in self.endpoints.values()))
         if self.state is not None:
             await asyncio.gather(*(backend.close() for backend in self.state.backends.values()))
+        if self.holder.forwarder is not None:
+            await self.holder.forwarder.close()
 
 
 async def _warm(backends: Iterable[Backend], seconds: float) -> None:

@@ -21,6 +21,8 @@ ErrorClass = Literal[
     "NotMCP",
     "ProtocolError",
     "SecretMissing",
+    "NotRunning",
+    "CrashLoop",
     "CircuitOpen",
     "Overloaded",
     "InternalError",
@@ -59,6 +61,10 @@ class ServerReport(ConfigModel):
     id: str
     state: Literal["pending", "ready", "error"]
     """`pending`: never answered yet; `error`: the last attempt failed (lists stay at last-good)."""
+    phase: Literal["pending", "connected", "initialized", "error"] = "pending"
+    """`connected`: it has negotiated the protocol, its lists are still being read; `initialized`: they are read."""
+    circuit: Literal["closed", "open", "half-open"] = "closed"
+    """`open`: it did not answer several calls in a row, so calls fail at once for a while; `half-open`: one call tries it."""
     error: ErrorReport | None = None
     protocol_version: str | None = None
     server_name: str | None = None
@@ -69,6 +75,8 @@ class ServerReport(ConfigModel):
     resources: int = 0
     resource_templates: int = 0
     checked_at: datetime | None = None
+    process: ProcessReport | None = None
+    """Of a stdio server that the proxy runs itself."""
 
 
 class Conflict(ConfigModel):

@@ -7,12 +7,14 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.proxy import Proxy
+from mcp_operator_proxy.sessions.internal import Internal
 from mcp_operator_proxy.swap.watch import follow
 from mcp_operator_proxy.tasks import cancel
 
@@ -26,7 +28,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, proxy: Proxy, listening: socket.socket) -> None:
         super().__init__(config)
-        self._socket = listening
+        self.listening = listening
         self._proxy = proxy
         self._ending: asyncio.Task[None] | None = None
         self.started_event = asyncio.Event()
@@ -35,7 +37,7 @@ class Server(uvicorn.Server):
     @property
     def port(self) -> int:
         """The port it listens on; the one that the system chose where 0 was asked for."""
-        return int(self._socket.getsockname()[1])
+        return int(self.listening.getsockname()[1])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -67,42 +69,78 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def running(proxy: Proxy, host: str, port: int, *, grace_seconds: int = GRACE_SECONDS) -> AsyncIterator[Server]:
-    """Serve `proxy` on `host:port` (0: any free port) while the block runs."""
-    config = uvicorn.Config(
-        App(proxy),
-        host=host,
-        port=port,
+async def running(
+    proxy: Proxy,
+    host: str,
+    port: int,
+    *,
+    grace_seconds: int = GRACE_SECONDS,
+    listening: socket.socket | None = None,
+    internal: socket.socket | None = None,
+) -> AsyncIterator[Server]:
+    """Serve `proxy` on `host:port` (0: any free port), or on `listening`, while the block runs.
+
+    `internal` is the socket on which other workers and replicas reach this one.
+    """
+    app = App(proxy)
+    server = Server(_config(app, grace_seconds), proxy, listening or listen(host, port))
+    servers = [server]
+    if internal is not None:
+        inner = Internal(app, proxy.holder, app.of_this_worker)
+        servers.append(Server(_config(inner, grace_seconds, proxy_headers=False), proxy, internal))
+    async with contextlib.AsyncExitStack() as stack:
+        for one in reversed(servers):  # the public one first to end, last to begin
+            await stack.enter_async_context(_serving(one))
+        try:
+            yield server
+        finally:
+            await proxy.drain()
+            for one in servers:
+                one.should_exit = True
+
+
+@contextlib.asynccontextmanager
+async def _serving(server: Server) -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    serving = loop.create_task(server.serve([server.listening]))
+    starting = loop.create_task(server.started_event.wait())
+    try:
+        await asyncio.wait([serving, starting], return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
+        yield
+    finally:
+        starting.cancel()
+        server.should_exit = True
+        await serving
+
+
+def _config(app: ASGIApp, grace_seconds: int, **options: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         log_config=None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=grace_seconds,
         timeout_keep_alive=65,
         server_header=False,
+        **options,
     )
-    listening = _listen(host, port)
-    server = Server(config, proxy, listening)
-    serving = asyncio.get_running_loop().create_task(server.serve([listening]))
-    starting = asyncio.get_running_loop().create_task(server.started_event.wait())
-    try:
-        await asyncio.wait([serving, starting], return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            serving.result()
-        yield server
-    finally:
-        starting.cancel()
-        if not serving.done():
-            await proxy.drain()
-            server.should_exit = True
-        await serving
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    """A listening socket. `shared` lets several processes listen on one port; the kernel spreads connections over them.
+
+    Raises OSError, with the address in its text.
+    """
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family(host), backlog=2048, reuse_port=shared)
     except OSError as error:
         raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 async def serve(config_dir: Path, host: str, port: int) -> None:

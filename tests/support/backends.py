@@ -114,8 +114,8 @@ class _KillableServer(uvicorn.Server):
 class ServedMCP(ServedApp):
     """A FastMCP server over streamable HTTP, or with `transport="sse"` over HTTP+SSE.
 
-    `era="legacy"` refuses the 2026-07-28 era, as a server of an older library does. `requests` are the headers that
-    came, `verbs` the HTTP methods, `methods` the JSON-RPC methods.
+    `era="legacy"` refuses the 2026-07-28 era, as a server of an older library does, and `era="modern"` the others.
+    `requests` are the headers that came, `verbs` the HTTP methods, `methods` the JSON-RPC methods.
     """
 
     def __init__(self, mcp: FastMCP[Any], *, transport: str = "http", era: str = "both", **options: Any) -> None:
@@ -152,6 +152,12 @@ class _Recorder:
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 self._served.methods.append(json.loads(message.get("body", b""))["method"])
             return message
+
+        if self._era == "modern" and headers.get("mcp-protocol-version", "") < "2026":
+            await recording()
+            body = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32022,"message":"Unsupported protocol version"}}'
+            await Response(body, 400, media_type="application/json")(scope, receive, send)
+            return
 
         await self._app(scope, recording, send)
 

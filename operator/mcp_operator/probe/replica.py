@@ -26,7 +26,7 @@ class ReplicaState:
     swap_seconds: float | None = field(default=None, compare=False)
     """Time that the replica itself says its swap took."""
     servers: tuple[ServerReport, ...] = ()
-    """As it sees them, without `checked_at`."""
+    """As it sees them, without times, circuit breakers and processes."""
     routes: tuple[RouteReport, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     refused: str | None = field(default=None, repr=False)
@@ -80,9 +80,16 @@ def silent(state: ReplicaState, error: ErrorReport) -> ReplicaState:
 
 
 def _steady(old: tuple[ServerReport, ...], new: tuple[ServerReport, ...]) -> tuple[ServerReport, ...]:
-    """`new` without times, and with the old words of an error that still is the same."""
+    """`new` without what changes by itself, and with the old words of an error that still is the same."""
     errors = {server.id: server.error for server in old}
     return tuple(
-        server.model_copy(update={"checked_at": None, "error": latest_error(errors.get(server.id), server.error)})
+        server.model_copy(
+            update={
+                "checked_at": None,
+                "process": None,
+                "circuit": "closed",
+                "error": latest_error(errors.get(server.id), server.error),
+            }
+        )
         for server in new
     )

@@ -2,13 +2,15 @@
 
 The provider's full path, the fast lane and the library share these rules:
 
-- `BackendError.executed` False and the session or era was the reason: a fresh session is asked.
-- `repeatable` (a read-only or idempotent tool, a list, a read) and the connection broke: asked again.
-- everything else fails, typed: the caller may not run a tool twice unasked.
+- The server refused it because of the session or the era (`BackendError.executed` is False): a fresh session is asked.
+- It is `repeatable` (a read-only or idempotent tool, a list, a read) and the connection broke: it is asked again.
+- Everything else fails, typed: nothing runs twice unasked.
+
+Each reason counts once, so a request is sent three times at most.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypeVar
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from mcp_operator_proxy.backends.backend import Backend
 
 T = TypeVar("T")
+Reason: TypeAlias = Literal["stale", "broken"]
 UNANSWERED: Final[frozenset[ErrorClass]] = frozenset(
     {"DNSFailure", "ConnectionRefused", "ConnectionReset", "Unreachable", "Timeout", "TLSFailure"}
 )
@@ -37,16 +40,7 @@ async def ask(backend: "Backend", once: Callable[[], Awaitable[T]], *, repeatabl
     ticket = await backend.gate.enter(seconds)
     answered: bool | None = None
     try:
-        try:
-            result = await once()
-        except BackendError as error:
-            backend.nudge()
-            if not worth_repeating(error, repeatable=repeatable):
-                raise
-            if error.era_changed:
-                backend.forget_era()
-            backend.pool.drop_idle()
-            result = await once()
+        result = await _repeating(backend, once, repeatable=repeatable)
         answered = True
     except BackendError as error:
         answered = was_answered(error)
@@ -60,11 +54,29 @@ async def ask(backend: "Backend", once: Callable[[], Awaitable[T]], *, repeatabl
         backend.gate.leave(answered, ticket)
 
 
-def worth_repeating(error: BackendError, *, repeatable: bool) -> bool:
-    """Whether a request that failed so may be sent again without a risk to run it twice."""
-    if error.session_lost or error.era_changed:
-        return not error.executed
-    return repeatable and error.report.error_class == "ConnectionReset"
+async def _repeating(backend: "Backend", once: Callable[[], Awaitable[T]], *, repeatable: bool) -> T:
+    had: set[Reason] = set()
+    while True:
+        try:
+            return await once()
+        except BackendError as error:
+            backend.nudge()
+            reason = reason_to_repeat(error, repeatable=repeatable)
+            if reason is None or reason in had:
+                raise
+            had.add(reason)
+            if error.era_changed:
+                backend.forget_era()
+            backend.pool.drop_idle()
+
+
+def reason_to_repeat(error: BackendError, *, repeatable: bool) -> Reason | None:
+    """Why a request that failed so may be sent again without a risk to run it twice; None where it may not."""
+    if (error.session_lost or error.era_changed) and not error.executed:
+        return "stale"
+    if repeatable and error.report.error_class == "ConnectionReset":
+        return "broken"
+    return None
 
 
 def was_answered(error: BackendError) -> bool:

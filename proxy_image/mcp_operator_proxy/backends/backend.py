@@ -23,23 +23,26 @@ from mcp_types import (
 )
 
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_catalogue
-from mcp_operator_proxy.backends.classify import BackendError, classify
+from mcp_operator_proxy.backends.check import ConnectionReport, check, explained
+from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client
 from mcp_operator_proxy.backends.pool import IDLE_SECONDS, SessionPool
-from mcp_operator_proxy.backends.relay import PooledRelay
+from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
+from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause
 from mcp_operator_proxy.backends.session import BackendSession
+from mcp_operator_proxy.backends.status import Status, server_report
+from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
+from mcp_operator_proxy.backends.stdio import StdioHost
 from mcp_operator_proxy.config import Server
-from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.report import ErrorReport, ServerReport
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 
-STDIO_URL: Final = "http://localhost/mcp"
-RETRY_FIRST: Final = 0.5
-RETRY_MOST: Final = 5.0
+RETRY_LEAST: Final = 0.5
+RETRY_MOST: Final = SETTLED_SECONDS
 _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotification, ResourceListChangedNotification)
 
 
@@ -60,8 +63,15 @@ class ResolvedServer:
             ca_bundle=self.server.ca_bundle,
             http2=self.server.http2,
             uds=uds,
-            connect_timeout=self.server.connect_timeout_seconds,
+            connect_timeout=self._connect_timeout(),
         )
+
+    def _connect_timeout(self) -> float:
+        """A session that has a process of its own is opened by a start of it, which is as slow as a call may be."""
+        server = self.server
+        if server.stdio is not None and server.stdio.isolation != "shared":
+            return max(server.connect_timeout_seconds, server.call_timeout_seconds)
+        return server.connect_timeout_seconds
 
     def same_endpoint(self, other: "ResolvedServer") -> bool:
         """Whether only headers and times differ, so that open sessions can go on."""
@@ -79,19 +89,6 @@ class ResolvedServer:
         return f"ResolvedServer({self.server.id})"
 
 
-@dataclass(frozen=True)
-class Status:
-    """What the last attempt to list the server found."""
-
-    error: ErrorReport | None = None
-    ever_ready: bool = False
-    protocol_version: str | None = None
-    server_name: str | None = None
-    server_version: str | None = None
-    transport: ResolvedTransport | None = None
-    checked_at: datetime | None = None
-
-
 class Backend:
     """Start it in a running loop, `close` it in the end. `on_change` is called after the catalogue has changed."""
 
@@ -107,8 +104,13 @@ class Backend:
         self._transport = BackendTransport(resolved.headers, resolved.server.ca_bundle, http2=resolved.server.http2)
         self._transport.on_stream_end = self.nudge
         self._http = http_client(self._transport, resolved.server.connect_timeout_seconds)
+        self.host = _host(resolved)
+        """The processes of a stdio server."""
         self._uds: str | None = None
         self._era: Era | None = None
+        self._shakes_hands = True
+        self.asks_in_results: set[tuple[str, str]] = set()
+        """Method and own name of what answers in the modern era only, as it asks in its results (SEP-2322)."""
         self._kind: ResolvedTransport | None = None
         self._stale = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -130,7 +132,7 @@ class Backend:
         return self.resolved.server.call_timeout_seconds
 
     def secrets(self) -> tuple[str, ...]:
-        return tuple(self.resolved.headers.values())
+        return (*self.resolved.headers.values(), *(self.host.secrets if self.host else ()))
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"backend {self.id}")
@@ -149,41 +151,80 @@ class Backend:
     # Sessions
 
     @contextlib.asynccontextmanager
-    async def open(self, callbacks: Callbacks) -> AsyncIterator[Connected]:
-        """Connect with what is known of the server; when that has become untrue, find out anew."""
-        target, era, kind = self.resolved.target(self._uds), self._era, self._kind
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                connected = await stack.enter_async_context(
-                    connect(target, http=self._http, callbacks=callbacks, era=era, transport=kind)
-                )
-            except BackendError as error:
-                if (era is None and kind is None) or error.report.error_class in _DOWN:
-                    raise
-                connected = await stack.enter_async_context(connect(target, http=self._http, callbacks=callbacks))
-            self._era, self._kind = connected.era, connected.transport
-            if connected.modern:
-                _announce_headers(connected, self.catalogue.tools)
-            yield connected
+    async def open(self, callbacks: Callbacks, *, handshake: bool = False) -> AsyncIterator[Connected]:
+        """Connect with what is known of the server; when that has become untrue, find out anew.
 
-    def session(self, callbacks: Callbacks) -> BackendSession:
+        With `handshake` a server of both eras gets a session of the older one, in which it may ask the client.
+        """
+        if self.host is not None:
+            await self._reach(self.host)
+        async with contextlib.AsyncExitStack() as stack:
+            connected = await self._shake_hands(stack, callbacks) if handshake and self.may_shake_hands else None
+            yield connected or await self._connect(stack, callbacks)
+
+    async def _connect(self, stack: contextlib.AsyncExitStack, callbacks: Callbacks) -> Connected:
+        target, era, kind = self.resolved.target(self._uds), self._era, self._kind
+        try:
+            connected = await stack.enter_async_context(
+                connect(target, http=self._http, callbacks=callbacks, era=era, transport=kind)
+            )
+        except BackendError as error:
+            if (era is None and kind is None) or self.host is not None or error.report.error_class in _DOWN:
+                raise
+            connected = await stack.enter_async_context(connect(target, http=self._http, callbacks=callbacks))
+        self._era, self._kind = connected.era, connected.transport
+        if connected.modern:
+            _announce_headers(connected, self.catalogue.tools)
+        return connected
+
+    async def _shake_hands(self, stack: contextlib.AsyncExitStack, callbacks: Callbacks) -> Connected | None:
+        """A session of the handshake eras with a modern server; None where it has turned out to know none of them."""
+        target = self.resolved.target(self._uds)
+        try:
+            return await stack.enter_async_context(
+                connect(target, http=self._http, callbacks=callbacks, era="legacy", transport=self._kind)
+            )
+        except BackendError as error:
+            if error.report.error_class not in _NO_HANDSHAKE:
+                raise
+            self._shakes_hands = False
+            return None
+
+    async def _reach(self, host: StdioHost) -> None:
+        """See to it that a stdio server is served. The bridge opens with the handshake, whatever the server speaks."""
+        if self._uds is None:
+            try:
+                uds = await host.start()
+            except OSError as error:
+                raise BackendError(ErrorReport(error_class="NotRunning", message=str(error)), executed=False) from error
+            self._transport.reach(uds)
+            self._uds = uds
+        if self._era is None:
+            self._era = "legacy"
+
+    @property
+    def may_shake_hands(self) -> bool:
+        """A modern server that may speak the handshake eras too: nothing says so but the attempt."""
+        return self.modern and self._shakes_hands
+
+    def session(self, callbacks: Callbacks, *, handshake: bool = False) -> BackendSession:
         """A session that its owner opens and closes."""
-        return BackendSession(lambda: self.open(callbacks), self.secrets)
+        return BackendSession(lambda: self.open(callbacks, handshake=handshake), self.secrets)
 
     def _pooled_session(self, key: Hashable) -> BackendSession:
         assert isinstance(key, Capabilities)
-        relay = PooledRelay(key.as_declared())
-        relay.session = session = self.session(relay.callbacks())
-        return session
+        return self.session(pooled_callbacks(key if self.modern else Capabilities()))
 
     def forget_era(self) -> None:
         self._era = None
+        self._shakes_hands = True
+        self.asks_in_results.clear()
         self.pool.drop_idle()
 
     # The catalogue
 
     async def _watch(self) -> None:
-        wait = RETRY_FIRST
+        failures = 0
         while True:
             listed = self._lists
             try:
@@ -191,19 +232,22 @@ class Backend:
                     await self._follow(connected)
             except Exception as error:  # noqa: BLE001 - whatever a server sends, the watch goes on
                 if self._lists > listed:  # the session had worked: it may just have been forgotten, so open another
-                    wait = RETRY_FIRST
+                    failures = 0
                     continue
-                self._failed(classify(error, secrets=self.secrets()))
-            await asyncio.sleep(RETRY_FIRST)  # however often its callers fail meanwhile
+                failures += 1
+                await self._failed(error)
+            wait = pause(self.resolved.server.retry, failures)
+            least = min(wait, RETRY_LEAST)
+            await asyncio.sleep(least)  # however often its callers fail meanwhile
             self._stale.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait - RETRY_FIRST):
+                async with asyncio.timeout(wait - least):
                     await self._stale.wait()
-            wait = min(wait * 2, RETRY_MOST)
 
     async def _follow(self, connected: Connected) -> None:
         """List now, when the server says that it changed, when its stream breaks, and every `refresh_seconds`."""
         listening = asyncio.get_running_loop().create_task(self._listen(connected))
+        self.status = replace(self.status, connected=True)
         try:
             while True:
                 self._stale.clear()
@@ -224,7 +268,8 @@ class Backend:
             async with asyncio.timeout(max(self.resolved.server.connect_timeout_seconds, self.call_timeout)):
                 return await list_catalogue(connected)
         except Exception as error:
-            raise BackendError(classify(attempt.failure or error, secrets=self.secrets())) from error
+            report = classify(attempt.failure or error, secrets=self.secrets())
+            raise BackendError(report, challenge=challenge_of(attempt.failure)) from error
         finally:
             current_attempt.reset(token)
 
@@ -250,7 +295,7 @@ class Backend:
                 await asyncio.Event().wait()
         except SubscriptionLost:
             pass
-        await asyncio.sleep(RETRY_FIRST)
+        await asyncio.sleep(RETRY_LEAST)
         self.nudge()
 
     async def _on_message(self, message: IncomingMessage) -> None:
@@ -264,6 +309,7 @@ class Backend:
             self.gate.retry_now()
         self._lists += 1
         self.status = Status(
+            connected=True,
             ever_ready=True,
             protocol_version=connected.protocol_version,
             server_name=info.name if info else None,
@@ -280,7 +326,16 @@ class Backend:
             self.pool.drop_idle()
             self._on_change(self)
 
-    def _failed(self, report: ErrorReport) -> None:
+    async def _failed(self, error: BaseException) -> None:
+        report, before = classify(error, secrets=self.secrets()), self.status.error
+        challenged = isinstance(error, BackendError) and error.challenge is not None
+        if challenged and before is not None and before.error_class == report.error_class:
+            report = before  # it has been explained already
+        self._down(report)
+        if challenged and report is not before:
+            self._down(await explained(self.resolved.target(self._uds), error))
+
+    def _down(self, report: ErrorReport) -> None:
         if self.status.error != report:
             logger.warning(
                 "server is down", extra={"server": self.id, "error_class": report.error_class, "error": report.message}
@@ -290,21 +345,19 @@ class Backend:
         self.asked.set()
 
     def report(self) -> ServerReport:
-        status, catalogue = self.status, self.catalogue
-        state = "error" if status.error else "ready" if status.ever_ready else "pending"
-        return ServerReport(
-            id=self.id,
-            state=state,
-            error=status.error,
-            protocol_version=status.protocol_version,
-            server_name=status.server_name,
-            server_version=status.server_version,
-            transport=status.transport,
-            tools=tuple(sorted(str(tool["name"]) for tool in catalogue.tools)),
-            prompts=len(catalogue.prompts),
-            resources=len(catalogue.resources),
-            resource_templates=len(catalogue.resource_templates),
-            checked_at=status.checked_at,
+        # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.
+        process = self.host.report().model_copy(update={"stderr": ()}) if self.host else None
+        return server_report(self.id, self.status, self.catalogue, self.gate.report(), process)
+
+    async def test_connection(self) -> ConnectionReport:
+        """Connect on connections of its own, as often as the server's `retry` says, each time within its connect timeout."""
+        if self.host is not None:
+            try:
+                await self._reach(self.host)
+            except BackendError as error:
+                return ConnectionReport(error=error.report)
+        return await check(
+            self.resolved.target(self._uds), self.resolved.server.retry, era="legacy" if self.host else None
         )
 
     # The end
@@ -318,8 +371,21 @@ class Backend:
             await cancel([self._task])
         await self.pool.close()
         await self._http.aclose()
+        if self.host is not None:
+            await self.host.stop()
 
 
+def _host(resolved: ResolvedServer) -> StdioHost | None:
+    server = resolved.server
+    if server.stdio is None:
+        return None
+    open_seconds = resolved.target().connect_timeout
+    return StdioHost(
+        server.id, server.stdio, resolved.env, open_seconds=open_seconds, call_seconds=server.call_timeout_seconds
+    )
+
+
+_NO_HANDSHAKE: Final = frozenset({"NotFound", "HTTPError", "NotMCP", "ProtocolError"})
 _DOWN: Final = frozenset({"DNSFailure", "ConnectionRefused", "Unreachable", "TLSFailure", "Unauthorized"})
 
 

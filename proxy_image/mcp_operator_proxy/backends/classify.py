@@ -18,9 +18,12 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, PARSE_ERROR, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
+from mcp_operator_proxy.bridge.jsonrpc import SERVER_EXITED, SERVER_UNAVAILABLE
 from mcp_operator_proxy.report import ErrorClass, ErrorReport
 
 MAX_TEXT: Final = 300
+MAX_PROCESS_TEXT: Final = 1200
+"""With the last lines that a process wrote to standard error."""
 _UNREACHABLE_ERRNO: Final = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 _RESET_ERRNO: Final = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED})
 _EVENT_LIMIT = re.compile(r"exceeded the (\d+) byte limit")
@@ -35,7 +38,13 @@ class BackendError(Exception):
     """
 
     def __init__(
-        self, report: ErrorReport, *, executed: bool = True, session_lost: bool = False, era_changed: bool = False
+        self,
+        report: ErrorReport,
+        *,
+        executed: bool = True,
+        session_lost: bool = False,
+        era_changed: bool = False,
+        challenge: str | None = None,
     ) -> None:
         super().__init__(report.message)
         self.report = report
@@ -44,6 +53,8 @@ class BackendError(Exception):
         """The server forgot the session (404): a new one is needed."""
         self.era_changed = era_changed
         """The server refused the protocol era that it spoke before."""
+        self.challenge = challenge
+        """The `WWW-Authenticate` header of an HTTP 401, empty where it had none; None for every other failure."""
 
 
 class HTTPStatusFailure(Exception):
@@ -72,6 +83,11 @@ class StreamEnded(Exception):
     """The response stream broke off before the answer came."""
 
 
+def challenge_of(failure: BaseException | None) -> str | None:
+    """What `BackendError.challenge` says of `failure`."""
+    return failure.challenge if isinstance(failure, HTTPStatusFailure) and failure.status == 401 else None
+
+
 def is_own_error(error: MCPError) -> bool:
     """Whether the MCP client made the error up for a broken connection. Servers use its codes for errors of their own."""
     if error.code == CONNECTION_CLOSED:
@@ -79,14 +95,14 @@ def is_own_error(error: MCPError) -> bool:
     return error.code == PARSE_ERROR and error.message.startswith("Failed to parse")
 
 
-def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` without secrets, credentials and URLs, at most `MAX_TEXT` characters long."""
+def redact(text: str, secrets: Iterable[str] = (), most: int = MAX_TEXT) -> str:
+    """`text` without secrets, credentials and URLs, at most `most` characters long."""
     parts = {part for secret in secrets for part in secret_parts(secret)}
     for secret in sorted((part for part in parts if len(part) >= 4), key=len, reverse=True):
         text = text.replace(secret, "***")
     text = _CREDENTIAL.sub(lambda m: f"{m.group(1)} ***", _URL.sub("<url>", text))
     text = " ".join(text.split())
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def secret_parts(value: str) -> Iterator[str]:
@@ -112,7 +128,19 @@ def classify(error: BaseException, *, secrets: Iterable[str] = ()) -> ErrorRepor
     for found in chain:
         if isinstance(found, BackendError):
             return found.report
-    for rule in (_dns, _tls, _refused, _status, _too_large, _not_mcp, _timeout, _reset, _unreachable, _protocol):
+    for rule in (
+        _dns,
+        _tls,
+        _refused,
+        _status,
+        _too_large,
+        _not_mcp,
+        _timeout,
+        _reset,
+        _unreachable,
+        _process,
+        _protocol,
+    ):
         for found in chain:
             if (report := rule(found, tuple(secrets))) is not None:
                 return report
@@ -226,6 +254,17 @@ def _unreachable(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None
     if network or (isinstance(error, OSError) and error.errno in _UNREACHABLE_ERRNO):
         return _report("Unreachable", "the server's address cannot be reached; check the network and its policies")
     return None
+
+
+def _process(error: BaseException, secrets: tuple[str, ...]) -> ErrorReport | None:
+    """What the bridge says of a stdio server that does not run."""
+    if not isinstance(error, MCPError) or error.code not in {SERVER_UNAVAILABLE, SERVER_EXITED}:
+        return None
+    data = error.data if isinstance(error.data, dict) else {}
+    if data.get("reason") not in {"ServerUnavailable", "ServerExited"}:
+        return None
+    text = redact(error.message, secrets, MAX_PROCESS_TEXT)
+    return _report("CrashLoop" if data.get("state") == "crash-loop" else "NotRunning", text)
 
 
 def _protocol(error: BaseException, secrets: tuple[str, ...]) -> ErrorReport | None:

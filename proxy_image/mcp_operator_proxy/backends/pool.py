@@ -1,70 +1,83 @@
-"""Sessions for callers that have none of their own: one request at a time holds a session, idle ones are kept a while."""
+"""Sessions for callers that have none of their own: one request at a time holds a session, idle ones are kept a while.
+
+What is shared, and what is not:
+
+- A session never serves two callers at once, and never callers with different keys: users, sets of client capabilities.
+- A client with a session of its own with the proxy has its own sessions with servers; they never come here.
+- HTTP connections beneath are shared by all sessions with a server: they carry the server's configured headers, no
+  cookies, and nothing of a user.
+
+How many are leased at once is limited by the server's gate (`max_concurrency`), how many lie idle by `MAX_IDLE`.
+"""
 
 import asyncio
 import contextlib
-from collections import defaultdict, deque
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Hashable
 from typing import Final
 
 from mcp.shared.exceptions import MCPError
 
-from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.session import BackendSession
-from mcp_operator_proxy.report import ErrorReport
 
-MAX_SESSIONS: Final = 256
+MAX_IDLE: Final = 128
 IDLE_SECONDS: Final = 60.0
 
 
 class SessionPool:
-    """`key` keeps apart what must not share a session: users, and sets of client capabilities."""
+    """`key` keeps apart what must not share a session. Sessions are opened when they are first needed."""
 
-    def __init__(self, new_session: Callable[[Hashable], BackendSession]) -> None:
+    def __init__(self, new_session: Callable[[Hashable], BackendSession], *, max_idle: int = MAX_IDLE) -> None:
         self._new_session = new_session
-        self._idle: defaultdict[Hashable, deque[BackendSession]] = defaultdict(deque)
-        self._room = asyncio.Semaphore(MAX_SESSIONS)
+        self._max_idle = max_idle
+        self._idle: OrderedDict[BackendSession, Hashable] = OrderedDict()
+        """In the order in which they were used, the newest last."""
+        self._leased: dict[BackendSession, Hashable] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
+    @property
+    def idle(self) -> int:
+        return len(self._idle)
+
+    @property
+    def leased(self) -> int:
+        return len(self._leased)
+
     @contextlib.asynccontextmanager
-    async def lease(self, key: Hashable, wait_seconds: float) -> AsyncIterator[BackendSession]:
+    async def lease(self, key: Hashable) -> AsyncIterator[BackendSession]:
         """A session that nobody else uses until the block ends. Raises BackendError."""
+        session = self._take_idle(key)
+        if session is None:
+            session = self._new_session(key)
+            await session.open()
+        self._leased[session] = key
         try:
-            async with asyncio.timeout(wait_seconds):
-                await self._room.acquire()
-        except TimeoutError as error:
-            raise BackendError(_BUSY, executed=False) from error
-        try:
-            session = self._take_idle(key)
-            if session is None:
-                session = self._new_session(key)
-                await session.open()
-            try:
-                yield session
-            except MCPError:
-                raise  # the server's own answer: the session is as good as before
-            except BaseException:
-                # The exchange may still be open on the server's side: nobody else may meet its remains.
-                session.retired = True
-                raise
-            finally:
-                self._give_back(key, session)
+            yield session
+        except MCPError:
+            raise  # the server's own answer: the session is as good as before
+        except BaseException:
+            # The exchange may still be open on the server's side: nobody else may meet its remains.
+            session.retired = True
+            raise
         finally:
-            self._room.release()
+            del self._leased[session]
+            self._give_back(key, session)
 
     def _take_idle(self, key: Hashable) -> BackendSession | None:
-        idle = self._idle[key]
-        while idle:
-            session = idle.pop()
+        while (session := next((s for s, owner in reversed(self._idle.items()) if owner == key), None)) is not None:
+            del self._idle[session]
             if session.usable:
                 return session
             self._close(session)
         return None
 
     def _give_back(self, key: Hashable, session: BackendSession) -> None:
-        if session.usable:
-            self._idle[key].append(session)
-        else:
+        if not session.usable:
             self._close(session)
+            return
+        self._idle[session] = key
+        while len(self._idle) > self._max_idle:
+            self._close(self._idle.popitem(last=False)[0])
 
     def _close(self, session: BackendSession) -> None:
         task = asyncio.get_running_loop().create_task(session.close())
@@ -74,24 +87,14 @@ class SessionPool:
     def drop_idle(self, older_than: float | None = None) -> None:
         """Close idle sessions: all of them, or those not used for `older_than` seconds."""
         now = asyncio.get_running_loop().time()
-        for key in list(self._idle):
-            keep = [
-                s for s in self._idle[key] if older_than is not None and now - s.last_used < older_than and s.usable
-            ]
-            for session in self._idle[key]:
-                if session not in keep:
-                    self._close(session)
-            if keep:
-                self._idle[key] = deque(keep)
-            else:
-                del self._idle[key]
+        for session in list(self._idle):
+            if older_than is None or not session.usable or now - session.last_used >= older_than:
+                del self._idle[session]
+                self._close(session)
 
     async def close(self) -> None:
+        """End the idle sessions; those on lease are their holders' to end."""
+        self._max_idle = 0
         self.drop_idle()
         if self._closing:
             await asyncio.wait(self._closing)
-
-
-_BUSY = ErrorReport(
-    error_class="Timeout", message="all sessions with the server are in use; it answers too slowly for this load"
-)

@@ -1,7 +1,7 @@
 """A server that the proxy runs itself: the bridge in the proxy's own process, served on a private unix socket.
 
 host = StdioHost("default/time", stdio, env={})
-socket = await host.start()      # streamable HTTP at http://stdio/mcp over this socket
+socket = await host.start()      # streamable HTTP at http://localhost/mcp over this socket
 host.report().state              # "ready"
 await host.stop()                # no process is left
 """
@@ -26,7 +26,7 @@ from mcp_operator_proxy.report import ProcessReport
 
 logger = logging.getLogger(__name__)
 
-URL: Final = "http://stdio/mcp"
+URL: Final = "http://localhost/mcp"
 """Where the server is behind its socket."""
 INHERITED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """All that a process gets of the proxy's own environment, as the MCP SDKs have it."""
@@ -57,6 +57,7 @@ class StdioHost:
         self.id = server_id
         self._stdio = stdio
         self._env = dict(env)
+        self.secrets = tuple(self._env[v.name] for v in stdio.env if v.secret is not None and v.name in self._env)
         self._times = open_seconds, call_seconds, grace_seconds
         self._log = ServerLog(Throttle(partial(_show, server_id)))
         self._folder: Path | None = None
@@ -129,7 +130,7 @@ class StdioHost:
             name=self.id,
             cwd=stdio.cwd,
             environment=environment(os.environ, self._env),
-            secrets=tuple(self._env[v.name] for v in stdio.env if v.secret is not None and v.name in self._env),
+            secrets=self.secrets,
             uds=uds,
             isolation=stdio.isolation,
             max_sessions=1_000_000,  # the proxy has its own limit

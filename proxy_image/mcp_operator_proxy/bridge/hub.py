@@ -158,6 +158,11 @@ class Hub(ABC):
             if not self._in_flight:
                 self._quiet.set()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call is in flight."""
+        return self._in_flight > 0
+
     async def quiet(self) -> None:
         """Until no call is in flight."""
         await self._quiet.wait()

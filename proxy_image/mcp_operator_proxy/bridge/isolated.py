@@ -18,7 +18,8 @@ from mcp_operator_proxy.bridge.process import StartError
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
-from mcp_operator_proxy.bridge.supervisor import State
+from mcp_operator_proxy.bridge.supervisor import State, until_hung
+from mcp_operator_proxy.tasks import cancel
 
 log = logging.getLogger(__name__)
 
@@ -158,17 +159,29 @@ class IsolatedHub(Hub):
 
     def _watch(self, session: Session, connection: Connection) -> None:
         async def until_the_end() -> None:
-            await connection.wait_closed()
+            how = await self._end_of(connection)
             connection.fail_calls()
             if not session.ended:
                 self._restarts += 1
                 self.metrics.restarts.inc()
                 self._exit_code = _exit_code(connection)
-                self._last_error = f"MCP server {self.settings.name} {connection.exit or 'ended'}"
+                self._last_error = f"MCP server {self.settings.name} {how}"
                 log.warning("%s; its session ends", self._last_error)
                 await self.end(session, self._last_error)
 
         self._spawn(until_the_end())
+
+    async def _end_of(self, connection: Connection) -> str:
+        """Wait until a process has ended, or does not answer any more; says which."""
+        closed = asyncio.create_task(connection.wait_closed())
+        hung = asyncio.create_task(until_hung(connection, self.settings.ping)) if self.settings.ping else closed
+        try:
+            await asyncio.wait({closed, hung}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel({closed, hung})
+        if connection.alive:
+            return f"did not answer a ping within {self.settings.ping:g} s"
+        return str(connection.exit or "ended")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -66,7 +66,7 @@ class Bridge:
     @property
     def url(self) -> str:
         if self.settings.uds:
-            return f"http://stdio{self.settings.path}"
+            return f"http://localhost{self.settings.path}"
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         return f"http://{host}:{self.port}{self.settings.path}"
 

@@ -24,7 +24,7 @@ from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCResponse, RequestId
 
 from mcp_operator_proxy.auth import Principal
-from mcp_operator_proxy.sessions.table import Holder
+from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)

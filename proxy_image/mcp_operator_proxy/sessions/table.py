@@ -13,7 +13,6 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import Context, copy_context
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pydantic_core
@@ -42,28 +41,17 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy.auth import PRINCIPAL, Principal, same_owner
-from mcp_operator_proxy.config import Sessions
-from mcp_operator_proxy.sessions.ids import MAX_AGE_SECONDS, Keys, Ticket, nonce
+from mcp_operator_proxy.sessions.holder import Holder
+from mcp_operator_proxy.sessions.ids import MAX_AGE_SECONDS, Ticket, nonce
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 SESSION_HEADER: Final = b"mcp-session-id"
+SWEEP_SECONDS: Final = 30.0
 MAX_ENDED: Final = 50_000
 """Sessions made elsewhere that ended here and are remembered, so that nobody takes them up again."""
 # Host and Origin are checked in front, for all paths and by the config's lists.
 _SECURITY: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-
-
-@dataclass
-class Holder:
-    """This process as a holder of sessions; one for all its routes."""
-
-    address: str = ""
-    """`host:port` of its internal listener; empty without one."""
-    instance: str = field(default_factory=nonce)
-    keys: Keys = field(default_factory=Keys.random, repr=False)
-    limits: Sessions = field(default_factory=Sessions)
-    """A swap replaces `keys` and `limits`."""
 
 
 class Session:
@@ -132,6 +120,7 @@ class SessionTable:
         self._holder = holder
         self._opened = opened
         self._sessions: dict[str, Session] = {}
+        self._starting: dict[str, asyncio.Future[Session]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lifespan_state: Any = None
@@ -146,7 +135,7 @@ class SessionTable:
         self._context = copy_context()
         async with self._server.lifespan(self._server) as state:
             self._lifespan_state = state
-            sweeping = asyncio.get_running_loop().create_task(self._sweep())
+            sweeping = asyncio.get_running_loop().create_task(self._keep_sweeping())
             try:
                 yield
             finally:
@@ -209,6 +198,8 @@ class SessionTable:
     async def take_up(self, session_id: str, ticket: Ticket, principal: Principal | None) -> Session | None:
         """Begin a session that another process held, initialized as `ticket` says; None where there is no room."""
         held = self._sessions.get(session_id)
+        if held is None and (starting := self._starting.get(session_id)) is not None:
+            held = await asyncio.shield(starting)
         return held or await self._admit(session_id, ticket, principal, taken_up=True)
 
     # Life
@@ -216,21 +207,20 @@ class SessionTable:
     async def _admit(
         self, session_id: str, ticket: Ticket, principal: Principal | None, *, taken_up: bool
     ) -> Session | None:
-        if self._closing or len(self._sessions) >= self._holder.limits.max_sessions:
+        if self._closing or len(self._sessions) + len(self._starting) >= self._holder.limits.max_sessions:
             return None
         session = Session(session_id, ticket, principal)
         loop = asyncio.get_running_loop()
-        started: asyncio.Future[None] = loop.create_future()
-        self._sessions[session_id] = session
+        started = self._starting[session_id] = loop.create_future()
+        started.add_done_callback(lambda _: self._starting.pop(session_id, None))
         session.task = loop.create_task(
             self._run(session, started, taken_up), name=f"session on {self._path}", context=self._context.copy()
         )
         self._tasks.add(session.task)
         session.task.add_done_callback(self._tasks.discard)
-        await asyncio.shield(started)
-        return session
+        return await asyncio.shield(started)
 
-    async def _run(self, session: Session, started: "asyncio.Future[None]", taken_up: bool) -> None:
+    async def _run(self, session: Session, started: "asyncio.Future[Session]", taken_up: bool) -> None:
         try:
             async with session.transport.connect() as (read, write):
                 dispatcher: JSONRPCDispatcher[TransportContext] = JSONRPCDispatcher(
@@ -239,9 +229,10 @@ class SessionTable:
                 session.connection = Connection.for_loop(dispatcher, session_id=session.id)
                 if taken_up:
                     _initialize(session.connection, dispatcher, session.ticket)
+                self._sessions[session.id] = session
                 if taken_up and self._opened is not None:
                     self._opened(session)
-                started.set_result(None)
+                started.set_result(session)
                 await serve_connection(
                     self._server, dispatcher, connection=session.connection, lifespan_state=self._lifespan_state
                 )
@@ -273,12 +264,16 @@ class SessionTable:
         """Whether a session that is not in the table was in it, as far as it is remembered."""
         return ticket.instance == self._holder.instance or ticket.nonce in self._ended
 
-    async def _sweep(self) -> None:
+    async def _keep_sweeping(self) -> None:
         while True:
-            idle = self._holder.limits.idle_seconds
-            await asyncio.sleep(min(idle / 4, 30.0))
-            for session in [s for s in self._sessions.values() if s.over(idle)]:
-                await self.end(session)
+            await asyncio.sleep(min(self._holder.limits.idle_seconds / 4, SWEEP_SECONDS))
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """End what has idled for too long or is too old."""
+        idle = self._holder.limits.idle_seconds
+        for session in [s for s in self._sessions.values() if s.over(idle)]:
+            await self.end(session)
 
 
 def _initialize(connection: Connection, dispatcher: "JSONRPCDispatcher[Any]", ticket: Ticket) -> None:

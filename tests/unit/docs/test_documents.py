@@ -3,7 +3,6 @@
 import ast
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -20,8 +19,8 @@ from mcp_operator.api.resources import parse
 from mcp_operator.app.metrics import OperatorMetrics
 from mcp_operator.conditions.reasons import PROGRESSING, TERMINAL, Reason, Type
 from mcp_operator_proxy.bridge.metrics import Metrics as BridgeMetrics
-from mcp_operator_proxy.metrics import Metrics as ProxyMetrics
-from mcp_operator_proxy.report import ErrorClass, StatusReport
+from mcp_operator_proxy.proxy import Proxy
+from mcp_operator_proxy.report import ErrorClass
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").glob("*/*.md")])
@@ -149,8 +148,7 @@ def _series() -> set[str]:
     """Names of all series of operator, proxy and bridge, as Prometheus asks for them."""
     operator = CollectorRegistry()
     OperatorMetrics(operator)
-    status = StatusReport(version="1", revision="1", started_at=datetime.now(UTC))
-    registries = (operator, ProxyMetrics(lambda: status, dict).registry, BridgeMetrics().registry)
+    registries = (operator, Proxy().metrics.registry, BridgeMetrics().registry)
     return {
         f"{family.name}_total" if family.type == "counter" else family.name
         for registry in registries

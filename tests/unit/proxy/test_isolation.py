@@ -193,7 +193,32 @@ async def test_a_legacy_client_answers_a_modern_backend() -> None:
             result = await through.call_tool_mcp("g_delete", {})
             assert result.content[0].text == "step-1:ann"  # type: ignore[union-attr]
             assert person.asked == ["sure?"]
-            assert states == [None, "step-1"]
+            # The server speaks both eras, and one that pushes its questions needs the client's own: that was tried.
+            assert states == [None, None, "step-1"]
+            await through.call_tool_mcp("g_delete", {})
+            assert states[3:] == [None, "step-1"]
+
+
+async def test_a_server_of_both_eras_pushes_its_questions_to_a_legacy_client() -> None:
+    meeting, person = Meeting(1), Person("ann")
+    async with ServedMCP(meeting.mcp) as served, running_gateway(make_config({"m": served.url})) as running:
+        async with person.client(running.url) as through:
+            assert (await through.call_tool("m_elicit", {"who": "ann"})).data == "ann"
+        async with client(running.url, "legacy") as through:  # cannot be asked: the server's newest era will do
+            before = len(served.methods)
+            assert (await through.call_tool_mcp("m_elicit", {"who": "x"})).is_error
+            assert "initialize" not in served.methods[before:]
+
+
+async def test_a_server_of_the_modern_era_alone_is_asked_for_a_handshake_once() -> None:
+    mcp, _ = guarded()
+    person = Person("ann")
+    async with ServedMCP(mcp, era="modern") as served, running_gateway(make_config({"g": served.url})) as running:
+        for _ in range(2):
+            async with person.client(running.url) as through:
+                result = await through.call_tool_mcp("g_delete", {})
+                assert result.content[0].text == "step-1:ann"  # type: ignore[union-attr]
+        assert served.methods.count("initialize") == 1
 
 
 async def test_a_cancelled_call_is_cancelled_at_the_backend() -> None:

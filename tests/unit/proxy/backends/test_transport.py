@@ -17,11 +17,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from mcp_operator_proxy.backends.backend import STDIO_URL
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.connect import Target, connect
 from mcp_operator_proxy.backends.http import BackendTransport, http_client
 from mcp_operator_proxy.backends.session import BackendSession, Call
+from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
 from support.backends import ServedApp, ServedMCP, client
 from support.gateway import make_config, running_gateway
 from support.http2 import served_http2

@@ -119,6 +119,12 @@ def deaf(message: JSON, arguments: JSON) -> None:
     wait_for(Path(arguments["until"]))
 
 
+def work(message: JSON, arguments: JSON) -> None:
+    """Do nothing else until a file is there."""
+    wait_for(Path(arguments["until"]))
+    answer(message["id"], pid=os.getpid())
+
+
 def environment(message: JSON, arguments: JSON) -> None:
     answer(message["id"], value=os.environ.get(arguments["name"]))
 
@@ -131,7 +137,7 @@ def wait_for(path: Path) -> None:
 TOOLS = {
     f.__name__: f
     for f in (echo, hold, release, progress, say, ask, heard, garbage, big, crash, last_words, killed, close_stdout)
-} | {f.__name__: f for f in (spawn, deaf, environment)}
+} | {f.__name__: f for f in (spawn, deaf, work, environment)}
 
 
 def initialize(message: JSON, options: argparse.Namespace) -> None:

@@ -1,0 +1,55 @@
+"""What is known of one backend, and its report. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from mcp_operator_proxy.backends.catalogue import Catalogue
+from mcp_operator_proxy.backends.connect import ResolvedTransport
+from mcp_operator_proxy.backends.gate import GateReport
+from mcp_operator_proxy.report import ErrorReport, ProcessReport, ServerReport
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the last attempt to list the server found."""
+
+    error: ErrorReport | None = None
+    connected: bool = False
+    """It has negotiated a session once."""
+    ever_ready: bool = False
+    """Its lists have been read once."""
+    protocol_version: str | None = None
+    server_name: str | None = None
+    server_version: str | None = None
+    transport: ResolvedTransport | None = None
+    checked_at: datetime | None = None
+
+    @property
+    def phase(self) -> Literal["pending", "connected", "initialized", "error"]:
+        if self.error is not None:
+            return "error"
+        return "initialized" if self.ever_ready else "connected" if self.connected else "pending"
+
+
+def server_report(
+    server: str, status: Status, catalogue: Catalogue, gate: GateReport, process: ProcessReport | None = None
+) -> ServerReport:
+    """One server's part of the proxy's status."""
+    return ServerReport(
+        id=server,
+        state="error" if status.error else "ready" if status.ever_ready else "pending",
+        phase=status.phase,
+        circuit=gate.circuit,
+        error=status.error,
+        protocol_version=status.protocol_version,
+        server_name=status.server_name,
+        server_version=status.server_version,
+        transport=status.transport,
+        tools=tuple(sorted(str(tool["name"]) for tool in catalogue.tools)),
+        prompts=len(catalogue.prompts),
+        resources=len(catalogue.resources),
+        resource_templates=len(catalogue.resource_templates),
+        checked_at=status.checked_at,
+        process=process,
+    )
