@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,9 @@ from typing import Final, Self
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
+from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.metrics import GateCollector
+from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.metrics import Metrics
@@ -29,12 +31,16 @@ from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Keys
+from mcp_operator_proxy.swap.build import TableBuilder
+from mcp_operator_proxy.swap.pace import Pace
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
-from mcp_operator_proxy.table import Kind, RouteTable, build_route, build_table, changes
+from mcp_operator_proxy.table import Kind, RouteTable, changes
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
-WARM_SECONDS: Final = 1.0
+WARM_SECONDS: Final = 0.75
+REBUILD_SHARE: Final = 0.05
+"""Of the time that goes by, at most this much is spent on tables when catalogues change one after the other."""
 HOUSEKEEPING_SECONDS: Final = 60.0
 
 
@@ -75,11 +81,21 @@ class Proxy:
     """Use it as an async context manager: leaving it ends all sessions and closes all backends.
 
     `warm_seconds` is how long a swap waits for new servers at most. `holder` is what sets this process apart from others
-    that serve the same sessions.
+    that serve the same sessions. `collector` is for one that has its process to itself.
     """
 
-    def __init__(self, *, warm_seconds: float = WARM_SECONDS, holder: Holder | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        warm_seconds: float = WARM_SECONDS,
+        holder: Holder | None = None,
+        collector: Collector | None = None,
+    ) -> None:
         self._warm_seconds = warm_seconds
+        self._collector = collector
+        self._builder = TableBuilder()
+        self._unstarted: dict[Backend, None] = {}
+        self._next_rebuild = 0.0
         self.holder = holder or Holder()
         self._own_keys = self.holder.keys
         self.state: State | None = None
@@ -127,7 +143,7 @@ class Proxy:
                 return False
             started = time.perf_counter()
             try:
-                resolved = resolve(config, secrets or {})
+                resolved = await asyncio.to_thread(resolve, config, secrets or {})
                 callers = authenticator(config, secrets or {})
                 keys = signing_keys(config, secrets or {}) or self._own_keys
             except SecretMissing:
@@ -138,7 +154,7 @@ class Proxy:
             if self._in_use(config, resolved, callers) and self.holder.keys == keys:
                 self._accepted()
                 return False
-            await self._swap(config, resolved, callers, keys)
+            await self._swap(config, resolved, callers, keys, started + self._warm_seconds)
             self._swap_seconds = time.perf_counter() - started
             self._swapped_at = datetime.now(UTC)
             self._swaps += 1
@@ -191,21 +207,29 @@ class Proxy:
         )
 
     async def _swap(
-        self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer], callers: Authenticator | None, keys: Keys
+        self,
+        config: ProxyConfig,
+        resolved: Mapping[str, ResolvedServer],
+        callers: Authenticator | None,
+        keys: Keys,
+        warm_until: float,
     ) -> None:
         before = self.state.backends if self.state else {}
-        backends, fresh, updated = self._backends(before, resolved)
+        backends, fresh, updated = await self._backends(before, resolved)
+        self._unstarted.update(dict.fromkeys(fresh))
         try:
-            await _warm(fresh, self._warm_seconds)
+            self._spawn(self._start())
+            await _warmed(fresh, warm_until - time.perf_counter())
+            await self._builder.prepare(config, _catalogues(backends))
         except BaseException:
-            await asyncio.gather(*(backend.close() for backend in fresh))
+            await self._close(fresh)
             raise
         old = self.state  # a catalogue may have changed it meanwhile; only a swap changes the backends
         # From here to the assignment nothing waits: no request sees half of it.
         for backend, server in updated:
             backend.reconfigure(server)
         endpoints = self._endpoints(config)
-        table = build_table(config, {key: backend.catalogue for key, backend in backends.items()})
+        table = self._builder.build(config, _catalogues(backends))
         self.state = State(config, table, MappingProxyType(backends), callers)
         self.holder.keys, self.holder.limits = keys, config.sessions
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
@@ -215,16 +239,18 @@ class Proxy:
             self.metrics.forget_route(path)
             self._spawn(endpoint.close())
         kept = set(backends.values())
-        for backend in before.values():
-            if backend not in kept:
-                self._spawn(self._retire(backend))
+        if gone := [backend for backend in before.values() if backend not in kept]:
+            self._spawn(self._retire(gone))
+        elif fresh and not self._unstarted:
+            self._at_rest()
 
-    def _backends(
+    async def _backends(
         self, before: Mapping[str, Backend], resolved: Mapping[str, ResolvedServer]
     ) -> tuple[dict[str, Backend], list[Backend], list[tuple[Backend, ResolvedServer]]]:
         backends: dict[str, Backend] = {}
         fresh: list[Backend] = []
         updated: list[tuple[Backend, ResolvedServer]] = []
+        pace = Pace()
         for key, server in resolved.items():
             known = before.get(key)
             if known is not None and known.resolved.same_endpoint(server):
@@ -235,7 +261,29 @@ class Proxy:
             backend = Backend(server, on_change=self._changed, catalogue=known.catalogue if known else None)
             backends[key] = backend
             fresh.append(backend)
+            await pace.turn()
         return backends, fresh, updated
+
+    async def _start(self) -> None:
+        """Start the new backends one after the other, as fast as the calls that run beside them allow."""
+        pace = Pace()
+        while self._unstarted:
+            backend = next(iter(self._unstarted))
+            del self._unstarted[backend]
+            backend.start()
+            await pace.turn(sets_off_more=True)
+        self._at_rest()
+
+    async def _close(self, backends: Iterable[Backend]) -> None:
+        pace = Pace()
+        for backend in backends:
+            self._unstarted.pop(backend, None)
+            await backend.close()
+            await pace.turn()
+
+    def _at_rest(self, gone: int = 0) -> None:
+        if self._collector is not None and self.state is not None:
+            self._collector.settled(servers=len(self.state.backends), gone=gone)
 
     def _endpoints(self, config: ProxyConfig) -> dict[str, Endpoint]:
         """An endpoint for each route; those of paths that stay are the same as before."""
@@ -250,11 +298,23 @@ class Proxy:
             endpoints[route.path] = endpoint
         return endpoints
 
-    async def _retire(self, backend: Backend) -> None:
-        """Close a removed backend once its calls have ended, and the clients' sessions with it."""
-        await backend.drain()
-        await self._forget({backend})
-        await backend.close()
+    async def _retire(self, backends: Sequence[Backend]) -> None:
+        """Close removed backends, each once its calls have ended, and the clients' sessions with them."""
+        for backend in backends:
+            self._unstarted.pop(backend, None)
+        waiting = {asyncio.ensure_future(backend.drain()): backend for backend in backends}
+        pace = Pace()
+        try:
+            while waiting:
+                done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                drained = [waiting.pop(task) for task in done]
+                await self._forget(set(drained))
+                for backend in drained:
+                    await backend.close()
+                    await pace.turn()
+        finally:
+            await cancel(waiting)
+        self._at_rest(len(backends))
 
     async def _forget(self, backends: set[Backend]) -> None:
         now = asyncio.get_running_loop().time()
@@ -268,22 +328,21 @@ class Proxy:
         if state is None or state.backends.get(backend.id) is not backend:
             return
         if not self._dirty:
-            asyncio.get_running_loop().call_soon(self._rebuild)
+            loop = asyncio.get_running_loop()
+            loop.call_later(max(0.0, self._next_rebuild - loop.time()), self._rebuild)
         self._dirty.add(backend.id)
 
     def _rebuild(self) -> None:
-        dirty, self._dirty = self._dirty, set()
+        self._dirty.clear()
         state = self.state
         if state is None:
             return
-        catalogues = {key: backend.catalogue for key, backend in state.backends.items()}
-        servers = {server.id: server for server in state.config.servers}
-        table = dict(state.table)
-        for route in state.config.routes:
-            if any(entry.server in dirty for entry in route.servers):
-                table[route.path] = build_route(route, catalogues, servers)
-        self.state = replace(state, table=MappingProxyType(table))
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        table = self._builder.build(state.config, _catalogues(state.backends))
+        self.state = replace(state, table=table)
         self._announce(state.table, table)
+        self._next_rebuild = loop.time() + (loop.time() - began) / REBUILD_SHARE
 
     def _announce(self, old: Mapping[str, RouteTable], new: Mapping[str, RouteTable]) -> None:
         for path, table in new.items():
@@ -360,13 +419,13 @@ class Proxy:
             await self.holder.forwarder.close()
 
 
-async def _warm(backends: Iterable[Backend], seconds: float) -> None:
-    """Start backends and wait a little for those that answer."""
-    waiting = []
-    for backend in backends:
-        backend.start()
-        waiting.append(asyncio.get_running_loop().create_task(backend.asked.wait()))
-    if waiting:
-        await asyncio.wait(waiting, timeout=seconds)
-        for task in waiting:
-            task.cancel()
+async def _warmed(backends: Iterable[Backend], seconds: float) -> None:
+    """Wait until all have answered or failed, at most so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, seconds)):
+            for backend in backends:
+                await backend.asked.wait()
+
+
+def _catalogues(backends: Mapping[str, Backend]) -> dict[str, Catalogue]:
+    return {key: backend.catalogue for key, backend in backends.items()}

@@ -13,6 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from mcp_operator_proxy.app import App
+from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.sessions.internal import Internal
 from mcp_operator_proxy.swap.watch import follow
@@ -145,7 +146,8 @@ def family(host: str) -> socket.AddressFamily:
 
 async def serve(config_dir: Path, host: str, port: int) -> None:
     """Run until SIGTERM or SIGINT."""
-    async with Proxy() as proxy:
+    collector = Collector()
+    async with Proxy(collector=collector) as proxy:
         following = asyncio.get_running_loop().create_task(follow(proxy, config_dir))
         try:
             async with running(proxy, host, port) as server:
@@ -153,6 +155,7 @@ async def serve(config_dir: Path, host: str, port: int) -> None:
                 for sig in (signal.SIGTERM, signal.SIGINT):
                     loop.add_signal_handler(sig, server.stop, sig)
                 logger.info("serving", extra={"host": host, "port": server.port})
+                collector.started()
                 ended = loop.create_task(server.ended())
                 await asyncio.wait([ended, following], return_when=asyncio.FIRST_COMPLETED)
                 if following.done():

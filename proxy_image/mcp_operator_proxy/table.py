@@ -40,6 +40,10 @@ class Entry:
     """Equal calls of one caller are answered from memory for this long; None: never."""
 
 
+Part: TypeAlias = tuple[tuple[Kind, str, Entry], ...]
+"""What one server puts on a route."""
+
+
 @dataclass(frozen=True, slots=True)
 class RouteTable:
     """What one route shows, keyed by exposed name or URI, in a fixed order: servers as configured, then the server's own."""
@@ -149,56 +153,62 @@ def build_table(config: ProxyConfig, catalogues: Mapping[str, Catalogue]) -> Map
 def build_route(
     route: Route, catalogues: Mapping[str, Catalogue], servers: Mapping[str, Server] = MappingProxyType({})
 ) -> RouteTable:
-    """One route. Of two servers that claim a name the earlier has it, and the later one's is a `Conflict`.
+    """One route. Of two servers that claim one name the earlier has it, and the later one's is a `Conflict`.
 
     `servers` are the config's by id; they say how calls are treated.
     """
-    claims = _Claims(route.name)
-    for entry in route.servers:
-        server = servers.get(entry.server)
-        timeout = server.call_timeout_seconds if server else UNKNOWN.timeout
-        catalogue = catalogues.get(entry.server, Catalogue())
-        for tool in _kept(catalogue.tools, entry.tools):
-            claims.claim("tool", _tool(route, entry, tool, server), "name")
-        for prompt in catalogue.prompts:
-            name = exposed_name(route.naming, prefix=entry.prefix, server=entry.server, tool=str(prompt["name"]))
-            own = str(prompt["name"])
-            claims.claim("prompt", Entry(entry.server, own, {**prompt, "name": name}, timeout, idempotent=True), "name")
-        for resource in catalogue.resources:
-            uri = str(resource["uri"])
-            exposed = {**resource, "uri": join_uri(entry.prefix, uri)}
-            claims.claim("resource", Entry(entry.server, uri, exposed, timeout, idempotent=True), "uri")
-        for template in catalogue.resource_templates:
-            uri = str(template["uriTemplate"])
-            exposed = {**template, "uriTemplate": join_uri(entry.prefix, uri)}
-            found = Entry(entry.server, uri, exposed, timeout, idempotent=True)
-            claims.claim("resource_template", found, "uriTemplate")
-    return RouteTable(
-        name=route.name,
-        path=route.path,
-        tools=MappingProxyType(claims.of["tool"]),
-        prompts=MappingProxyType(claims.of["prompt"]),
-        resources=MappingProxyType(claims.of["resource"]),
-        resource_templates=MappingProxyType(claims.of["resource_template"]),
-        prefixes=MappingProxyType({s.prefix: s.server for s in route.servers if s.prefix}),
-        unprefixed=tuple(s.server for s in route.servers if not s.prefix),
-        conflicts=tuple(claims.conflicts),
+    empty = Catalogue()
+    return join_parts(
+        route,
+        (build_part(route.naming, e, servers.get(e.server), catalogues.get(e.server, empty)) for e in route.servers),
     )
 
 
-class _Claims:
-    def __init__(self, route: str) -> None:
-        self.of: dict[Kind, dict[str, Entry]] = {"tool": {}, "prompt": {}, "resource": {}, "resource_template": {}}
-        self.conflicts: list[Conflict] = []
-        self._route = route
+def build_part(naming: str, entry: RouteServer, server: Server | None, catalogue: Catalogue) -> Part:
+    """What one server puts on a route: kind, exposed name or URI, and entry of each thing, in the server's order."""
+    timeout = server.call_timeout_seconds if server else UNKNOWN.timeout
+    made: list[tuple[Kind, str, Entry]] = []
+    for tool in _kept(catalogue.tools, entry.tools):
+        found = _tool(naming, entry, tool, server)
+        made.append(("tool", str(found.definition["name"]), found))
+    for prompt in catalogue.prompts:
+        own = str(prompt["name"])
+        name = exposed_name(naming, prefix=entry.prefix, server=entry.server, tool=own)
+        made.append(("prompt", name, Entry(entry.server, own, {**prompt, "name": name}, timeout, idempotent=True)))
+    for resource in catalogue.resources:
+        own = str(resource["uri"])
+        uri = join_uri(entry.prefix, own)
+        made.append(("resource", uri, Entry(entry.server, own, {**resource, "uri": uri}, timeout, idempotent=True)))
+    for template in catalogue.resource_templates:
+        own = str(template["uriTemplate"])
+        uri = join_uri(entry.prefix, own)
+        shown = Entry(entry.server, own, {**template, "uriTemplate": uri}, timeout, idempotent=True)
+        made.append(("resource_template", uri, shown))
+    return tuple(made)
 
-    def claim(self, kind: Kind, entry: Entry, key: str) -> None:
-        name = str(entry.definition[key])
-        winner = self.of[kind].setdefault(name, entry)
-        if winner is not entry:
-            self.conflicts.append(
-                Conflict(route=self._route, kind=kind, name=name, winner=winner.server, loser=entry.server)
-            )
+
+def join_parts(route: Route, parts: Iterable[Part]) -> RouteTable:
+    """The table of a route from what each of its servers puts on it, in the order of the servers."""
+    of: dict[Kind, dict[str, Entry]] = {"tool": {}, "prompt": {}, "resource": {}, "resource_template": {}}
+    conflicts: list[Conflict] = []
+    for part in parts:
+        for kind, name, entry in part:
+            winner = of[kind].setdefault(name, entry)
+            if winner is not entry:
+                conflicts.append(
+                    Conflict(route=route.name, kind=kind, name=name, winner=winner.server, loser=entry.server)
+                )
+    return RouteTable(
+        name=route.name,
+        path=route.path,
+        tools=MappingProxyType(of["tool"]),
+        prompts=MappingProxyType(of["prompt"]),
+        resources=MappingProxyType(of["resource"]),
+        resource_templates=MappingProxyType(of["resource_template"]),
+        prefixes=MappingProxyType({s.prefix: s.server for s in route.servers if s.prefix}),
+        unprefixed=tuple(s.server for s in route.servers if not s.prefix),
+        conflicts=tuple(conflicts),
+    )
 
 
 def _kept(tools: Iterable[JsonObject], keep: ToolFilter) -> Iterable[JsonObject]:
@@ -208,11 +218,11 @@ def _kept(tools: Iterable[JsonObject], keep: ToolFilter) -> Iterable[JsonObject]
     return (t for t in tools if matches(str(t["name"]), keep.include) and not matches(str(t["name"]), keep.exclude))
 
 
-def _tool(route: Route, entry: RouteServer, tool: JsonObject, server: Server | None) -> Entry:
+def _tool(naming: str, entry: RouteServer, tool: JsonObject, server: Server | None) -> Entry:
     own = str(tool["name"])
     override = next((o for o in entry.tools.overrides if o.name == own), None)
     face = (override.rename if override else None) or own
-    name = exposed_name(route.naming, prefix=entry.prefix, server=entry.server, tool=face)
+    name = exposed_name(naming, prefix=entry.prefix, server=entry.server, tool=face)
     definition = {**tool, "name": name}
     if override is not None and override.description is not None:
         definition["description"] = override.description

@@ -2,16 +2,16 @@
 
     python -m bench.load http://127.0.0.1:8080/mcp --front legacy --tool a_echo -c 16 --calls 20000 --seconds 3 --pid 4711
 
-prints one JSON object: calls, seconds, rps, p50_ms, p99_ms, longest_ms, cpu_ms_per_call (of all `--pid`s, from /proc),
-errors, problems. Each connection is a client with a session of its own and has one request under way. `--calls` and
+prints one JSON object (`bench.stats.Sample`): calls, seconds, rps, p50_ms, p99_ms, longest_ms, cpu_ms_per_call (of all
+`--pid`s, from /proc), errors, problems. Each connection is a client with a session of its own and has one request under way. `--calls` and
 `--seconds` bound the measured part; the warm-up comes before it and is neither timed nor counted.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
-import sys
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,11 @@ import httptools
 import uvloop
 
 from bench import wire
-from bench.stats import Sample, percentile
+from bench.stats import Sample, failed, percentile
 
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 _PROBLEMS: Final = 5
+CLOSE_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 30.0
 """How long the answers that are still under way at the end are waited for."""
 
@@ -197,7 +198,13 @@ class Client(asyncio.Protocol):
         if self._done is not None and not self._done.done():
             self._done.set_result(None)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """End the session, if there is one, and the connection."""
+        if self._transport is None:
+            return
+        if self._session:
+            with contextlib.suppress(Failed, OSError):
+                await self._ask(wire.delete(self._path, f"{self._host}:{self._port}", self._headers))
         if self._transport is not None:
             self._transport.close()
 
@@ -213,8 +220,25 @@ async def _together(clients: Sequence[Client], run: Run, seconds: float) -> None
             run.fail(str(error))
 
 
-async def measure(clients: Sequence[Client], *, calls: int, seconds: float, pids: Sequence[int] = ()) -> Sample:
+async def counted(counts: str | None) -> int | None:
+    """The requests that a backend of `bench.backend` has counted since it was last asked."""
+    if counts is None:
+        return None
+    parts = urlsplit(counts)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    writer.write(f"GET {parts.path}?reset HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+    body = await reader.readexactly(length)
+    writer.close()
+    return sum(json.loads(body).values())
+
+
+async def measure(
+    clients: Sequence[Client], *, calls: int, seconds: float, pids: Sequence[int] = (), counts: str | None = None
+) -> Sample:
     """Let open clients call; at most `calls`, for at most `seconds`."""
+    await counted(counts)
     run = Run(calls, seconds)
     cpu, started = cpu_seconds(pids), time.perf_counter()
     await _together(clients, run, seconds)
@@ -226,6 +250,7 @@ async def measure(clients: Sequence[Client], *, calls: int, seconds: float, pids
         p99=percentile(run.latencies, 0.99),
         longest=max(run.latencies, default=float("nan")),
         cpu_seconds=cpu_seconds(pids) - cpu,
+        backend_requests=await counted(counts),
         errors=run.errors,
         problems=tuple(run.problems),
     )
@@ -248,48 +273,15 @@ async def _main(args: argparse.Namespace) -> Sample:
             args.url, args.front, args.concurrency, headers=headers, method=args.method, tool=args.tool
         )
     except (Failed, OSError) as error:
-        nan = float("nan")
-        return Sample(
-            calls=0, seconds=0, p50=nan, p99=nan, longest=nan, cpu_seconds=0, errors=1, problems=(str(error),)
-        )
+        return failed(str(error))
     if args.warm_up:
         await measure(clients, calls=args.warm_up, seconds=args.seconds)
-    sample = await measure(clients, calls=args.calls, seconds=args.seconds, pids=args.pid)
-    for client in clients:
-        client.close()
+    sample = await measure(clients, calls=args.calls, seconds=args.seconds, pids=args.pid, counts=args.counts)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_SECONDS):
+            for client in clients:
+                await client.close()
     return sample
-
-
-def as_json(sample: Sample) -> dict[str, object]:
-    return {
-        "calls": sample.calls,
-        "seconds": sample.seconds,
-        "rps": sample.rps,
-        "p50_ms": sample.p50 * 1000,
-        "p99_ms": sample.p99 * 1000,
-        "longest_ms": sample.longest * 1000,
-        "cpu_ms_per_call": sample.cpu_ms_per_call,
-        "cpu_seconds": sample.cpu_seconds,
-        "errors": sample.errors,
-        "problems": sample.problems,
-    }
-
-
-def from_json(data: Mapping[str, object]) -> Sample:
-    """A sample from what `as_json` made."""
-    number = {key: float(str(value)) for key, value in data.items() if key != "problems"}
-    problems = data["problems"]
-    assert isinstance(problems, list)
-    return Sample(
-        calls=int(number["calls"]),
-        seconds=number["seconds"],
-        p50=number["p50_ms"] / 1000,
-        p99=number["p99_ms"] / 1000,
-        longest=number["longest_ms"] / 1000,
-        cpu_seconds=number["cpu_seconds"],
-        errors=int(number["errors"]),
-        problems=tuple(map(str, problems)),
-    )
 
 
 def main() -> None:
@@ -303,11 +295,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warm-up", type=int, default=200, help="calls before the measured ones")
     parser.add_argument("--header", action="append", default=[], help='"Name: value", more than once')
+    parser.add_argument("--counts", help="URL of the backend's /counts, asked before and after the measured calls")
     parser.add_argument("--pid", type=int, action="append", default=[], help="process whose CPU time is measured")
     args = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        json.dump(as_json(runner.run(_main(args))), sys.stdout)
-    print()
+        print(runner.run(_main(args)).to_json())
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Statistics of measurements. Pure."""
 
+import json
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, fields
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -24,6 +25,8 @@ class Sample:
     p99: float
     longest: float
     cpu_seconds: float
+    backend_requests: int | None = None
+    """What the backend counted meanwhile; None where nobody asked it."""
     errors: int = 0
     problems: tuple[str, ...] = ()
     """Some of the errors, in words."""
@@ -35,6 +38,22 @@ class Sample:
     @property
     def cpu_ms_per_call(self) -> float:
         return self.cpu_seconds * 1000 / self.calls if self.calls else math.nan
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "rps": self.rps, "cpu_ms_per_call": self.cpu_ms_per_call})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Sample":
+        """What `to_json` made."""
+        data = json.loads(text)
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: tuple(v) if name == "problems" else v for name, v in data.items() if name in names})
+
+
+def failed(problem: str) -> Sample:
+    """The measurement of a target that could not even be asked."""
+    nan = math.nan
+    return Sample(calls=0, seconds=0, p50=nan, p99=nan, longest=nan, cpu_seconds=0, errors=1, problems=(problem,))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,31 +70,30 @@ class Row:
     cpu_ms_per_call: float | None = None
     backend_requests_per_call: float | None = None
     errors: int = 0
-    reason: str | None = field(default=None)
+    reason: str | None = None
     """Why there are errors, in words."""
 
 
-def row(
-    samples: Sequence[Sample], *, target: str, front: str, backend: str, concurrency: int, backend_requests: int
-) -> Row:
-    """Medians over `samples`, each figure by itself; errors are added up."""
+def row(samples: Sequence[Sample], *, target: str, front: str, backend: str, concurrency: int) -> Row:
+    """Medians over `samples`, each figure by itself; errors are added up, requests per call counted over all."""
 
     def median(values: Sequence[float], digits: int) -> float | None:
         known = [value for value in values if not math.isnan(value)]
         return round(statistics.median(known), digits) if known else None
 
-    calls = sum(sample.calls for sample in samples)
+    counted = [(s.backend_requests, s.calls) for s in samples if s.backend_requests is not None]
+    calls = sum(of for _, of in counted)
     problems = [problem for sample in samples for problem in sample.problems]
     return Row(
         target=target,
         front=front,
         backend=backend,
         concurrency=concurrency,
-        rps=median([s.rps for s in samples], 1),
+        rps=median([s.rps for s in samples if s.calls], 1),
         p50_ms=median([s.p50 * 1000 for s in samples], 4),
         p99_ms=median([s.p99 * 1000 for s in samples], 4),
         cpu_ms_per_call=median([s.cpu_ms_per_call for s in samples], 4),
-        backend_requests_per_call=round(backend_requests / calls, 3) if calls else None,
+        backend_requests_per_call=round(sum(n for n, _ in counted) / calls, 3) if calls else None,
         errors=sum(s.errors for s in samples),
         reason=problems[0] if problems else None,
     )

@@ -116,6 +116,11 @@ def initialized(url_path: str, host: str, headers: Mapping[str, str]) -> bytes:
     return request_head(url_path, host, {**headers, "mcp-protocol-version": LEGACY_VERSION}, len(body)) + body
 
 
+def delete(url_path: str, host: str, headers: Mapping[str, str]) -> bytes:
+    """The end of a legacy session."""
+    return request_head(url_path, host, {**headers, "mcp-protocol-version": LEGACY_VERSION}, 0, method="DELETE")
+
+
 # The server's side
 
 

@@ -38,7 +38,8 @@ async def load(proxy: Proxy, folder: Path, known: Snapshot | None = None) -> Sna
             snapshot = await asyncio.to_thread(read_folder, folder)
             if snapshot == known:
                 return known
-            await proxy.apply(parse(snapshot.config), snapshot.secrets)
+            config = await asyncio.to_thread(parse, snapshot.config)
+            await proxy.apply(config, snapshot.secrets)
         except SecretMissing as error:
             if asyncio.get_running_loop().time() < patience:
                 await asyncio.sleep(SECRET_POLL_SECONDS)
