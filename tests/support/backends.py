@@ -68,6 +68,13 @@ class ServedApp:
         server.killed.set()
         await serving
 
+    def cut(self) -> None:
+        """Cut all connections and serve on: sessions and tools that run stay."""
+        assert self._server is not None
+        for connection in list(self._server.server_state.connections):
+            if (transport := getattr(connection, "transport", None)) is not None:
+                transport.abort()
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
