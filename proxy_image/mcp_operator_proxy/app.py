@@ -1,9 +1,11 @@
 """The ASGI application: MCP endpoints by path, and `/healthz`, `/readyz`, `/status`, `/metrics`."""
 
+import contextlib
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 from mcp.server.streamable_http import check_accept_headers
@@ -14,9 +16,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
+from mcp_operator_proxy.access import Line
 from mcp_operator_proxy.auth import PRINCIPAL, REALM, credentials
 from mcp_operator_proxy.config import RESERVED_PATHS
-from mcp_operator_proxy.endpoint import MAX_BODY
+from mcp_operator_proxy.endpoint import MAX_BODY, Endpoint
+from mcp_operator_proxy.fastlane.asgi import try_lane
+from mcp_operator_proxy.fastlane.sink import TRIED
 from mcp_operator_proxy.fronts.sse import locate
 from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.metrics import CONTENT_TYPE
@@ -25,6 +30,8 @@ from mcp_operator_proxy.proxy import Proxy
 logger = logging.getLogger(__name__)
 MAX_WAIT_SECONDS: Final = 30.0
 RETRY_AFTER: Final = {"retry-after": "1"}
+ROUTE: Final = "mcp_operator_proxy.route"
+LOGGED: Final = "mcp_operator_proxy.logged"
 
 
 class App:
@@ -55,6 +62,16 @@ class App:
             response = await self._answer_own(path, scope)
             await response(scope, receive, send)
             return
+        with self._logged(scope) as started:
+
+            async def told(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    started(message["status"])
+                await send(message)
+
+            await self._mcp(path, scope, receive, told)
+
+    async def _mcp(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         state = self.proxy.state
         refused = refusal(
@@ -86,6 +103,7 @@ class App:
         else:
             await self._no_endpoint(path, scope["method"])(scope, receive, send)
             return
+        scope[ROUTE] = path
         if problem is not None:
             self.proxy.metrics.refused(path)
             await problem(scope, receive, send)
@@ -98,8 +116,14 @@ class App:
                     scope, receive, send
                 )
                 return
+            if TRIED not in scope and isinstance(endpoint, Endpoint):
+                rest = await try_lane(self.proxy.lane, path, body, scope, receive, send)
+                if rest is None:
+                    scope[LOGGED] = True
+                    return
+                send = rest
             receive = _replaying(body, receive)
-        with self.proxy.metrics.in_flight.track_inprogress():
+        with self.proxy.metrics.in_flight:
             await endpoint(scope, receive, self._counting_refusals(path, scope, send))
 
     def _counting_refusals(self, path: str, scope: Scope, send: Send) -> Send:
@@ -109,6 +133,30 @@ class App:
             await send(message)
 
         return counting
+
+    @contextlib.contextmanager
+    def _logged(self, scope: Scope) -> Iterator[Callable[[int], None]]:
+        """Write a line of the access log at the end of the block, with the status that its value was called with."""
+        access, state = self.proxy.access, self.proxy.state
+        line = Line(time.time(), http=scope["method"], status=499)  # as long as nothing is sent
+
+        def started(status: int) -> None:
+            line.status = status
+
+        begun = time.perf_counter()
+        try:
+            yield started
+        finally:
+            if access is not None and (state is None or state.config.access_log) and not scope.get(LOGGED):
+                client, principal = scope.get("client"), scope.get(PRINCIPAL)
+                line.route = scope.get(ROUTE)
+                line.client = client[0] if client else None
+                line.seconds = time.perf_counter() - begun
+                line.method, line.name = scope.get("mcp_method"), scope.get("mcp_name")
+                line.outcome = scope.get("mcp_outcome")
+                line.principal = principal.name if principal else None
+                line.trace = next((v.decode("latin-1") for k, v in scope["headers"] if k == b"traceparent"), None)
+                access.add(line)
 
     def _no_endpoint(self, path: str, method: str) -> Response:
         if self.proxy.state is None:

@@ -155,11 +155,20 @@ class Endpoint:
                 self.audience.join(connection)
             return await call_next(ctx)
         if ctx.request is not None:
-            ctx.request.scope["mcp_method"] = ctx.method
+            ctx.request.scope.update(mcp_method=ctx.method, mcp_name=_name(ctx), mcp_outcome="error")
         started, outcome = time.perf_counter(), "error"
         try:
             result = await call_next(ctx)
             outcome = "tool_error" if isinstance(result, dict) and result.get("isError") else "ok"
             return result
         finally:
+            if ctx.request is not None:
+                ctx.request.scope["mcp_outcome"] = outcome
             self._observe(ctx.method, outcome, time.perf_counter() - started)
+
+
+def _name(ctx: FrontContext) -> str | None:
+    """What a request names: a tool, a prompt, a URI."""
+    params = ctx.params or {}
+    name = params.get("name", params.get("uri"))
+    return name if isinstance(name, str) else None

@@ -48,6 +48,11 @@ class FrontSession:
         can = self.connection.client_capabilities
         return can is not None and not (can.sampling is None and can.elicitation is None and can.roots is None)
 
+    def held(self, backend: Backend) -> BackendSession | None:
+        """This client's own session with a legacy `backend`, where it is open already."""
+        held = self._sessions.get((backend, False))
+        return held[0] if held is not None and held[0].usable else None
+
     async def session(self, backend: Backend, *, asks_in_results: bool = False) -> BackendSession:
         """This client's own session with `backend`, opened when first needed. Raises BackendError.
 
@@ -96,6 +101,7 @@ class FrontSession:
             key
             for key, (session, _) in self._sessions.items()
             if not session.calls
+            and not session.borrowed
             and (key[0] in backends or not session.usable or now - session.last_used > IDLE_SECONDS)
         ]
         await close_all([self._sessions.pop(key)[0] for key in gone])

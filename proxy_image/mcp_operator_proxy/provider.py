@@ -40,6 +40,7 @@ from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import Capabilities, FrontContext
 from mcp_operator_proxy.backends.session import BackendSession, Call
 from mcp_operator_proxy.eras import translate, uris
+from mcp_operator_proxy.fastlane.sink import FIRST_RESULT
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
 
@@ -186,7 +187,10 @@ class RouteProvider:
         call = Call(ctx, seconds)
         if _meta(ctx).get("progressToken") is not None:
             call.on_progress = _progress_to(ctx, call)
+        first = _first_result(ctx)
         if translate.is_modern(ctx.protocol_version):
+            if first is not None:
+                return first
             key = Capabilities.of(ctx.session.client_capabilities, principal_of(ctx))
             async with backend.pool.lease(key) as session:
                 return await session.request(
@@ -197,7 +201,7 @@ class RouteProvider:
         session = await front.session(backend, asks_in_results=what in backend.asks_in_results)
         sent = translate.request_for(params, modern=session.connected.modern, log_level=front.log_level or "debug")
         try:
-            result = await session.request(method, sent, call)
+            result = await session.request(method, sent, call) if first is None else first
         except MCPError as error:
             if session.connected.modern or not backend.modern or not _asks_in_result(error):
                 raise
@@ -225,6 +229,12 @@ def principal_of(ctx: FrontContext) -> Principal | None:
     return found if isinstance(found, Principal) else None
 
 
+def _first_result(ctx: FrontContext) -> dict[str, Any] | None:
+    """What the fast lane was answered when it sent this request; it is used up by the first look."""
+    found = ctx.request.scope.pop(FIRST_RESULT, None) if ctx.request is not None else None
+    return found if isinstance(found, dict) else None
+
+
 def _connection(ctx: FrontContext) -> Any:
     return ctx.session._connection  # noqa: SLF001 - the stable object behind the per-request session
 
@@ -244,11 +254,15 @@ def _progress_to(ctx: FrontContext, call: Call) -> Callable[..., Any]:
 
 
 def _shown(ctx: FrontContext, method: str, result: dict[str, Any], expose: uris.Expose | None = None) -> dict[str, Any]:
-    """A result of a backend as this client's era and route show it."""
+    return show(method, result, modern=translate.is_modern(ctx.protocol_version), expose=expose)
+
+
+def show(method: str, result: dict[str, Any], *, modern: bool, expose: uris.Expose | None) -> dict[str, Any]:
+    """A result of a backend as a client's era and route show it."""
     if is_input_required(result):
         return translate.without_connection_meta(uris.rewrite_questions(result, expose))
     result = uris.rewrite(method, result, expose)
-    if translate.is_modern(ctx.protocol_version):
+    if modern:
         return translate.result_for_modern(method, result)
     return translate.result_for_legacy(method, result)
 

@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from mcp_operator_proxy import __version__
+from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
 from mcp_operator_proxy.backends.catalogue import Catalogue
@@ -26,6 +27,7 @@ from mcp_operator_proxy.backends.metrics import GateCollector
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
+from mcp_operator_proxy.fastlane.lane import Lane
 from mcp_operator_proxy.metrics import Metrics
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
@@ -81,7 +83,8 @@ class Proxy:
     """Use it as an async context manager: leaving it ends all sessions and closes all backends.
 
     `warm_seconds` is how long a swap waits for new servers at most. `holder` is what sets this process apart from others
-    that serve the same sessions. `collector` is for one that has its process to itself.
+    that serve the same sessions. `collector` is for one that has its process to itself. `access` gets a line for each
+    request, where the configuration wants that; it is closed with the proxy.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Proxy:
         warm_seconds: float = WARM_SECONDS,
         holder: Holder | None = None,
         collector: Collector | None = None,
+        access: AccessLog | None = None,
     ) -> None:
         self._warm_seconds = warm_seconds
         self._collector = collector
@@ -97,6 +101,8 @@ class Proxy:
         self._unstarted: dict[Backend, None] = {}
         self._next_rebuild = 0.0
         self.holder = holder or Holder()
+        self.access = access
+        self.lane = Lane(self)
         self._own_keys = self.holder.keys
         self.state: State | None = None
         self.endpoints: Mapping[str, Endpoint] = {}
@@ -413,10 +419,13 @@ class Proxy:
         self.draining = self.holder.draining = True
         await cancel(self._background)
         await asyncio.gather(*(endpoint.close() for endpoint in self.endpoints.values()))
+        self.lane.close()
         if self.state is not None:
             await asyncio.gather(*(backend.close() for backend in self.state.backends.values()))
         if self.holder.forwarder is not None:
             await self.holder.forwarder.close()
+        if self.access is not None:
+            await self.access.close()
 
 
 async def _warmed(backends: Iterable[Backend], seconds: float) -> None:

@@ -12,8 +12,10 @@ from typing import Any, Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.collector import Collector
+from mcp_operator_proxy.fastlane.protocol import lane_protocol
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.sessions.internal import Internal
 from mcp_operator_proxy.swap.watch import follow
@@ -84,7 +86,7 @@ async def running(
     `internal` is the socket on which other workers and replicas reach this one.
     """
     app = App(proxy)
-    server = Server(_config(app, grace_seconds), proxy, listening or listen(host, port))
+    server = Server(_config(app, grace_seconds, http=lane_protocol(proxy.lane)), proxy, listening or listen(host, port))
     servers = [server]
     if internal is not None:
         inner = Internal(app, proxy.holder, app.of_this_worker)
@@ -147,7 +149,7 @@ def family(host: str) -> socket.AddressFamily:
 async def serve(config_dir: Path, host: str, port: int) -> None:
     """Run until SIGTERM or SIGINT."""
     collector = Collector()
-    async with Proxy(collector=collector) as proxy:
+    async with Proxy(collector=collector, access=AccessLog()) as proxy:
         following = asyncio.get_running_loop().create_task(follow(proxy, config_dir))
         try:
             async with running(proxy, host, port) as server:

@@ -128,6 +128,21 @@ class Backend:
         return self._era is not None and self._era != "legacy"
 
     @property
+    def era(self) -> Era | None:
+        """What the server speaks, as far as that is known."""
+        return self._era
+
+    @property
+    def transport_kind(self) -> ResolvedTransport | None:
+        """The transport that worked last; None before the first connection."""
+        return self._kind
+
+    @property
+    def socket(self) -> str | None:
+        """The unix socket by which a stdio server is reached now."""
+        return self._uds
+
+    @property
     def call_timeout(self) -> float:
         return self.resolved.server.call_timeout_seconds
 

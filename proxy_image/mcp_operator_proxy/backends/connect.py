@@ -81,6 +81,8 @@ class Connected:
     era: Era
     negotiated: bool
     """The era was found out on this session, not taken over from an earlier one."""
+    session_id: str | None = None
+    """`Mcp-Session-Id`, where the server gave one."""
 
     @property
     def modern(self) -> bool:
@@ -160,7 +162,11 @@ async def _open(
             opened = True
             current_attempt.reset(token)
             yield Connected(
-                session=session, transport=kind, era=session.discover_result or "legacy", negotiated=era is None
+                session=session,
+                transport=kind,
+                era=session.discover_result or "legacy",
+                negotiated=era is None,
+                session_id=attempt.session_id,
             )
     except Exception as error:
         if opened or isinstance(error, BackendError):

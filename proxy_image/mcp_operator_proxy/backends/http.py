@@ -32,7 +32,7 @@ _NOTICE_DEAD_PEERS: Final = [
 ]
 """TCP keepalive: a standing stream to a host that vanished without a word breaks after 25 s."""
 SESSION_HEADER: Final = "mcp-session-id"
-_OWN_HEADERS: Final = frozenset(
+OWN_HEADERS: Final = frozenset(
     {"accept", "connection", "content-length", "content-type", "host", "last-event-id", "transfer-encoding"}
     | {"mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id"}
 )
@@ -42,13 +42,15 @@ _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeo
 class Attempt:
     """What became of the HTTP requests made for one MCP request. Filled in by `BackendTransport`."""
 
-    __slots__ = ("executed", "failure", "on_failure", "session_lost", "status")
+    __slots__ = ("executed", "failure", "on_failure", "session_id", "session_lost", "status")
 
     def __init__(self) -> None:
         self.failure: BaseException | None = None
         self.executed = True
         """False once it is certain that the server did not run the request."""
         self.session_lost = False
+        self.session_id: str | None = None
+        """The one that the server gave with an answer, in the handshake eras."""
         self.status: int | None = None
         self.on_failure: Callable[[], None] | None = None
 
@@ -121,7 +123,7 @@ class BackendTransport(httpx2.AsyncBaseTransport):
 
     def replace_headers(self, headers: Mapping[str, str]) -> None:
         """Requests carry these from now on, but for those that belong to the exchange itself."""
-        self._headers = {name: value for name, value in headers.items() if name.lower() not in _OWN_HEADERS}
+        self._headers = {name: value for name, value in headers.items() if name.lower() not in OWN_HEADERS}
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.headers.update(self._headers)
@@ -134,6 +136,7 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             attempt.fail(error, executed=not isinstance(error, _NOT_SENT))
             return _stand_in(request)
         attempt.status = response.status_code
+        attempt.session_id = response.headers.get(SESSION_HEADER, attempt.session_id)
         try:
             return await self._checked(request, response, attempt)
         except (httpx2.RequestError, httpx2.StreamError, OSError, AnswerTooLarge) as error:

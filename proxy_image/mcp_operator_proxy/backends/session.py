@@ -87,6 +87,8 @@ class BackendSession:
         self.retired = False
         """No new calls: it is closed when the last one has ended."""
         self.last_used = 0.0
+        self.borrowed = 0
+        """Calls that the fast lane makes on this session, beside `calls`."""
 
     @property
     def usable(self) -> bool:
@@ -96,6 +98,16 @@ class BackendSession:
     def connected(self) -> Connected:
         assert self._connected is not None
         return self._connected.result()
+
+    def borrow(self) -> None:
+        """The session's id is used for a call that does not go through `request`."""
+        self.borrowed += 1
+
+    def give_back(self) -> None:
+        self.borrowed -= 1
+        self.last_used = asyncio.get_running_loop().time()
+        if self.retired and not self.calls and not self.borrowed:
+            _end_later(self)
 
     async def open(self) -> None:
         """Connect. Raises BackendError."""
@@ -159,7 +171,7 @@ class BackendSession:
             raise self._failure(error, attempt) from error
         finally:
             self.calls.remove(call)
-            if self.retired and not self.calls:
+            if self.retired and not self.calls and not self.borrowed:
                 _end_later(self)
             self.last_used = asyncio.get_running_loop().time()
             current_attempt.reset(tokens[0])

@@ -1,0 +1,168 @@
+"""One HTTP/1.1 connection to a backend: one exchange at a time, told of what comes as it comes."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol, cast
+
+import httptools
+
+MAX_HEADERS: Final = 64 * 1024
+"""Bytes of a response's headers."""
+
+FORGOTTEN_SECONDS: Final = 5.0
+"""A response that nobody waits for any more may take so long to end."""
+
+
+class Malformed(Exception):
+    """What came is no HTTP response, or its headers are too large."""
+
+
+class Receiver(Protocol):
+    """Whoever waits for a response. After `ended` or `lost` nothing more comes."""
+
+    def headed(self, status: int, headers: dict[bytes, bytes]) -> None:
+        """Status and headers, their names in lower case."""
+        ...
+
+    def received(self, chunk: bytes) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def lost(self, error: Exception | None) -> None:
+        """The connection ended before the response did."""
+        ...
+
+
+class BackendConnection(asyncio.Protocol):
+    """`free` is called when a response is complete and the next request may be sent, `gone` when the connection is closed."""
+
+    __slots__ = (
+        "_close_delimited",
+        "_free",
+        "_gone",
+        "_headers",
+        "_informational",
+        "_parser",
+        "_receiver",
+        "_size",
+        "idle_since",
+        "transport",
+    )
+
+    def __init__(
+        self, free: "Callable[[BackendConnection], None]", gone: "Callable[[BackendConnection], None]"
+    ) -> None:
+        self._free = free
+        self._gone = gone
+        self._parser = httptools.HttpResponseParser(self)
+        self._receiver: Receiver | None = None
+        self._headers: dict[bytes, bytes] = {}
+        self._size = 0
+        self._close_delimited = False
+        self._informational = False
+        self.idle_since = 0.0
+        self.transport: asyncio.Transport
+
+    def send(self, receiver: Receiver, request: bytes) -> None:
+        self._receiver = receiver
+        self.transport.write(request)
+
+    @property
+    def closed(self) -> bool:
+        return self.transport.is_closing()
+
+    def abort(self) -> None:
+        """Close at once; its receiver hears nothing more."""
+        self._receiver = None
+        self.transport.abort()
+
+    def forget(self) -> None:
+        """Let the response end without its receiver, which has what it wanted."""
+        self._receiver = _NOBODY
+
+    def close(self) -> None:
+        self.transport.close()
+
+    # The transport's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+            if self._receiver is _NOBODY:
+                asyncio.get_running_loop().call_later(FORGOTTEN_SECONDS, self._reap)
+        except (httptools.HttpParserError, Malformed) as error:
+            receiver, self._receiver = self._receiver, None
+            self.transport.abort()
+            if receiver is not None:
+                receiver.lost(Malformed(str(error)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone(self)
+        receiver, self._receiver = self._receiver, None
+        if receiver is None:
+            return
+        if self._close_delimited and exc is None:
+            receiver.ended()
+        else:
+            receiver.lost(exc)
+
+    def _reap(self) -> None:
+        if self._receiver is _NOBODY:
+            self.abort()
+
+    # The parser's side
+
+    def on_message_begin(self) -> None:
+        if self._receiver is None:
+            raise Malformed("a response that nobody asked for")
+        self._headers = {}
+        self._size = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._size += len(name) + len(value)
+        if self._size > MAX_HEADERS:
+            raise Malformed("headers too large")
+        self._headers[name.lower()] = value
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        self._informational = status < 200
+        if self._informational or self._receiver is None:
+            return
+        headers = self._headers
+        self._close_delimited = (
+            b"content-length" not in headers and b"transfer-encoding" not in headers and status not in (204, 304)
+        )
+        self._receiver.headed(status, headers)
+
+    def on_body(self, body: bytes) -> None:
+        if self._receiver is not None:
+            self._receiver.received(body)
+
+    def on_message_complete(self) -> None:
+        if self._informational:
+            return
+        receiver, self._receiver = self._receiver, None
+        if receiver is None:  # given up within this response
+            return
+        if self._parser.should_keep_alive() and not self._close_delimited and not self.transport.is_closing():
+            self._free(self)
+        else:
+            self.transport.close()
+        receiver.ended()
+
+
+class _Nobody:
+    def headed(self, status: int, headers: dict[bytes, bytes]) -> None: ...
+
+    def received(self, chunk: bytes) -> None: ...
+
+    def ended(self) -> None: ...
+
+    def lost(self, error: Exception | None) -> None: ...
+
+
+_NOBODY: Final = _Nobody()

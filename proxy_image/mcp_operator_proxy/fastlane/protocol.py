@@ -1,0 +1,290 @@
+"""uvicorn's HTTP/1.1 protocol with the lane in front: a request that the lane takes never becomes an ASGI task.
+
+A POST to a route is held back until its body is complete, then offered to the lane. Declined, it goes uvicorn's own way
+as if nothing had been. Taken, `_Cycle` stands where uvicorn's cycle of the request would, so that uvicorn's own code for
+keep-alive, pipelining, disconnects and the orderly stop goes on to work (tests/unit/proxy/fastlane/test_uvicorn.py
+watches what is used of it).
+"""
+
+import asyncio
+import logging
+from typing import Any, ClassVar, Final, cast
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+
+from mcp_operator_proxy.fastlane.exchange import Exchange
+from mcp_operator_proxy.fastlane.lane import MAX_BODY, Lane
+from mcp_operator_proxy.fastlane.sink import TRIED
+
+logger = logging.getLogger(__name__)
+_LOOPBACK: Final = ("127.0.0.1", "::1", "")
+_FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
+
+
+class _Cycle:
+    """The response to one request that the lane has taken, and a `Sink`. The names without comments are uvicorn's."""
+
+    __slots__ = (
+        "body", "disconnected", "exchange", "keep_alive", "message_event", "more_body", "opened", "protocol",
+        "response_complete", "scope", "target",
+    )  # fmt: skip
+
+    def __init__(self, protocol: "LaneProtocol", scope: Scope, target: bytes, body: bytes, *, keep_alive: bool) -> None:
+        self.protocol = protocol
+        self.scope = scope
+        self.target = target
+        self.body = body
+        self.keep_alive = keep_alive
+        self.more_body = False
+        self.disconnected = False
+        self.response_complete = False
+        self.message_event = self
+        self.exchange: Exchange | None = None
+        self.opened = False
+
+    def set(self) -> None:
+        """uvicorn wakes the application: here, only when the client has gone."""
+        if self.disconnected and self.exchange is not None:
+            self.exchange.client_gone()
+
+    # Sink
+
+    def answer(self, status: int, body: bytes, session: bytes | None) -> None:
+        self._head(status, b"application/json", b"content-length: %d\r\n" % len(body), session, body)
+        self._complete()
+
+    def open(self, content_type: bytes, session: bytes | None) -> None:
+        self.opened = True
+        cache = b"cache-control: no-cache, no-transform\r\nx-accel-buffering: no\r\n"
+        more = b"transfer-encoding: chunked\r\n" + (cache if content_type == b"text/event-stream" else b"")
+        self._head(200, content_type, more, session, b"")
+
+    def write(self, data: bytes) -> None:
+        if not self.disconnected:
+            self.protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+    def close(self) -> None:
+        if not self.disconnected:
+            self.protocol.transport.write(b"0\r\n\r\n")
+        self._complete()
+
+    def broken(self) -> None:
+        self.keep_alive = False
+        self._complete()
+
+    def hand_over(self, scope: dict[str, Any]) -> None:
+        self.scope.update(scope)
+        self.protocol.hand_over(self)
+
+    def _head(self, status: int, content_type: bytes, more: bytes, session: bytes | None, body: bytes) -> None:
+        if self.disconnected:
+            return
+        self.protocol.transport.write(
+            b"%b%bcontent-type: %b\r\n%b%b%b\r\n%b"
+            % (
+                STATUS_LINE[status],
+                self.protocol.default_headers(),
+                content_type,
+                more,
+                b"" if session is None else b"mcp-session-id: %b\r\n" % session,
+                b"" if self.keep_alive else b"connection: close\r\n",
+                body,
+            )
+        )
+
+    def _complete(self) -> None:
+        self.exchange = None
+        self.response_complete = True
+        self.protocol.lane_complete(self)
+
+
+class LaneProtocol(HttpToolsProtocol):
+    """Use a subclass with `lane` set, as `lane_protocol` makes it."""
+
+    lane: ClassVar[Lane]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._held: list[bytes] | None = None
+        self._held_size = 0
+        self._stopping = False
+        self._taken: _Cycle | None = None
+        host = self.client[0] if self.client else ""
+        self._proxied = self.config.proxy_headers and host in _LOOPBACK
+        """uvicorn's middleware takes the client's address and scheme from headers of a proxy on this machine."""
+        self._default_headers: tuple[list[tuple[bytes, bytes]], bytes] | None = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        taken = self._taken
+        if taken is not None:
+            self._taken = None
+            taken.disconnected = True
+            taken.set()
+        self._held = None
+        super().connection_lost(exc)
+
+    def default_headers(self) -> bytes:
+        """Those that uvicorn sends with every response; it makes a new list of them each second."""
+        headers = self.server_state.default_headers
+        if self._default_headers is None or self._default_headers[0] is not headers:
+            lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+            self._default_headers = headers, lines
+        return self._default_headers[1]
+
+    # Requests
+
+    def on_headers_complete(self) -> None:
+        parser = self.parser
+        if (
+            parser.get_method() == b"POST"
+            and (self.cycle is None or self.cycle.response_complete)
+            and self.lane.serves(self.url)
+            and not self.expect_100_continue
+            and not parser.should_upgrade()
+            and parser.get_http_version() == "1.1"
+            and self.limit_concurrency is None
+            and not self.root_path
+            and not (self._proxied and _names_another(self.headers))
+        ):
+            self._held = []
+            self._held_size = 0
+        else:
+            super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        held = self._held
+        if held is None:
+            super().on_body(body)
+            return
+        held.append(body)
+        self._held_size += len(body)
+        if self._held_size > MAX_BODY:
+            self._decline(b"".join(held))
+
+    def on_message_complete(self) -> None:
+        held = self._held
+        if held is None:
+            super().on_message_complete()
+            return
+        body = held[0] if len(held) == 1 else b"".join(held)
+        keep_alive = self.parser.should_keep_alive() and not self._stopping
+        cycle = _Cycle(self, cast("Scope", self.scope), self.url, body, keep_alive=keep_alive)
+        before, self.cycle = self.cycle, cast("RequestResponseCycle", cycle)
+        self._taken = cycle
+        try:
+            client = self.client[0] if self.client else None
+            taken = self.lane.take(self.url, self.headers, body, cycle, scheme=self.scheme or "http", client=client)
+        except Exception:
+            logger.exception("the fast lane failed on a request")
+            if cycle.opened or cycle.response_complete:
+                self.transport.close()
+                return
+            taken = False
+        if taken is False:
+            self.cycle, self._taken = before, None
+            self._decline(body)
+            super().on_message_complete()
+            return
+        self._held = None
+        if isinstance(taken, Exchange) and not taken.done:
+            cycle.exchange = taken
+
+    def _decline(self, body: bytes) -> None:
+        """Go uvicorn's way with the request and what there is of its body."""
+        self._held = None
+        cast("Scope", self.scope)[TRIED] = True
+        super().on_headers_complete()
+        if self._stopping:
+            self.cycle.keep_alive = False
+        super().on_body(body)
+
+    # Responses
+
+    def lane_complete(self, cycle: _Cycle) -> None:
+        if self._taken is cycle:
+            self._taken = None
+        if cycle.disconnected:
+            return
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def hand_over(self, cycle: _Cycle) -> None:
+        """Let the application answer a request after all, perhaps within a response that has begun."""
+        if self._taken is cycle:
+            self._taken = None
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        scope = cycle.scope
+        scope[TRIED] = True
+        path = cycle.target
+        scope.update(path=path.decode("ascii"), raw_path=path, query_string=b"", method="POST")
+        full = RequestResponseCycle(
+            scope=cast("Any", scope),
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=cycle.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        full.body = bytearray(cycle.body)
+        full.more_body = False
+        full.message_event.set()
+        app: ASGIApp = cast("ASGIApp", self.app)
+        if cycle.opened:
+            full.response_started = full.chunked_encoding = True
+            app = _continued(app)
+        cycle.response_complete = True
+        if self.cycle is cast("RequestResponseCycle", cycle):
+            self.cycle = full
+        self._start_asgi_task(full, cast("Any", app))
+
+    # Flow and life
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._taken is not None and self._taken.exchange is not None:
+            self._taken.exchange.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._taken is not None and self._taken.exchange is not None:
+            self._taken.exchange.resume()
+
+    def shutdown(self) -> None:
+        if self._held is not None:  # a request is coming in
+            self._stopping = True
+        else:
+            super().shutdown()
+        if self._taken is not None:
+            self._taken.keep_alive = False
+
+
+def _names_another(headers: list[tuple[bytes, bytes]]) -> bool:
+    return not _FORWARDED.isdisjoint([name for name, _ in headers])
+
+
+def _continued(app: ASGIApp) -> ASGIApp:
+    """`app` within an event stream that has begun: its own beginning is left out."""
+
+    async def continued(scope: Scope, receive: Receive, send: Send) -> None:
+        async def rest(message: Message) -> None:
+            if message["type"] != "http.response.start":
+                await send(message)
+            elif dict(message["headers"]).get(b"content-type", b"").partition(b";")[0] != b"text/event-stream":
+                raise RuntimeError("the full path answered a request that it took over with something else than events")
+
+        await app(scope, receive, rest)
+
+    return continued
+
+
+def lane_protocol(lane: Lane) -> type[HttpToolsProtocol]:
+    """The protocol class to give to uvicorn as `http`."""
+    return type("LaneProtocol", (LaneProtocol,), {"lane": lane})

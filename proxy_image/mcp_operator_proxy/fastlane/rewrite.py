@@ -1,0 +1,300 @@
+"""JSON-RPC bodies of the hot methods, taken apart and put together again as bytes. Pure.
+
+What a call is routed by is decoded; all else (arguments, contents) is spliced as it came. A function returns None for
+whatever is not plainly what it expects: the full path, which builds every object, then says what is wrong.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from mcp.shared.inbound import encode_header_value
+from msgspec import UNSET, Raw, UnsetType
+
+NAME_KEYS: Final[Mapping[str, str]] = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+"""The hot methods, and the param that names what is used."""
+LIST_KEYS: Final[Mapping[str, str]] = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
+RESULT_TYPE: Final = b'"resultType":"complete"'
+
+
+class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
+    jsonrpc: str
+    method: str
+    id: Raw | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+
+
+class _NamedParams(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    arguments: Raw | UnsetType = UNSET
+    meta: Raw | UnsetType = msgspec.field(name="_meta", default=UNSET)
+
+
+class _UriParams(msgspec.Struct, forbid_unknown_fields=True):
+    uri: str
+    meta: Raw | UnsetType = msgspec.field(name="_meta", default=UNSET)
+
+
+class _ListParams(msgspec.Struct, forbid_unknown_fields=True):
+    cursor: str | UnsetType = UNSET
+    meta: Raw | UnsetType = msgspec.field(name="_meta", default=UNSET)
+
+
+class _CancelParams(msgspec.Struct):
+    request_id: Raw = msgspec.field(name="requestId")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request of one of the hot methods, or of a list."""
+
+    id: bytes
+    """As JSON."""
+    method: str
+    name: str
+    """Tool, prompt or resource URI, as the client sees it; the cursor of a list."""
+    arguments: bytes | None = None
+    """A JSON object."""
+    meta: bytes | None = None
+    """A JSON object."""
+
+
+class Answer(msgspec.Struct):
+    """A message of a backend. Exactly one of `result`, `error` and `method` makes sense."""
+
+    id: Raw | UnsetType = UNSET
+    result: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+    method: str | UnsetType = UNSET
+    params: Raw | UnsetType = UNSET
+
+
+class _Error(msgspec.Struct):
+    code: int
+    message: str
+
+
+class _Text(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
+    text: str
+
+
+class _Image(msgspec.Struct, tag_field="type", tag="image", forbid_unknown_fields=True):
+    data: str
+    mimeType: str  # noqa: N815 - the wire's name
+
+
+class _Audio(msgspec.Struct, tag_field="type", tag="audio", forbid_unknown_fields=True):
+    data: str
+    mimeType: str  # noqa: N815
+
+
+class _ToolResult(msgspec.Struct, forbid_unknown_fields=True):
+    content: Raw
+    structured: Raw | UnsetType = msgspec.field(name="structuredContent", default=UNSET)
+    is_error: bool | UnsetType = msgspec.field(name="isError", default=UNSET)
+    meta: Raw | UnsetType = msgspec.field(name="_meta", default=UNSET)
+    result_type: str | UnsetType = msgspec.field(name="resultType", default=UNSET)
+
+
+_ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+_NAMED: Final = msgspec.json.Decoder(_NamedParams)
+_URI: Final = msgspec.json.Decoder(_UriParams)
+_LISTED: Final = msgspec.json.Decoder(_ListParams)
+_CANCEL: Final = msgspec.json.Decoder(_CancelParams)
+_ANSWER: Final = msgspec.json.Decoder(Answer)
+_ERROR: Final = msgspec.json.Decoder(_Error)
+_TOOL_RESULT: Final = msgspec.json.Decoder(_ToolResult)
+_BLOCKS: Final = msgspec.json.Decoder(list[_Text | _Image | _Audio])
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
+_encode = msgspec.json.encode
+
+
+# From the client
+
+
+def parse(body: bytes) -> Request | None:
+    """A request of a hot method or of a list, or None."""
+    if not body.isascii():
+        try:
+            body.decode()  # msgspec does not look into what it skips
+        except UnicodeDecodeError:
+            return None
+    try:
+        envelope = _ENVELOPE.decode(body)
+        method = envelope.method
+        if envelope.jsonrpc != "2.0" or (request_id := _id(envelope.id)) is None:
+            return None
+        if method in NAME_KEYS:
+            return _call(request_id, method, envelope.params)
+        if method in LIST_KEYS:
+            listed = _ListParams() if envelope.params is UNSET else _LISTED.decode(envelope.params)
+            cursor = "" if listed.cursor is UNSET else listed.cursor or None
+            return None if cursor is None else Request(request_id, method, cursor, None, _object(listed.meta))
+    except (msgspec.MsgspecError, _NotAnObjectError, RecursionError):
+        pass
+    return None
+
+
+def _call(request_id: bytes, method: str, raw: Raw | UnsetType) -> Request | None:
+    if raw is UNSET:
+        return None
+    if method == "resources/read":
+        read = _URI.decode(raw)
+        return Request(request_id, method, read.uri, None, _object(read.meta))
+    named = _NAMED.decode(raw)
+    return Request(request_id, method, named.name, _object(named.arguments), _object(named.meta))
+
+
+def cancelled(body: bytes) -> bytes | None:
+    """The id, as JSON, of the request that a `notifications/cancelled` means; None for any other message."""
+    try:
+        envelope = _ENVELOPE.decode(body)
+        if envelope.method != "notifications/cancelled" or envelope.id is not UNSET or envelope.params is UNSET:
+            return None
+        return _id(_CANCEL.decode(envelope.params).request_id)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def _id(raw: Raw | UnsetType) -> bytes | None:
+    """An integer or a plain string."""
+    if raw is UNSET:
+        return None
+    text = bytes(raw)
+    plain = text.isdigit() or (text[:1] == b'"' and b"\\" not in text) or (text[:1] == b"-" and text[1:].isdigit())
+    return text if plain else None
+
+
+class _NotAnObjectError(Exception):
+    pass
+
+
+def _object(raw: Raw | UnsetType) -> bytes | None:
+    if raw is UNSET:
+        return None
+    text = bytes(raw)
+    if text[:1] != b"{":
+        raise _NotAnObjectError
+    return text
+
+
+def members(text: bytes) -> dict[str, Raw] | None:
+    """The members of a JSON object as raw JSON; None for anything else."""
+    try:
+        return _MEMBERS.decode(text)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def joined(parts: Mapping[str, bytes | Raw]) -> bytes:
+    """The JSON object of raw members; what `members` takes apart."""
+    return b"{" + b",".join(_encode(key) + b":" + bytes(value) for key, value in parts.items()) + b"}"
+
+
+def without(text: bytes, keys: frozenset[str], more: bytes = b"") -> bytes | None:
+    """The JSON object `text` without the members `keys` and with those in `more` (`"key":value,…`); None if it is none.
+
+    Of members that come twice the last one counts, as for every reader of the full path.
+    """
+    found = members(text)
+    if found is None:
+        return None
+    kept = b",".join(_encode(key) + b":" + bytes(value) for key, value in found.items() if key not in keys)
+    return b"{" + (kept + b"," + more if kept and more else kept or more) + b"}"
+
+
+def progress_token(meta: bytes | None) -> bytes | None:
+    """The progress token of a request's `_meta`, as JSON; None where there is none."""
+    if meta is None or b'"progressToken"' not in meta:
+        return None
+    found = (members(meta) or {}).get("progressToken")
+    return None if found is None else bytes(found)
+
+
+# To the backend
+
+
+def call_body(number: int, request: Request, own: bytes, meta: bytes | None) -> bytes:
+    """A request's body. `own` is the backend's own name as JSON; an empty `meta` is left out."""
+    return b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":{"%b":%b%b%b}}' % (
+        number,
+        request.method.encode(),
+        NAME_KEYS[request.method].encode(),
+        own,
+        b"" if request.arguments is None else b',"arguments":' + request.arguments,
+        b',"_meta":' + meta if meta and meta != b"{}" else b"",
+    )
+
+
+def header_value(value: str) -> bytes:
+    """`value` for an HTTP header: as it is, or in base64 where it holds anything but printable ASCII (SEP-2243)."""
+    return encode_header_value(value).encode("ascii")
+
+
+# From the backend
+
+
+def answer(body: bytes) -> Answer | None:
+    """A JSON-RPC message of a backend, or None for anything else."""
+    try:
+        return _ANSWER.decode(body)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def error_code(raw: bytes | Raw) -> int | None:
+    """The code of a JSON-RPC error; None for what is none."""
+    try:
+        return _ERROR.decode(raw).code
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def tool_result(raw: Raw | bytes, stamp: bytes, connection_keys: frozenset[str]) -> tuple[bytes, bool] | None:
+    """A plain result of `tools/call` as the client's era wants it, and whether the tool says that it failed.
+
+    `stamp` is empty for the handshake eras, and the member that every `_meta` of the 2026-07-28 era gets. None for a
+    result with parts that the eras treat differently (links, resources, extensions), or that is none.
+    """
+    try:
+        result = _TOOL_RESULT.decode(raw)
+        _BLOCKS.decode(result.content)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    if result.result_type is not UNSET and result.result_type != "complete":
+        return None
+    failed = result.is_error is True
+    meta: bytes | None = b""
+    if result.meta is not UNSET:
+        meta = without(bytes(result.meta), connection_keys, stamp)
+        if meta is None:
+            return None
+    elif stamp:
+        meta = b"{" + stamp + b"}"
+    elif result.structured is UNSET and result.result_type is UNSET:
+        return bytes(raw), failed
+    parts = [b'"content":' + bytes(result.content)]
+    if result.structured is not UNSET:
+        structured = bytes(result.structured)
+        if structured[:1] != b"{":
+            return None
+        parts.append(b'"structuredContent":' + structured)
+    if result.is_error is not UNSET:
+        parts.append(b'"isError":true' if failed else b'"isError":false')
+    if stamp:
+        parts.append(RESULT_TYPE)
+    if meta and meta != b"{}":
+        parts.append(b'"_meta":' + meta)
+    return b"{" + b",".join(parts) + b"}", failed
+
+
+def result_body(request_id: bytes, result: bytes) -> bytes:
+    return b'{"jsonrpc":"2.0","id":' + request_id + b',"result":' + result + b"}"
+
+
+def error_body(request_id: bytes, error: bytes) -> bytes:
+    return b'{"jsonrpc":"2.0","id":' + request_id + b',"error":' + error + b"}"
