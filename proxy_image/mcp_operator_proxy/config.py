@@ -84,10 +84,10 @@ class Stdio(ConfigModel):
     The process sees `env` and HOME, LOGNAME, PATH, SHELL, TERM, USER, and nothing else of the proxy's environment.
     """
 
-    command: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
-    args: tuple[str, ...] = ()
+    command: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+    args: tuple[Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")], ...] = ()
     env: tuple[EnvVar, ...] = ()
-    cwd: str | None = None
+    cwd: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")] | None = None
     isolation: Literal["shared", "session", "user"] = "shared"
     """One process for all, one for each client session, or one for each authenticated user."""
     start: Literal["eager", "lazy"] = "eager"
@@ -99,6 +99,12 @@ class Stdio(ConfigModel):
     """A process that leaves a ping without an answer for this long is replaced."""
     max_restarts: Annotated[int, Field(ge=0, le=1000)] = 5
     """So many exits within a minute of their start, one after the other, are a crash loop: then it waits for a change."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if twice := _duplicates(variable.name for variable in self.env):
+            raise ValueError(f"env sets {twice[0]} twice")
+        return self
 
 
 class ToolSettings(ConfigModel):
@@ -152,10 +158,18 @@ class Server(ConfigModel):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if (self.url is None) == (self.stdio is None):
-            raise ValueError(f"server {self.id} needs exactly one of url and stdio")
-        if self.stdio is not None and (self.headers or self.ca_bundle is not None or self.http2):
-            raise ValueError(f"server {self.id} runs over stdio: headers, caBundle and http2 are for a url")
+        if self.url is None and self.stdio is None:
+            raise ValueError(f"server {self.id} has neither url nor stdio; it needs exactly one of them")
+        if self.url is not None and self.stdio is not None:
+            raise ValueError(f"server {self.id} has both url and stdio; it needs exactly one of them")
+        remote = {"headers": self.headers, "caBundle": self.ca_bundle, "http2": self.http2}
+        remote["transport"] = self.transport != "auto"
+        if self.stdio is not None and (used := next((name for name, value in remote.items() if value), None)):
+            raise ValueError(f"server {self.id} runs over stdio: {used} can be set only for a url")
+        if self.url is not None and (self.url.username or self.url.password):
+            raise ValueError(f"server {self.id} has credentials in its url: send them in a header, from a secret")
+        if twice := _duplicates(header.name.lower() for header in self.headers):
+            raise ValueError(f"server {self.id} sets the header {twice[0]} twice")
         return self
 
 

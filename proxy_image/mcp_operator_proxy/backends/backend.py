@@ -27,7 +27,7 @@ from mcp_operator_proxy.backends.check import ConnectionReport, check, explained
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
 from mcp_operator_proxy.backends.gate import Gate
-from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client
+from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client, timeouts
 from mcp_operator_proxy.backends.pool import IDLE_SECONDS, SessionPool
 from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
 from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause
@@ -157,6 +157,7 @@ class Backend:
         self.resolved = resolved
         self.gate.configure(resolved.server.max_concurrency, resolved.server.circuit_breaker)
         self._transport.replace_headers(resolved.headers)
+        self._http.timeout = timeouts(resolved.server.connect_timeout_seconds)
         self.nudge()
 
     def nudge(self) -> None:

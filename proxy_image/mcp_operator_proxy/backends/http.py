@@ -279,13 +279,16 @@ def _stand_in(request: httpx2.Request, status: int = 502) -> httpx2.Response:
     return httpx2.Response(status, json=body, request=request)
 
 
+def timeouts(connect_timeout: float) -> httpx2.Timeout:
+    return httpx2.Timeout(connect_timeout, read=None, write=connect_timeout, pool=None)
+
+
 def http_client(transport: BackendTransport, connect_timeout: float) -> httpx2.AsyncClient:
     """A client over `transport`, to be shared by all users of a backend.
 
     It has no read timeout: streams stand open, and each MCP request has its own deadline. It takes no cookies, which
     would carry what the server knows of one user into the requests of another.
     """
-    timeout = httpx2.Timeout(connect_timeout, read=None, write=connect_timeout, pool=None)
-    client = httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
+    client = httpx2.AsyncClient(transport=transport, timeout=timeouts(connect_timeout), trust_env=False)
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client

@@ -12,8 +12,8 @@ from mcp_operator_proxy.backends.backend import ResolvedServer
 from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
 from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig, SecretRef
 from mcp_operator_proxy.sessions.ids import Keys
+from mcp_operator_proxy.swap.words import describe
 
-MAX_PROBLEMS: Final = 5
 _HEADER_VALUE: Final = re.compile(r"^[\t\x20-\x7e\x80-\xff]*$")
 
 
@@ -41,36 +41,12 @@ def parse(text: bytes) -> ProxyConfig:
     try:
         return ProxyConfig.model_validate(data)
     except ValidationError as error:
-        raise ConfigRejected(_describe(error), _revision(data)) from None
+        raise ConfigRejected(describe(error), _revision(data)) from None
 
 
 def _revision(data: Mapping[str, Any]) -> str | None:
     revision = data.get("revision")
     return revision if isinstance(revision, str) and re.fullmatch(r"[0-9a-z]{1,64}", revision) else None
-
-
-def _describe(error: ValidationError) -> str:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    lines = [f"{_path(p['loc'])}: {_message(p)}" for p in problems[:MAX_PROBLEMS]]
-    if len(problems) > MAX_PROBLEMS:
-        lines.append(f"and {len(problems) - MAX_PROBLEMS} more")
-    return "; ".join(lines)
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path or "config"
-
-
-def _message(problem: Any) -> str:
-    if problem["type"] == "extra_forbidden":
-        return "unknown field"
-    if problem["type"] == "missing":
-        return "required"
-    text = str(problem["msg"]).removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
 
 
 def resolve(config: ProxyConfig, secrets: Mapping[str, str]) -> dict[str, ResolvedServer]:
@@ -142,6 +118,10 @@ def secret(ref: SecretRef, secrets: Mapping[str, str], path: str, revision: str)
 
 def _value(header: Header, secrets: Mapping[str, str], path: str, server: str, revision: str) -> str:
     if header.secret is None:
+        if not _HEADER_VALUE.match(header.value or ""):
+            raise ConfigRejected(
+                f"{path} of {server}: its value has characters that no HTTP header can carry", revision
+            )
         return header.value or ""
     value = secrets.get(header.secret.file)
     if value is None:

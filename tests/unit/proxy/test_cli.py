@@ -35,7 +35,7 @@ def test_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert error.startswith("mcp-operator-proxy: servers[0].id: ")
     write(tmp_path, json.dumps({"revision": "r1", "servers": [{"id": "ns/a"}]}))
     assert main(["check", "--config-dir", str(tmp_path)]) == 1
-    assert "servers[0]: server ns/a needs exactly one of url and stdio" in capsys.readouterr().err
+    assert "servers[0]: server ns/a has neither url nor stdio; it needs exactly one of them" in capsys.readouterr().err
     assert main(["check", "--config-dir", str(tmp_path / "none")]) == 1
 
 
