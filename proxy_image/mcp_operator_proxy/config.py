@@ -89,16 +89,18 @@ class Stdio(ConfigModel):
     env: tuple[EnvVar, ...] = ()
     cwd: Annotated[str, StringConstraints(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")] | None = None
     isolation: Literal["shared", "session", "user"] = "shared"
-    """One process for all, one for each client session, or one for each authenticated user."""
+    """One process for all, one for each client session, or one for each authenticated user (who is not, is refused)."""
     start: Literal["eager", "lazy"] = "eager"
     """Start the process at once, or with the first call (its tools are listed once, and it ends again when idle)."""
     idle_seconds: Annotated[float, Field(gt=0, le=86400)] = 600.0
     """After this time without a call a lazy, session or user process ends."""
     max_processes: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Of sessions or users at a time, besides the one that is asked for lists. Idle ones make room for new ones."""
     ping_seconds: Annotated[float, Field(gt=0, le=86400)] = 30.0
     """A process that leaves a ping without an answer for this long is replaced."""
     max_restarts: Annotated[int, Field(ge=0, le=1000)] = 5
-    """So many exits within a minute of their start, one after the other, are a crash loop: then it waits for a change."""
+    """So many exits within a minute of their start, one after the other, are a crash loop. Then its callers are told so at
+    once, and it is started again after a change, a restart, or five minutes."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:

@@ -27,6 +27,8 @@ class FrontSession:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
+        self.principal: str | None = None
+        """Name of the authenticated caller whose session it is."""
         self.log_level: LoggingLevel | None = None
         self._sessions: dict[_Key, tuple[BackendSession, FrontRelay]] = {}
         self._opening: defaultdict[_Key, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -66,7 +68,7 @@ class FrontSession:
             if held is not None and held[0].usable:
                 return held[0]
             relay = FrontRelay(self.connection)
-            session = backend.session(relay.callbacks(), handshake=handshake)
+            session = backend.session(relay.callbacks(), handshake=handshake, principal=self.principal)
             relay.session, relay.log_level = session, self.log_level
             await session.open()
             self._sessions[key] = session, relay

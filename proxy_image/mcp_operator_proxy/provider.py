@@ -197,6 +197,8 @@ class RouteProvider:
                     method, translate.request_for(params, modern=session.connected.modern), call
                 )
         front = FrontSession.of(_connection(ctx))
+        if (principal := principal_of(ctx)) is not None:
+            front.principal = principal.name
         what = method, str(params.get("name") or params.get("uri"))
         session = await front.session(backend, asks_in_results=what in backend.asks_in_results)
         sent = translate.request_for(params, modern=session.connected.modern, log_level=front.log_level or "debug")

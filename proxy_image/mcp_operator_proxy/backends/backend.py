@@ -33,8 +33,8 @@ from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
 from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.backends.status import Status, server_report
+from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
 from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
-from mcp_operator_proxy.backends.stdio import StdioHost
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.report import ErrorReport, ServerReport
 from mcp_operator_proxy.tasks import cancel
@@ -54,10 +54,14 @@ class ResolvedServer:
     headers: Mapping[str, str]
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def target(self, uds: str | None = None) -> Target:
-        """How to reach it. A stdio server is reached through the unix socket `uds`, over streamable HTTP."""
+    def target(self, uds: str | None = None, caller: str = CATALOGUE) -> Target:
+        """How to reach it. A stdio server is reached through the unix socket `uds`, over streamable HTTP.
+
+        `caller` is the query that says for whom, where a stdio server has a process for each session or user.
+        """
+        private = self.server.stdio is not None and self.server.stdio.isolation != "shared"
         return Target(
-            url=STDIO_URL if self.server.url is None else str(self.server.url),
+            url=f"{STDIO_URL}?{caller}" if private and caller else str(self.server.url or STDIO_URL),
             transport=self.server.transport if self.server.url is not None else "streamable-http",
             headers=self.headers,
             ca_bundle=self.server.ca_bundle,
@@ -167,19 +171,22 @@ class Backend:
     # Sessions
 
     @contextlib.asynccontextmanager
-    async def open(self, callbacks: Callbacks, *, handshake: bool = False) -> AsyncIterator[Connected]:
+    async def open(
+        self, callbacks: Callbacks, *, handshake: bool = False, caller: str = CATALOGUE
+    ) -> AsyncIterator[Connected]:
         """Connect with what is known of the server; when that has become untrue, find out anew.
 
-        With `handshake` a server of both eras gets a session of the older one, in which it may ask the client.
+        `caller` is as in `ResolvedServer.target`. With `handshake` a server of both eras gets a session of the older one,
+        in which it may ask the client.
         """
         if self.host is not None:
             await self._reach(self.host)
         async with contextlib.AsyncExitStack() as stack:
             connected = await self._shake_hands(stack, callbacks) if handshake and self.may_shake_hands else None
-            yield connected or await self._connect(stack, callbacks)
+            yield connected or await self._connect(stack, callbacks, caller)
 
-    async def _connect(self, stack: contextlib.AsyncExitStack, callbacks: Callbacks) -> Connected:
-        target, era, kind = self.resolved.target(self._uds), self._era, self._kind
+    async def _connect(self, stack: contextlib.AsyncExitStack, callbacks: Callbacks, caller: str) -> Connected:
+        target, era, kind = self.resolved.target(self._uds, caller), self._era, self._kind
         try:
             connected = await stack.enter_async_context(
                 connect(target, http=self._http, callbacks=callbacks, era=era, transport=kind)
@@ -223,13 +230,14 @@ class Backend:
         """A modern server that may speak the handshake eras too: nothing says so but the attempt."""
         return self.modern and self._shakes_hands
 
-    def session(self, callbacks: Callbacks, *, handshake: bool = False) -> BackendSession:
-        """A session that its owner opens and closes."""
-        return BackendSession(lambda: self.open(callbacks, handshake=handshake), self.secrets)
+    def session(self, callbacks: Callbacks, *, handshake: bool = False, principal: str | None = None) -> BackendSession:
+        """A session that its owner opens and closes, on behalf of an authenticated caller."""
+        caller = on_behalf_of(principal)
+        return BackendSession(lambda: self.open(callbacks, handshake=handshake, caller=caller), self.secrets)
 
     def _pooled_session(self, key: Hashable) -> BackendSession:
         assert isinstance(key, Capabilities)
-        return self.session(pooled_callbacks(key if self.modern else Capabilities()))
+        return self.session(pooled_callbacks(key if self.modern else Capabilities()), principal=key.owner)
 
     def forget_era(self) -> None:
         self._era = None

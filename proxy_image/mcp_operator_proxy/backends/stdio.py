@@ -7,6 +7,7 @@ await host.stop()                # no process is left
 """
 
 import asyncio
+import hashlib
 import logging
 import os
 import shutil
@@ -28,10 +29,14 @@ logger = logging.getLogger(__name__)
 
 URL: Final = "http://localhost/mcp"
 """Where the server is behind its socket."""
+CATALOGUE: Final = "for=catalogue"
+"""Query of the URL on which the proxy opens its own session, in which it lists and calls nothing."""
 INHERITED: Final = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 """All that a process gets of the proxy's own environment, as the MCP SDKs have it."""
 SETTLED_SECONDS: Final = 60.0
 COOL_DOWN_SECONDS: Final = 300.0
+SESSION_SECONDS: Final = 3600.0
+"""The proxy ends its sessions itself; what it forgot, without a stream or a request, ends after this time."""
 STOP_SECONDS: Final = 2.0
 REPORTED_LINES: Final = 5
 _SUN_PATH: Final = 107
@@ -135,7 +140,7 @@ class StdioHost:
             isolation=stdio.isolation,
             max_sessions=1_000_000,  # the proxy has its own limit
             max_processes=stdio.max_processes,
-            idle_timeout=0.0,
+            idle_timeout=SESSION_SECONDS,
             open_timeout=max(0.1, open_seconds * 0.8),  # so that its words come before the client gives up
             wait_timeout=call_seconds,
             drain_timeout=1.0,
@@ -146,8 +151,14 @@ class StdioHost:
             ping=stdio.ping_seconds,
             lazy=stdio.start == "lazy",
             process_idle=stdio.idle_seconds,
-            preflight=stdio.start == "eager",
+            preflight=False,
+            spare=stdio.start == "eager",
         )
+
+
+def on_behalf_of(owner: str | None) -> str:
+    """Query of the URL on which a session is opened for a user; the bridge learns no name."""
+    return "" if owner is None else f"user={hashlib.sha256(owner.encode()).hexdigest()[:32]}"
 
 
 def environment(own: Mapping[str, str], configured: Mapping[str, str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_operator_proxy.bridge import jsonrpc
 from mcp_operator_proxy.bridge.call import Call
-from mcp_operator_proxy.bridge.hub import Hub, Opened
+from mcp_operator_proxy.bridge.hub import Caller, Hub, Opened
 from mcp_operator_proxy.bridge.jsonrpc import InvalidMessage, Kind, Message, params_of
 from mcp_operator_proxy.bridge.outbox import Outbox
 from mcp_operator_proxy.bridge.sessions import Session
@@ -111,7 +111,7 @@ class McpEndpoint:
             )
         if self._hub.draining:
             raise Rejection(503, "the bridge is stopping", code=jsonrpc.SERVER_UNAVAILABLE, request_id=message["id"])
-        answer = await _unless_disconnected(request.receive, self._hub.open(message))
+        answer = await _unless_disconnected(request.receive, self._hub.open(message, self._caller(request)))
         if answer is None:
             return
         if isinstance(answer, Opened):
@@ -120,6 +120,13 @@ class McpEndpoint:
             after = {"retry-after": str(math.ceil(answer.retry_after))} if answer.retry_after else {}
             response = _json(answer.response, answer.status, after)
         await response(request.scope, request.receive, send)
+
+    def _caller(self, request: Request) -> Caller:
+        """`?user=KEY` and `?for=catalogue` count on a private socket alone: over TCP anybody could say so."""
+        if self._settings.uds is None:
+            return Caller()
+        query = request.query_params
+        return Caller(user=query.get("user") or None, catalogue=query.get("for") == "catalogue")
 
     async def _take(self, session: Session, kind: Kind, message: Message) -> None:
         """A notification or a response of the client."""

@@ -5,11 +5,11 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from mcp_operator_proxy.bridge import jsonrpc
 from mcp_operator_proxy.bridge.backoff import Backoff
@@ -22,6 +22,18 @@ from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.supervisor import State, Unavailable
+
+Holder = TypeVar("Holder")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """For whom a session is opened, as the proxy says on its private socket; nobody else is believed."""
+
+    user: str | None = None
+    """An opaque key of the authenticated user."""
+    catalogue: bool = False
+    """The proxy's own session, on which it asks for lists and calls nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +90,8 @@ class Hub(ABC):
         self.started_at = time.time()
         self.draining = False
         self.sessions: dict[str, Session] = {}
+        self.on_end: Callable[[Session], None] | None = None
+        """Told of each session that has ended."""
         self._in_flight = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -111,7 +125,7 @@ class Hub(ABC):
     def health(self) -> Health: ...
 
     @abstractmethod
-    async def open(self, message: Message) -> Opened | Refused:
+    async def open(self, message: Message, caller: Caller) -> Opened | Refused:
         """Answer `initialize`."""
 
     @abstractmethod
@@ -137,6 +151,8 @@ class Hub(ABC):
         self.metrics.sessions.set(len(self.sessions))
         for call in session.end():
             call.cancel(reason, reason)
+        if self.on_end is not None:
+            self.on_end(session)
         await self._release(session)
 
     @contextmanager
@@ -175,13 +191,14 @@ class Hub(ABC):
 
     async def sweep(self) -> None:
         """End idle sessions, for ever."""
-        timeout = self.settings.idle_timeout
-        if not timeout:
-            return
-        while True:
-            await asyncio.sleep(min(timeout / 4, 30.0))
-            for session in [s for s in self.sessions.values() if s.idle_seconds() >= timeout]:
+        timeouts = [seconds for seconds in (self.settings.idle_timeout, self.settings.process_idle) if seconds]
+        while timeouts:
+            await asyncio.sleep(min(min(timeouts) / 4, 30.0))
+            for session in [session for session in self.sessions.values() if self._is_idle(session)]:
                 await self.end(session, "the session was idle for too long")
+
+    def _is_idle(self, session: Session) -> bool:
+        return 0 < self.settings.idle_timeout <= session.idle_seconds()
 
     def _admit(self, session: Session) -> None:
         self.sessions[session.id] = session
@@ -192,13 +209,24 @@ class Hub(ABC):
         if taken < limit:
             return None
         self.metrics.refused.inc()
-        text = f"MCP server {self.settings.name} has its limit of {limit} sessions; end one or try again later"
-        data = {"reason": "TooManySessions", "limit": limit}
-        return Refused(jsonrpc.error(message["id"], jsonrpc.TOO_MANY_SESSIONS, text, data), 503, retry_after=5.0)
+        return Refused(too_many(self.settings.name, message, "sessions", limit), 503, retry_after=5.0)
 
     @staticmethod
     def _unavailable(message: Message, error: Unavailable) -> Refused:
         return Refused(unavailable(message, error), 503, retry_after=error.retry_after)
+
+
+def longest_idle(idle: Mapping[Holder, float], least: float) -> Holder | None:
+    """Who has been idle for longest, at least for `least` seconds; never one that is at work (0 seconds)."""
+    longest = max(idle, key=idle.__getitem__, default=None)
+    return None if longest is None or idle[longest] < least or not idle[longest] else longest
+
+
+def too_many(name: str, message: Message, what: str, limit: int) -> Message:
+    """The JSON-RPC error where a limit is reached."""
+    text = f"MCP server {name} has its limit of {limit} {what}; end one or try again later"
+    data = {"reason": f"TooMany{what.capitalize()}", "limit": limit}
+    return jsonrpc.error(message["id"], jsonrpc.TOO_MANY_SESSIONS, text, data)
 
 
 def backoff_of(settings: Settings) -> Backoff:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from mcp_operator_proxy.bridge import handshake, jsonrpc
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.connection import Connection, Listener
-from mcp_operator_proxy.bridge.hub import Health, Hub, Opened, Refused, backoff_of
+from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, backoff_of, too_many
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.process import StartError
@@ -40,6 +40,8 @@ class IsolatedHub(Hub):
         self._backoff = backoff_of(settings)
         self._retry_at = 0.0
         self._again = asyncio.Event()
+        self._spare: tuple[Session, Connection] | None = None
+        self._preparing = False
         self._works = not settings.preflight
         self._restarts = 0
         self._exit_code: int | None = None
@@ -64,6 +66,9 @@ class IsolatedHub(Hub):
         self._backoff.reset()
         self._retry_at = 0.0
         self._again.set()
+        if self._spare is not None:
+            self._spawn(self._close(self._spare[1]))
+            self._spare = None
         for session in list(self.sessions.values()):
             self._spawn(self.end(session, "the server was restarted"))
 
@@ -83,17 +88,19 @@ class IsolatedHub(Hub):
             details={"processes": len(self._connections), **self._details},
         )
 
-    async def open(self, message: Message) -> Opened | Refused:
-        if (refused := self._full(message, len(self._connections))) is not None:
-            return refused
+    async def open(self, message: Message, caller: Caller) -> Opened | Refused:  # noqa: ARG002 - all are alike here
         if self._backoff.crash_loop and (left := self._retry_at - time.monotonic()) > 0:
             return self._refused(
                 message, f"MCP server {self.settings.name} is down (crash-loop). {self._last_error}", left
             )
-        session = Session()
-        connection = self._connection(session)
+        session, connection = self._take_spare()
+        if connection is None:
+            if (refused := await self._refuse_when_full(message)) is not None:
+                return refused
+            connection = self._connection(session)
         try:
-            await connection.open()
+            if connection.pid is None:
+                await connection.open()
             response = await self._initialize(connection, message)
         except StartError as error:
             self._failed(error)
@@ -109,7 +116,60 @@ class IsolatedHub(Hub):
         session.connection = connection
         self._admit(session)
         self._watch(session, connection)
+        if self.settings.spare and len(self._connections) < self._limit:
+            self._spawn(self._prepare())
         return Opened(session, response)
+
+    @property
+    def _limit(self) -> int:
+        return self.settings.max_processes or self.settings.max_sessions
+
+    async def _refuse_when_full(self, message: Message) -> Refused | None:
+        """Make room by ending the session that has been idle for longest, where that is long enough."""
+        if len(self._connections) >= self._limit:
+            idle = {
+                session: session.connection.idle_seconds() for session in self.sessions.values() if session.connection
+            }
+            if idle and idle[longest := max(idle, key=idle.__getitem__)] >= self.settings.evict_idle:
+                await self.end(longest, "the session was idle, and its process was needed for another one")
+        if len(self._connections) < self._limit:
+            return None
+        self.metrics.refused.inc()
+        what = "processes" if self.settings.max_processes else "sessions"
+        return Refused(too_many(self.settings.name, message, what, self._limit), 503, retry_after=5.0)
+
+    async def _prepare(self) -> None:
+        """Start a process for the next session, which then need not wait for that. It is not told anything yet."""
+        if self._spare is not None or self._preparing or self._stopped.is_set():
+            return
+        session = Session()
+        connection = self._connection(session)
+        self._preparing = True
+        try:
+            await connection.open()
+        except StartError as error:
+            self._failed(error)
+        else:
+            if not self._stopped.is_set():
+                self._spare = session, connection
+                return
+        finally:
+            self._preparing = False
+        await self._close(connection)
+
+    def _take_spare(self) -> tuple[Session, Connection | None]:
+        """The process that was started in advance, with its session; a new session where there is none that runs."""
+        spare, self._spare = self._spare, None
+        if spare is not None and spare[1].alive:
+            return spare
+        if spare is not None:
+            self._spawn(self._close(spare[1]))
+        return Session(), None
+
+    def _is_idle(self, session: Session) -> bool:
+        """Also when a stream stands open: a client that is there but calls nothing does not need a process."""
+        limit, connection = self.settings.process_idle, session.connection
+        return super()._is_idle(session) or (connection is not None and 0 < limit <= connection.idle_seconds())
 
     async def submit(self, session: Session, call: Call) -> None:
         assert session.connection is not None

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from mcp_operator_proxy.bridge.app import create_app
+from mcp_operator_proxy.bridge.divided import DividedHub
 from mcp_operator_proxy.bridge.hub import Hub
 from mcp_operator_proxy.bridge.isolated import IsolatedHub
 from mcp_operator_proxy.bridge.metrics import Metrics
@@ -99,7 +100,11 @@ class Bridge:
 
 
 def create_hub(settings: Settings, log: ServerLog | None = None) -> Hub:
-    return (SharedHub if settings.isolation == "shared" else IsolatedHub)(settings, Metrics(), log)
+    if settings.isolation == "shared":
+        return SharedHub(settings, Metrics(), log)
+    if settings.uds is not None:
+        return DividedHub(settings, Metrics(), log)
+    return IsolatedHub(settings, Metrics(), log)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -69,4 +69,6 @@ class Settings:
     """Silence after which a stream carries a comment, so that nothing between closes it."""
     preflight: bool = True
     """Isolation `session`: start the server once for a try, so that readiness says whether it works."""
+    spare: bool = False
+    """Isolation `session`: have a process started for the session that comes next."""
     allowed_origins: tuple[str, ...] = ()

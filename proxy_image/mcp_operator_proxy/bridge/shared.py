@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 from mcp_operator_proxy.bridge import handshake, jsonrpc, loglevels
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.connection import Connection, Listener
-from mcp_operator_proxy.bridge.hub import Health, Hub, Opened, Refused, backoff_of, unavailable
+from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, backoff_of, unavailable
 from mcp_operator_proxy.bridge.jsonrpc import Message, params_of
 from mcp_operator_proxy.bridge.lists import KnownLists
 from mcp_operator_proxy.bridge.metrics import Metrics
@@ -18,7 +18,7 @@ from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.subscriptions import Subscriptions
-from mcp_operator_proxy.bridge.supervisor import Care, Supervisor, Unavailable
+from mcp_operator_proxy.bridge.supervisor import Care, State, Supervisor, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class SharedHub(Hub):
             details={"protocolVersion": known.get("protocolVersion"), "serverInfo": known.get("serverInfo")},
         )
 
-    async def open(self, message: Message) -> Opened | Refused:
+    async def open(self, message: Message, caller: Caller) -> Opened | Refused:  # noqa: ARG002 - one process for all
         if (refused := self._full(message, len(self.sessions))) is not None:
             return refused
         try:
@@ -81,7 +81,7 @@ class SharedHub(Hub):
         return Opened(session, jsonrpc.result(message["id"], handshake.for_sessions(self._result)))
 
     async def submit(self, session: Session, call: Call) -> None:
-        if self.settings.lazy and self._without_the_server(session, call):
+        if self.answers_by_itself(session, call):
             return
         try:
             connection = await self._supervisor.ready(self.settings.wait_timeout)
@@ -102,8 +102,37 @@ class SharedHub(Hub):
         """The server is known, and it does not run because nobody needs it now."""
         return self._result is not None and self._supervisor.resting
 
-    def _without_the_server(self, session: Session, call: Call) -> bool:
+    @property
+    def process(self) -> Connection | None:
+        """The process that is in use."""
+        return self._supervisor.connection
+
+    @property
+    def rests(self) -> bool:
+        """There is no process, and none is on its way."""
+        return self._supervisor.resting
+
+    def rest(self) -> None:
+        """End the process, unless a call is in flight."""
+        self._supervisor.rest()
+
+    async def left(self, state: State) -> None:
+        """Wait until the server is in another state."""
+        await self._supervisor.left(state)
+
+    @property
+    def known(self) -> Message | None:
+        """What the server said of itself."""
+        return self._result
+
+    def assume(self, result: Message | None) -> None:
+        """Take over what another process of the same server said of itself, so that sessions open without one."""
+        self._result = self._result or result
+
+    def answers_by_itself(self, session: Session, call: Call) -> bool:
         """Answer what a lazy server need not be started for. Its lists are remembered while it runs."""
+        if not self.settings.lazy:
+            return False
         request = call.message
         listing = self._lists.concerns(request)
         if not self._rests():

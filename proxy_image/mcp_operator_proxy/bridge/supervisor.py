@@ -98,7 +98,12 @@ class Supervisor:
     @property
     def resting(self) -> bool:
         """No process, and none to come before it is needed."""
-        return self._care.lazy and self.state is State.IDLE
+        return self._care.lazy and self.state is State.IDLE and not self._wanted.is_set()
+
+    async def left(self, state: State) -> None:
+        """Wait until it is in another state than this."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.state is not state)
 
     async def ready(self, seconds: float) -> Connection:
         """The connection, waiting at most so long. Raises Unavailable, at once where waiting is in vain."""

@@ -5,6 +5,7 @@ lazy: lists stay, a call starts it · a session's own process · removed: nothin
 """
 
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from unit.proxy.bridge.harness import raw
 JSON = dict[str, Any]
 
 
-def config(revision: str, **servers: JSON) -> ProxyConfig:
+def config(revision: str, *, auth: JSON | None = None, **servers: JSON) -> ProxyConfig:
     """Stdio servers on one route, each under its name."""
     return ProxyConfig.model_validate(
         {
             "revision": revision,
+            "auth": auth,
             "servers": [{"id": f"ns/{name}", "stdio": stdio} for name, stdio in servers.items()],
             "routes": [
                 {"name": "r", "path": "/mcp", "servers": [{"server": f"ns/{name}", "prefix": name} for name in servers]}
@@ -123,6 +125,33 @@ async def test_each_client_session_has_its_own_process() -> None:
     ):
         pids = [(await call(through, "one_echo"))["pid"] for through in (first, second, first)]
         assert pids[0] == pids[2] != pids[1]
+
+
+KEYS = {"alice": "alice-has-this-long-key", "bob": "bob-has-that-long-key-"}
+
+
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_each_user_has_a_process_whatever_sessions_it_opens(mode: str) -> None:
+    auth = {"apiKeys": [{"name": name, "secret": {"file": name}} for name in KEYS]}
+    settings = config("1", one=command(isolation="user"), auth=auth)
+    async with running_gateway(settings, KEYS) as gateway, AsyncExitStack() as stack:
+
+        async def joined(who: str) -> Any:
+            return await stack.enter_async_context(client(gateway.url, mode, auth=KEYS[who]))
+
+        alice, again, bob = [await joined(who) for who in ("alice", "alice", "bob")]
+        pids = [(await call(through, "one_echo"))["pid"] for through in (alice, again, bob, alice)]
+        assert pids[0] == pids[1] == pids[3] != pids[2]
+        process = report(gateway, "one").process
+        assert process
+        assert process.processes == 3, "one for each user, and one for the lists"
+
+
+async def test_without_authentication_nobody_has_a_users_process() -> None:
+    async with running_gateway(config("1", one=command(isolation="user"))) as gateway, client(gateway.url) as through:
+        assert "one_echo" in {tool.name for tool in await through.list_tools()}
+        with pytest.raises(MCPError, match="this caller is not authenticated"):
+            await call(through, "one_echo")
 
 
 async def test_what_is_removed_ends(eventually: Eventually) -> None:

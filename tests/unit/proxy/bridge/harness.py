@@ -64,6 +64,14 @@ async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float 
             await asyncio.sleep(0.005)
 
 
+@asynccontextmanager
+async def on_socket(bridge: Bridge, query: str = "") -> AsyncIterator["Client"]:
+    """A client of a bridge on a unix socket, for whom `query` says; not initialized."""
+    transport = httpx2.AsyncHTTPTransport(uds=bridge.settings.uds)
+    async with httpx2.AsyncClient(transport=transport, timeout=20) as http:
+        yield Client(f"{bridge.url}?{query}" if query else bridge.url, http)
+
+
 class Client:
     """One HTTP session, message by message."""
 

@@ -1,0 +1,147 @@
+"""Isolation `user`: a process for each user, which that user's sessions share."""
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import Final
+
+from mcp_operator_proxy.bridge import jsonrpc
+from mcp_operator_proxy.bridge.call import Call
+from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, longest_idle, too_many
+from mcp_operator_proxy.bridge.jsonrpc import Message
+from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.sessions import Session
+from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.shared import SharedHub
+from mcp_operator_proxy.bridge.stderr import ServerLog
+from mcp_operator_proxy.bridge.supervisor import State
+
+log = logging.getLogger(__name__)
+
+_SWEEP: Final = 30.0
+
+
+class UsersHub(Hub):
+    """A process starts with the first call of its user, and ends when it is idle. The user's sessions stay."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, log: ServerLog | None = None) -> None:
+        super().__init__(settings, metrics, log)
+        self._users: dict[str, tuple[SharedHub, asyncio.Task[None]]] = {}
+        self._hub_of: dict[str, SharedHub] = {}
+        self._known: Message | None = None
+        self._stopped = asyncio.Event()
+        self._gone = 0
+        self._last: Health | None = None
+
+    async def run(self) -> None:
+        await self._stopped.wait()
+        users = list(self._users.values())
+        for hub, _ in users:
+            hub.stop()
+        await asyncio.gather(*(running for _, running in users))
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def restart(self) -> None:
+        for hub, _ in self._users.values():
+            if not hub.rests:
+                hub.restart()
+
+    def assume(self, result: Message | None) -> None:
+        """What the server is known to say of itself: sessions are opened with it, without a process."""
+        self._known = result or self._known
+
+    def health(self) -> Health:
+        """Of the whole: one user's failing process is that user's alone, but its words are shown."""
+        healths = [hub.health() for hub, _ in self._users.values()]
+        failed = next((h for h in reversed(healths) if h.last_error), self._last)
+        return Health(
+            state=State.READY,
+            ready=not self.draining,
+            processes=sum(health.processes for health in healths),
+            restarts=self._gone + sum(health.restarts for health in healths),
+            exit_code=failed.exit_code if failed else None,
+            last_error=failed.last_error if failed else None,
+        )
+
+    async def open(self, message: Message, caller: Caller) -> Opened | Refused:
+        if caller.user is None:
+            text = f"MCP server {self.settings.name} has a process for each user, and this caller is not authenticated"
+            return Refused(jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, text, {"reason": "NoUser"}), 403)
+        hub = self._hub(caller.user)
+        if hub.known is None and (full := await self._full_for(hub, message)) is not None:
+            return Refused(full, 503, retry_after=5.0)
+        answer = await hub.open(message, caller)
+        if isinstance(answer, Opened):
+            self.assume(hub.known)
+            self._hub_of[answer.session.id] = hub
+            self._admit(answer.session)
+        return answer
+
+    async def submit(self, session: Session, call: Call) -> None:
+        hub = self._hub_of[session.id]
+        if hub.answers_by_itself(session, call):
+            return
+        if (full := await self._full_for(hub, call.message)) is not None:
+            call.finish(full)
+            return
+        await hub.submit(session, call)
+
+    async def notify(self, session: Session, message: Message) -> None:
+        await self._hub_of[session.id].notify(session, message)
+
+    async def respond(self, session: Session, message: Message) -> None:
+        await self._hub_of[session.id].respond(session, message)
+
+    async def sweep(self) -> None:
+        """End sessions that are idle, and forget users who have none and whose process has ended."""
+        limit = self.settings.idle_timeout
+        while True:
+            await asyncio.sleep(min(limit / 4, _SWEEP) if limit else _SWEEP)
+            for session in [session for session in self.sessions.values() if self._is_idle(session)]:
+                await self.end(session, "the session was idle for too long")
+            for user in [user for user, (hub, _) in self._users.items() if hub.rests and not hub.sessions]:
+                await self._forget(user)
+
+    async def _release(self, session: Session) -> None:
+        if (hub := self._hub_of.pop(session.id, None)) is not None:
+            await hub.end(session, "the session was ended")
+
+    def _ended(self, session: Session) -> None:
+        """A user's hub ended a session by itself."""
+        self._hub_of.pop(session.id, None)
+        if self.sessions.pop(session.id, None) is not None and self.on_end is not None:
+            self.on_end(session)
+
+    def _hub(self, user: str) -> SharedHub:
+        if user not in self._users:
+            hub = SharedHub(replace(self.settings, lazy=True), Metrics(), self.log)
+            hub.assume(self._known)
+            hub.on_end = self._ended
+            self._users[user] = hub, asyncio.get_running_loop().create_task(hub.run())
+        return self._users[user][0]
+
+    async def _forget(self, user: str) -> None:
+        hub, running = self._users.pop(user)
+        self._last = hub.health() if hub.health().last_error else self._last
+        self._gone += hub.health().restarts
+        hub.stop()
+        await running
+
+    async def _full_for(self, hub: SharedHub, message: Message) -> Message | None:
+        """Make room for a process that would have to start, by ending the idlest one; an error where all are at work.
+
+        When it returns None, the caller must take the room without waiting.
+        """
+        limit = self.settings.max_processes or self.settings.max_sessions
+        while hub.rests and sum(not other.rests for other, _ in self._users.values()) >= limit:
+            idle = {o: o.process.idle_seconds() for o, _ in self._users.values() if o is not hub and o.process}
+            longest = longest_idle(idle, self.settings.evict_idle)
+            if longest is None:
+                self.metrics.refused.inc()
+                return too_many(self.settings.name, message, "processes", limit)
+            longest.rest()
+            await longest.left(State.READY)
+            await longest.left(State.ENDING)
+        return None
