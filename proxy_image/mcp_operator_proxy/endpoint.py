@@ -11,12 +11,15 @@ from typing import Any, Final
 
 from fastmcp import FastMCP
 from mcp.server.context import CallNext, HandlerResult
+from mcp.server.request_state import RequestStateBoundary
 from mcp_types import SubscriptionsListenRequestParams
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.relay import FrontContext
+from mcp_operator_proxy.eras.parked import ParkingLot
+from mcp_operator_proxy.eras.states import States
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.fronts.channel import Channels
 from mcp_operator_proxy.fronts.sse import SSEFront
@@ -45,9 +48,12 @@ class Endpoint:
         self.path = path
         self._observe = observe
         self.mcp: FastMCP[Any] = FastMCP("mcp-operator-proxy", version=__version__, dereference_schemas=False)
-        self._provider = RouteProvider(self.mcp, route)
+        self.parked = ParkingLot(States(lambda: holder.keys), lambda: (holder.instance, holder.address))
+        self._provider = RouteProvider(self.mcp, route, self.parked)
         self.audience = Audience(self._has_stream)
         server = self.mcp._mcp_server  # noqa: SLF001
+        # States of multi-round-trip requests are sealed by `eras.states`, with keys that replicas share.
+        server.middleware[:] = [m for m in server.middleware if not isinstance(m, RequestStateBoundary)]
         server.middleware.insert(0, self._watch)
         server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self.audience.listen)
         self.sessions = SessionTable(server, path, holder, self._opened)

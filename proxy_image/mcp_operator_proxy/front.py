@@ -55,18 +55,18 @@ class FrontSession:
         held = self._sessions.get((backend, False))
         return held[0] if held is not None and held[0].usable else None
 
-    async def session(self, backend: Backend, *, asks_in_results: bool = False) -> BackendSession:
-        """This client's own session with `backend`, opened when first needed. Raises BackendError.
+    async def session(self, backend: Backend, *, asks_in_results: bool = False) -> tuple[BackendSession, FrontRelay]:
+        """This client's own session with `backend`, opened when first needed, and what carries its questions to the client.
 
         A server of both eras asks a client in the way of the connection's era. So one that can be asked gets a
-        connection of its own era, but for what is known to ask in results.
+        connection of its own era, but for what is known to ask in results. Raises BackendError.
         """
         handshake = backend.may_shake_hands and self.can_be_asked and not asks_in_results
         key = backend, handshake
         async with self._opening[key]:
             held = self._sessions.get(key)
             if held is not None and held[0].usable:
-                return held[0]
+                return held
             relay = FrontRelay(self.connection)
             session = backend.session(relay.callbacks(), handshake=handshake, principal=self.principal)
             relay.session, relay.log_level = session, self.log_level
@@ -74,7 +74,7 @@ class FrontSession:
             self._sessions[key] = session, relay
             if self.log_level is not None:
                 await self._send_level(session)
-            return session
+            return session, relay
 
     async def set_log_level(self, level: LoggingLevel) -> None:
         self.log_level = level

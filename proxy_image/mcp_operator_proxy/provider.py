@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from fastmcp import FastMCP
-from mcp.client._input_required import run_input_required_driver
-from mcp.client.session import ClientRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
@@ -19,12 +17,7 @@ from mcp_types import (
     CallToolRequestParams,
     CompleteRequestParams,
     EmptyResult,
-    ErrorData,
     GetPromptRequestParams,
-    InputRequest,
-    InputRequiredResult,
-    InputResponse,
-    InputResponses,
     NotificationParams,
     PaginatedRequestParams,
     ReadResourceRequestParams,
@@ -33,14 +26,14 @@ from mcp_types import (
 from mcp_types.methods import is_input_required
 from pydantic import BaseModel
 
-from mcp_operator_proxy.auth import PRINCIPAL, Principal
-from mcp_operator_proxy.backends.ask import ask, wire_error
+from mcp_operator_proxy.auth import Principal
+from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
-from mcp_operator_proxy.backends.relay import Capabilities, FrontContext
-from mcp_operator_proxy.backends.session import BackendSession, Call
+from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.eras import translate, uris
-from mcp_operator_proxy.fastlane.sink import FIRST_RESULT
+from mcp_operator_proxy.eras.exchange import Exchange, principal_of
+from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
 
@@ -62,8 +55,9 @@ class RouteState(Protocol):
 class RouteProvider:
     """The request handlers of one route, installed on one FastMCP server."""
 
-    def __init__(self, mcp: FastMCP[Any], route: RouteState) -> None:
+    def __init__(self, mcp: FastMCP[Any], route: RouteState, lot: ParkingLot) -> None:
         self._route = route
+        self._lot = lot
         server = mcp._mcp_server  # noqa: SLF001
         # The modern era's header check asks for one schema; unset, the server would list all tools for every call.
         server.get_tool_input_schema = lambda name: route.table().schema_of(name)
@@ -164,95 +158,29 @@ class RouteProvider:
     ) -> dict[str, Any]:
         """Send the client's request on, with `own` in place of the exposed names, and return the result.
 
-        See `backends.ask` for when it is sent a second time.
+        See `eras.exchange`.
         """
         backend = self._backend(server)
         expose = self._route.table().exposer(server)
-        params = {**(ctx.params or {}), **own}
         timeout = backend.call_timeout if seconds is None else seconds
         try:
-            result = await ask(
+            result = await Exchange(
+                ctx,
                 backend,
-                lambda: self._once(ctx, backend, method, params, timeout),
+                method,
+                own,
+                lot=self._lot,
+                route=self._route.table().path,
                 repeatable=repeatable,
                 seconds=timeout,
-            )
+            ).run()
         except BackendError as error:
             raise wire_error(backend.id, error) from error
         return _shown(ctx, method, result, expose)
 
-    async def _once(
-        self, ctx: FrontContext, backend: Backend, method: str, params: dict[str, Any], seconds: float
-    ) -> dict[str, Any]:
-        call = Call(ctx, seconds)
-        if _meta(ctx).get("progressToken") is not None:
-            call.on_progress = _progress_to(ctx, call)
-        first = _first_result(ctx)
-        if translate.is_modern(ctx.protocol_version):
-            if first is not None:
-                return first
-            key = Capabilities.of(ctx.session.client_capabilities, principal_of(ctx))
-            async with backend.pool.lease(key) as session:
-                return await session.request(
-                    method, translate.request_for(params, modern=session.connected.modern), call
-                )
-        front = FrontSession.of(_connection(ctx))
-        if (principal := principal_of(ctx)) is not None:
-            front.principal = principal.name
-        what = method, str(params.get("name") or params.get("uri"))
-        session = await front.session(backend, asks_in_results=what in backend.asks_in_results)
-        sent = translate.request_for(params, modern=session.connected.modern, log_level=front.log_level or "debug")
-        try:
-            result = await session.request(method, sent, call) if first is None else first
-        except MCPError as error:
-            if session.connected.modern or not backend.modern or not _asks_in_result(error):
-                raise
-            # It gave up before it did anything but ask: what asks in results is run anew for each answer anyway.
-            backend.asks_in_results.add(what)
-            session = await front.session(backend, asks_in_results=True)
-            sent = translate.request_for(params, modern=session.connected.modern, log_level=front.log_level or "debug")
-            result = await session.request(method, sent, call)
-        if is_input_required(result):
-            return await _drive(session, method, sent, call, InputRequiredResult.model_validate(result))
-        return result
-
-
-def _asks_in_result(error: MCPError) -> bool:
-    """Whether a server of both eras says that it can ask only in a result, which the handshake eras don't know.
-
-    FastMCP names the type; the protocol has no code for this.
-    """
-    return error.code == INVALID_PARAMS and "InputRequiredResult" in error.message
-
-
-def principal_of(ctx: FrontContext) -> Principal | None:
-    """The authenticated caller of a request, None where everybody may call."""
-    found = ctx.request.scope.get(PRINCIPAL) if ctx.request is not None else None
-    return found if isinstance(found, Principal) else None
-
-
-def _first_result(ctx: FrontContext) -> dict[str, Any] | None:
-    """What the fast lane was answered when it sent this request; it is used up by the first look."""
-    found = ctx.request.scope.pop(FIRST_RESULT, None) if ctx.request is not None else None
-    return found if isinstance(found, dict) else None
-
 
 def _connection(ctx: FrontContext) -> Any:
     return ctx.session._connection  # noqa: SLF001 - the stable object behind the per-request session
-
-
-def _meta(ctx: FrontContext) -> Mapping[str, Any]:
-    """The request's `_meta` as the client wrote it."""
-    meta = (ctx.params or {}).get("_meta")
-    return meta if isinstance(meta, Mapping) else {}
-
-
-def _progress_to(ctx: FrontContext, call: Call) -> Callable[..., Any]:
-    async def progress(progress: float, total: float | None, message: str | None) -> None:
-        call.deadline.renew()
-        await ctx.session.report_progress(progress, total, message)
-
-    return progress
 
 
 def _shown(ctx: FrontContext, method: str, result: dict[str, Any], expose: uris.Expose | None = None) -> dict[str, Any]:
@@ -267,27 +195,3 @@ def show(method: str, result: dict[str, Any], *, modern: bool, expose: uris.Expo
     if modern:
         return translate.result_for_modern(method, result)
     return translate.result_for_legacy(method, result)
-
-
-async def _drive(
-    session: BackendSession, method: str, sent: dict[str, Any], call: Call, first: InputRequiredResult
-) -> dict[str, Any]:
-    """A modern backend asks in its result, a legacy client is asked over its session: answer and send again (SEP-2322)."""
-    client = session.connected.session
-
-    async def dispatch(key: str, request: InputRequest) -> InputResponse | ErrorData:
-        return await client.dispatch_input_request(ClientRequestContext(session=client, request_id=key), request)
-
-    async def retry(responses: InputResponses | None, state: str | None) -> dict[str, Any] | InputRequiredResult:
-        again = dict(sent)
-        if responses is not None:
-            again["inputResponses"] = {
-                key: response.model_dump(by_alias=True, mode="json", exclude_none=True)
-                for key, response in responses.items()
-            }
-        if state is not None:
-            again["requestState"] = state
-        result = await session.request(method, again, Call(call.front, call.deadline.seconds, call.on_progress))
-        return InputRequiredResult.model_validate(result) if is_input_required(result) else result
-
-    return await run_input_required_driver(first, dispatch=dispatch, retry=retry)

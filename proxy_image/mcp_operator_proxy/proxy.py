@@ -326,6 +326,8 @@ class Proxy:
         now = asyncio.get_running_loop().time()
         fronts = [front for endpoint in self.endpoints.values() for front in endpoint.front_sessions()]
         await asyncio.gather(*(front.forget(backends, now) for front in fronts))
+        for backend in backends:
+            await asyncio.gather(*(endpoint.parked.end_calls(backend.gate) for endpoint in self.endpoints.values()))
 
     # Catalogues that change by themselves
 

@@ -29,13 +29,14 @@ from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, Resol
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client, timeouts
 from mcp_operator_proxy.backends.pool import IDLE_SECONDS, SessionPool
-from mcp_operator_proxy.backends.relay import Capabilities, pooled_callbacks
+from mcp_operator_proxy.backends.relay import PooledRelay
 from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.backends.status import Status, server_report
 from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
 from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
 from mcp_operator_proxy.config import Server
+from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.report import ErrorReport, ServerReport
 from mcp_operator_proxy.tasks import cancel
 
@@ -237,7 +238,9 @@ class Backend:
 
     def _pooled_session(self, key: Hashable) -> BackendSession:
         assert isinstance(key, Capabilities)
-        return self.session(pooled_callbacks(key if self.modern else Capabilities()), principal=key.owner)
+        relay = PooledRelay(key.as_declared())
+        relay.session = session = self.session(relay.callbacks(), principal=key.owner)
+        return session
 
     def forget_era(self) -> None:
         self._era = None

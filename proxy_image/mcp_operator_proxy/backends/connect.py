@@ -18,7 +18,7 @@ from mcp.client._probe import negotiate_auto
 from mcp.client.session import ClientSession
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import DiscoverResult, Implementation, ServerCapabilities
+from mcp_types import ClientCapabilities, DiscoverResult, Implementation, ServerCapabilities
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
@@ -65,11 +65,12 @@ class Callbacks:
     """Handlers of what the server asks or tells; those that are None are not declared as capabilities."""
 
     sampling: Any = None
-    sampling_capabilities: Any = None
     elicitation: Any = None
     roots: Any = None
     logging: Any = None
     message: Any = None
+    declared: ClientCapabilities | None = None
+    """What the handlers can do, exactly; the library would declare all that exists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,17 +181,35 @@ async def _open(
             current_attempt.reset(token)
 
 
+class _Session(ClientSession):
+    """Declares of elicitation, sampling and roots what `declared` says."""
+
+    declared: ClientCapabilities | None = None
+
+    def _build_capabilities(self, version: str) -> ClientCapabilities:
+        built = super()._build_capabilities(version)
+        if self.declared is None:
+            return built
+        exact = {
+            kind: getattr(self.declared, kind)
+            for kind in ("elicitation", "sampling", "roots")
+            if getattr(built, kind) is not None
+        }
+        return built.model_copy(update=exact)
+
+
 def _session(streams: tuple[Any, Any], callbacks: Callbacks) -> ClientSession:
-    return ClientSession(
+    session = _Session(
         *streams,
         client_info=CLIENT_INFO,
         sampling_callback=callbacks.sampling,
-        sampling_capabilities=callbacks.sampling_capabilities,
         elicitation_callback=callbacks.elicitation,
         list_roots_callback=callbacks.roots,
         logging_callback=callbacks.logging,
         message_handler=callbacks.message,
     )
+    session.declared = callbacks.declared
+    return session
 
 
 async def _negotiate(session: ClientSession, era: Era | None, connect_timeout: float) -> None:

@@ -47,7 +47,7 @@ class Gate:
     """Use it from one event loop only. `clock` counts seconds."""
 
     __slots__ = (
-        "_active", "_breaker", "_circuit", "_clock", "_failures", "_limit", "_opened", "_quiet", "_refused", "_until",
+        "_active", "_aside", "_breaker", "_circuit", "_clock", "_failures", "_limit", "_opened", "_quiet", "_refused", "_until",
         "_waiting",
     )  # fmt: skip
 
@@ -58,6 +58,7 @@ class Gate:
         self._breaker = breaker
         self._clock = clock
         self._active = 0
+        self._aside = 0
         self._waiting: deque[asyncio.Future[int]] = deque()
         self._circuit: CircuitState = "closed"
         self._failures = 0
@@ -131,6 +132,17 @@ class Gate:
             self._admit()
         self._tell_quiet()
 
+    def step_aside(self) -> None:
+        """A call that entered waits for its client: meanwhile its place is free."""
+        self._active -= 1
+        self._aside += 1
+        self._admit()
+
+    def step_back(self) -> None:
+        """It goes on at once, without waiting in line, so there may be a call too many for a while."""
+        self._active += 1
+        self._aside -= 1
+
     def retry_now(self) -> None:
         """The server has come back: the next call may try, although the circuit has not been open for its time."""
         self._until = min(self._until, self._clock())
@@ -138,7 +150,7 @@ class Gate:
     @property
     def busy(self) -> bool:
         """Calls are in flight or wait."""
-        return bool(self._active or self._waiting)
+        return bool(self._active or self._aside or self._waiting)
 
     async def quiet(self, seconds: float) -> None:
         """Wait until no call is in flight or waits, at most `seconds`."""

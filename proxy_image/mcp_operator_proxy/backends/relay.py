@@ -6,10 +6,9 @@ through the context that the request was sent in, or it reaches nobody.
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from mcp.client.session import ClientRequestContext
+from mcp.client.session import ClientRequestContext, IncomingMessage
 from mcp.server.connection import Connection, allowed_log_levels
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
@@ -21,6 +20,8 @@ from mcp_types import (
     CreateMessageRequestParams,
     CreateMessageResult,
     CreateMessageResultWithTools,
+    ElicitCompleteNotification,
+    ElicitCompleteNotificationParams,
     ElicitRequest,
     ElicitRequestParams,
     ElicitResult,
@@ -31,32 +32,16 @@ from mcp_types import (
     LoggingMessageNotificationParams,
     ServerRequest,
 )
+from mcp_types.methods import SERVER_NOTIFICATIONS
 from pydantic import BaseModel
 
-from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.connect import Callbacks
 from mcp_operator_proxy.backends.session import BackendSession, Call, current_call
+from mcp_operator_proxy.eras.parked import ParkedCall
 
 logger = logging.getLogger(__name__)
 FrontContext: TypeAlias = ServerRequestContext[Any, Any]
 _LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """What a client without a session lets a server ask it for. `owner` keeps users apart."""
-
-    sampling: bool = False
-    elicitation: bool = False
-    roots: bool = False
-    owner: str | None = None
-
-    @classmethod
-    def of(cls, declared: ClientCapabilities | None, principal: Principal | None) -> "Capabilities":
-        owner = principal.name if principal else None
-        if declared is None:
-            return cls(owner=owner)
-        return cls(declared.sampling is not None, declared.elicitation is not None, declared.roots is not None, owner)
 
 
 async def _log_to(front: FrontContext, params: LoggingMessageNotificationParams) -> None:
@@ -65,44 +50,22 @@ async def _log_to(front: FrontContext, params: LoggingMessageNotificationParams)
         await front.session.send_notification(notification, related_request_id=front.request_id)
 
 
-def pooled_callbacks(capabilities: Capabilities) -> Callbacks:
-    """For a session that one stateless request at a time uses.
+class Relay:
+    """The callbacks of one backend session, which serves one client at a time. `session` is set when it is made."""
 
-    What the client can be asked for is declared so that a modern server may ask in its result, which goes to the
-    client as it is. A legacy server would have to ask over a back-channel that a stateless client does not have.
-    """
-
-    async def log(params: LoggingMessageNotificationParams) -> None:
-        if (call := current_call.get()) is not None and call.front is not None:
-            await _log_to(call.front, params)
-
-    async def refuse(*_: Any) -> ErrorData:
-        return ErrorData(code=INVALID_REQUEST, message="the client has no back-channel to be asked on")
-
-    return Callbacks(
-        logging=log,
-        sampling=refuse if capabilities.sampling else None,
-        elicitation=refuse if capabilities.elicitation else None,
-        roots=refuse if capabilities.roots else None,
-    )
-
-
-class FrontRelay:
-    """The callbacks of the one backend session that belongs to one client's session."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, declared: ClientCapabilities | None) -> None:
+        self.declared = declared or ClientCapabilities()
         self.session: BackendSession | None = None
-        self.log_level: str | None = None
 
     def callbacks(self) -> Callbacks:
-        declared = self._connection.client_capabilities or ClientCapabilities()
+        """What the client cannot be asked for is not declared, so that servers do not ask."""
         return Callbacks(
             logging=self._log,
-            sampling=self._sample if declared.sampling is not None else None,
-            sampling_capabilities=declared.sampling,
-            elicitation=self._elicit if declared.elicitation is not None else None,
-            roots=self._roots if declared.roots is not None else None,
+            message=self._message,
+            sampling=self._sample if self.declared.sampling is not None else None,
+            elicitation=self._elicit if self.declared.elicitation is not None else None,
+            roots=self._roots if self.declared.roots is not None else None,
+            declared=self.declared,
         )
 
     def _call(self) -> Call | None:
@@ -111,26 +74,63 @@ class FrontRelay:
         call = current_call.get()
         return call if call in calls else calls[-1] if calls else None
 
-    async def _ask(self, request: ServerRequest, result: type[BaseModel]) -> Any:
-        call = self._call()
+    async def _sample(self, _: ClientRequestContext, params: CreateMessageRequestParams) -> Any:
+        result = CreateMessageResultWithTools if params.tools else CreateMessageResult
+        return await self.ask(self._call(), CreateMessageRequest(params=params), result)
+
+    async def _elicit(self, _: ClientRequestContext, params: ElicitRequestParams) -> Any:
+        return await self.ask(self._call(), ElicitRequest(params=params), ElicitResult)
+
+    async def _roots(self, _: ClientRequestContext) -> Any:
+        return await self.ask(self._call(), ListRootsRequest(), ListRootsResult)
+
+    async def ask(self, call: Call | None, request: ServerRequest, result: type[BaseModel]) -> Any:
+        """Carry a server's question to the client of `call`; returns a `result` or an ErrorData."""
+        raise NotImplementedError
+
+    async def _log(self, params: LoggingMessageNotificationParams) -> None:
+        raise NotImplementedError
+
+    async def _message(self, message: IncomingMessage) -> None:
+        """Notifications without a handler of their own."""
+
+
+class PooledRelay(Relay):
+    """For a session that one stateless request at a time uses.
+
+    A modern server asks in its result, which goes to the client as it is. A legacy server asks by a request, for which a
+    stateless client has no back-channel: its call is parked (`eras.parked`).
+    """
+
+    async def ask(self, call: Call | None, request: ServerRequest, result: type[BaseModel]) -> Any:
+        if not isinstance(call, ParkedCall):
+            return ErrorData(code=INVALID_REQUEST, message="the client has no back-channel to be asked on")
+        wire = request.model_dump(by_alias=True, mode="json", exclude_none=True)
+        answer = await call.ask(request.method, wire.get("params") or {})
+        return answer if isinstance(answer, ErrorData) else result.model_validate(answer)
+
+    async def _log(self, params: LoggingMessageNotificationParams) -> None:
+        if (call := self._call()) is not None:
+            await call.tell(lambda front: _log_to(front, params))
+
+
+class FrontRelay(Relay):
+    """For the one backend session that belongs to one client's session."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection.client_capabilities)
+        self._connection = connection
+        self.log_level: str | None = None
+
+    async def ask(self, call: Call | None, request: ServerRequest, result: type[BaseModel]) -> Any:
         try:
             if call is None or call.front is None:
                 return await self._connection.send_request(request, result_type=result)
-            with call.deadline.paused():
+            with call.asking():
                 related = ServerMessageMetadata(related_request_id=call.front.request_id)
                 return await call.front.session.send_request(request, result, metadata=related)
         except MCPError as error:
             return error.error
-
-    async def _sample(self, _: ClientRequestContext, params: CreateMessageRequestParams) -> Any:
-        result = CreateMessageResultWithTools if params.tools else CreateMessageResult
-        return await self._ask(CreateMessageRequest(params=params), result)
-
-    async def _elicit(self, _: ClientRequestContext, params: ElicitRequestParams) -> Any:
-        return await self._ask(ElicitRequest(params=params), ElicitResult)
-
-    async def _roots(self, _: ClientRequestContext) -> Any:
-        return await self._ask(ListRootsRequest(), ListRootsResult)
 
     async def _log(self, params: LoggingMessageNotificationParams) -> None:
         if self.log_level is not None and _LEVELS.index(params.level) < _LEVELS.index(self.log_level):
@@ -141,6 +141,22 @@ class FrontRelay:
         else:
             data = params.model_dump(by_alias=True, mode="json", exclude_none=True)
             await self._connection.notify("notifications/message", data)
+
+    async def _message(self, message: IncomingMessage) -> None:
+        if isinstance(message, ElicitCompleteNotification):
+            await self.elicitation_complete(self._call(), message.params.elicitation_id)
+
+    async def elicitation_complete(self, call: Call | None, elicitation_id: str) -> None:
+        """Tell the client that what it was sent to a URL for is done, where its protocol version can say so."""
+        notification = ElicitCompleteNotification(
+            params=ElicitCompleteNotificationParams(elicitation_id=elicitation_id)
+        )
+        if (notification.method, self._connection.protocol_version) not in SERVER_NOTIFICATIONS:
+            return
+        if call is not None and call.front is not None:
+            await call.front.session.send_notification(notification, related_request_id=call.front.request_id)
+        else:
+            await self._connection.notify(notification.method, {"elicitationId": elicitation_id})
 
 
 async def close_all(sessions: list[BackendSession]) -> None:

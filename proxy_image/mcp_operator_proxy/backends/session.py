@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import Any, Final
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from mcp_operator_proxy.backends.catalogue import RAW
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify, is_own_error
 from mcp_operator_proxy.backends.connect import Connected
+from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.tasks import cancel
@@ -41,9 +42,20 @@ class Deadline:
         self._timeout: asyncio.Timeout | None = None
         self._paused = 0
 
-    def running(self) -> asyncio.Timeout:
-        self._timeout = asyncio.timeout(self.seconds)
-        return self._timeout
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Raises TimeoutError when it is over. Between one such block and the next nothing runs out."""
+        async with asyncio.timeout(None if self._paused else self.seconds) as timeout:
+            self._timeout = timeout
+            try:
+                yield
+            finally:
+                self._timeout = None
+
+    @property
+    def expires_at(self) -> float | None:
+        """By the loop's clock; None where nothing runs out at the moment."""
+        return self._timeout.when() if self._timeout is not None else None
 
     def renew(self) -> None:
         if self._timeout is not None and not self._paused and not self._timeout.expired():
@@ -62,12 +74,38 @@ class Deadline:
 
 
 class Call:
-    """One request on its way through the proxy: who asked (`front`, opaque here) and how long it may take."""
+    """One request on its way through the proxy: who asked (`front`, opaque here) and how long it may take.
 
-    def __init__(self, front: Any, seconds: float, on_progress: ProgressFnT | None = None) -> None:
+    `gate` is the one that it passed, if any: while its client is asked something, its place there is free.
+    """
+
+    def __init__(
+        self, front: Any, seconds: float, on_progress: ProgressFnT | None = None, gate: Gate | None = None
+    ) -> None:
         self.front = front
         self.deadline = Deadline(seconds)
         self.on_progress = on_progress
+        self._gate = gate
+        self._questions = 0
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """While the client is asked, its time stands still and its place is free."""
+        if self._gate is not None and not self._questions:
+            self._gate.step_aside()
+        self._questions += 1
+        try:
+            with self.deadline.paused():
+                yield
+        finally:
+            self._questions -= 1
+            if self._gate is not None and not self._questions:
+                self._gate.step_back()
+
+    async def tell(self, note: Callable[[Any], Awaitable[None]]) -> None:
+        """Send a notification of the server to the client: `note` is called with its `front`, if there is one."""
+        if self.front is not None:
+            await note(self.front)
 
 
 current_call: ContextVar[Call | None] = ContextVar("backend_call", default=None)
@@ -89,6 +127,8 @@ class BackendSession:
         self.last_used = 0.0
         self.borrowed = 0
         """Calls that the fast lane makes on this session, beside `calls`."""
+        self.log_level: str | None = None
+        """The one that was set with the server, which keeps it for the session."""
 
     @property
     def usable(self) -> bool:

@@ -26,10 +26,7 @@ class Client:
         self.asks = any(kind is not None for kind in (declared.sampling, declared.elicitation, declared.roots))
         """A server may ask this client something in the middle of a call."""
         self.calls: dict[bytes, Exchange] = {}
-        sampling = (
-            declared.sampling.model_dump(by_alias=True, mode="json", exclude_none=True) if declared.sampling else None
-        )
-        self._declared = capabilities(declared, sampling=sampling)
+        self._declared = capabilities(declared)
         self._stamps: dict[str, bytes] = {}
 
     @classmethod

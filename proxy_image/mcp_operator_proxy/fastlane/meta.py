@@ -23,6 +23,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from mcp_operator_proxy.backends.connect import CLIENT_INFO
+from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.fastlane.rewrite import members, without
 
 LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -41,18 +42,9 @@ def spoken_version(era: DiscoverResult) -> str | None:
     return next((v for v in reversed(MODERN_PROTOCOL_VERSIONS) if v in era.supported_versions), None)
 
 
-def capabilities(declared: ClientCapabilities | None, *, sampling: Any = None) -> dict[str, Any]:
-    """What the proxy declares to a backend for a client that declared `declared`, as the SDK's client would."""
-    if declared is None:
-        return {}
-    found: dict[str, Any] = {}
-    if declared.sampling is not None:
-        found["sampling"] = sampling if sampling is not None else {}
-    if declared.elicitation is not None:
-        found["elicitation"] = {"form": {}, "url": {}}
-    if declared.roots is not None:
-        found["roots"] = {"listChanged": True}
-    return found
+def capabilities(declared: ClientCapabilities | None) -> dict[str, Any]:
+    """What the proxy declares to a backend for a client that declared `declared`: of what it relays, the same."""
+    return Capabilities.of(declared, None).as_dict()
 
 
 def client_meta(version: str, declared: dict[str, Any]) -> bytes:

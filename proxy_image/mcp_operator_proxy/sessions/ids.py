@@ -104,6 +104,10 @@ class Keys:
                 return _checked(key, _unpack(payload), path, principal, now)
         return None
 
+    def derived(self, label: bytes) -> list[bytes]:
+        """Keys of 32 bytes for another purpose, which `label` names, in the same order."""
+        return [hmac.digest(key, label, hashlib.sha256) for key in self._keys]
+
     def prove(self, challenge: str) -> str:
         """Show knowledge of the signing key."""
         return _proof(self._keys[0], challenge)

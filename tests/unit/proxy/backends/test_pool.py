@@ -19,9 +19,9 @@ from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.connect import Callbacks, Target, connect
 from mcp_operator_proxy.backends.pool import SessionPool
-from mcp_operator_proxy.backends.relay import Capabilities
 from mcp_operator_proxy.backends.session import BackendSession, Call
 from mcp_operator_proxy.config import Server
+from mcp_operator_proxy.eras.capabilities import Capabilities
 from support.backends import ServedApp, ServedMCP, eventually
 
 CALL = {"name": "who", "arguments": {}}
@@ -72,7 +72,7 @@ async def test_a_session_is_taken_again_by_the_same_user_and_never_by_another() 
         first = await pooled.ask(ANN)
         assert await pooled.ask(ANN) == first
         assert await pooled.ask(BOB) != first
-        assert await pooled.ask(Capabilities(owner="ann", sampling=True)) != first
+        assert await pooled.ask(Capabilities('{"sampling": {}}', owner="ann")) != first
         assert await pooled.ask(ANN) == first
         assert (pooled.opened, pooled.pool.idle, pooled.pool.leased) == (3, 3, 0)
 
