@@ -12,7 +12,6 @@ from typing import Any, Final
 from fastmcp import FastMCP
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.request_state import RequestStateBoundary
-from mcp_types import SubscriptionsListenRequestParams
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.types import Message, Receive, Scope, Send
 
@@ -23,6 +22,7 @@ from mcp_operator_proxy.eras.states import States
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.fronts.channel import Channels
 from mcp_operator_proxy.fronts.sse import SSEFront
+from mcp_operator_proxy.listening import Listening
 from mcp_operator_proxy.notify import Audience
 from mcp_operator_proxy.provider import RouteProvider, RouteState
 from mcp_operator_proxy.sessions.elsewhere import Elsewhere
@@ -55,7 +55,7 @@ class Endpoint:
         # States of multi-round-trip requests are sealed by `eras.states`, with keys that replicas share.
         server.middleware[:] = [m for m in server.middleware if not isinstance(m, RequestStateBoundary)]
         server.middleware.insert(0, self._watch)
-        server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self.audience.listen)
+        self.listening = Listening(server, route, self.audience.bus, self.audience.updated)
         self.sessions = SessionTable(server, path, holder, self._opened)
         """Those that this process holds."""
         self.channels = Channels(server, holder)
@@ -73,6 +73,7 @@ class Endpoint:
         async with self.sessions.running():
             self._running.set()
             await self._stopping.wait()
+            await self.listening.close()
             await self.audience.close()
             await self.channels.close()
 
@@ -84,6 +85,7 @@ class Endpoint:
 
     async def end_streams(self) -> None:
         """End the standing streams and leave the requests in flight alone, for an orderly stop."""
+        self.listening.end_streams()
         await self.audience.close()
         self.channels.drain()
         for session in self.sessions.all():
@@ -95,6 +97,10 @@ class Endpoint:
 
     def front_sessions(self) -> list[FrontSession]:
         return [FrontSession.of(connection) for connection in self.audience.connections()]
+
+    def swapped(self) -> None:
+        """The table or the backends of the route may have changed."""
+        self.listening.subscriptions.swapped()
 
     async def broadcast(self, changes: Changes) -> None:
         await self.audience.broadcast(changes)

@@ -1,4 +1,4 @@
-"""Tell every client of a route that its lists changed, in both eras: FastMCP itself broadcasts nothing.
+"""Tell the clients of a route that its lists or resources changed, in both eras: FastMCP itself broadcasts nothing.
 
 Handshake-era clients hear it on the standing GET stream of their session; a session whose stream is not open at
 that moment hears it as soon as it opens one. Clients of the 2026-07-28 era hear it on their `subscriptions/listen`
@@ -13,7 +13,6 @@ from typing import Final
 from mcp.server.connection import Connection
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
-    ListenHandler,
     PromptsListChanged,
     ResourcesListChanged,
     ServerEvent,
@@ -23,7 +22,6 @@ from mcp.server.subscriptions import (
 from mcp_operator_proxy.table import Changes
 from mcp_operator_proxy.tasks import cancel
 
-MAX_SUBSCRIPTIONS: Final = 20_000
 TELL_SECONDS: Final = 5.0
 """A client that does not read its stream is given up on after this time; it never holds up another."""
 
@@ -36,9 +34,8 @@ class Audience:
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._missed: dict[str, Changes] = {}
         self._telling: set[asyncio.Task[None]] = set()
-        self._bus = InMemorySubscriptionBus()
-        self.listen = ListenHandler(self._bus, max_subscriptions=MAX_SUBSCRIPTIONS)
-        """Serves `subscriptions/listen`."""
+        self.bus = InMemorySubscriptionBus()
+        """To the `subscriptions/listen` streams."""
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -60,13 +57,21 @@ class Audience:
     async def broadcast(self, changes: Changes) -> None:
         """Tell all clients. Returns at once for handshake-era ones, who are told concurrently."""
         for connection in self.connections():
-            session_id = connection.session_id or ""
-            if self._has_stream(session_id):
-                self._tell(connection, changes)
-            else:
-                self._missed[session_id] = self._missed.get(session_id, Changes()) | changes
+            self.tell(connection, changes)
         for event in _events(changes):
-            await self._bus.publish(event)
+            await self.bus.publish(event)
+
+    def tell(self, connection: Connection, changes: Changes) -> None:
+        """Tell one handshake-era client, at once or when it opens its stream."""
+        session_id = connection.session_id or ""
+        if self._has_stream(session_id):
+            self._tell(connection, changes)
+        else:
+            self._missed[session_id] = self._missed.get(session_id, Changes()) | changes
+
+    def updated(self, connection: Connection, uri: str) -> None:
+        """Tell one handshake-era client that a resource has changed."""
+        self.tell(connection, Changes(updated=frozenset({uri})))
 
     def stream_opened(self, session_id: str) -> None:
         """The session has opened its GET stream: what it missed comes now."""
@@ -81,8 +86,7 @@ class Audience:
         task.add_done_callback(self._telling.discard)
 
     async def close(self) -> None:
-        """End all listen streams gracefully."""
-        self.listen.close()
+        """Give up on those who are being told."""
         await cancel(self._telling)
 
 
@@ -106,5 +110,7 @@ async def _send(connection: Connection, changes: Changes) -> None:
                 await connection.send_prompt_list_changed()
             if changes.resources:
                 await connection.send_resource_list_changed()
+            for uri in sorted(changes.updated):
+                await connection.notify("notifications/resources/updated", {"uri": uri})
     except TimeoutError:
         return

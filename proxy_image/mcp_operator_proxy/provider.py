@@ -31,10 +31,12 @@ from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontContext
+from mcp_operator_proxy.capabilities import declare
 from mcp_operator_proxy.eras import translate, uris
 from mcp_operator_proxy.eras.exchange import Exchange, principal_of
 from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.front import FrontSession
+from mcp_operator_proxy.pages import BadCursor, page
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,7 @@ class RouteProvider:
         self._route = route
         self._lot = lot
         server = mcp._mcp_server  # noqa: SLF001
+        declare(server, route)
         # The modern era's header check asks for one schema; unset, the server would list all tools for every call.
         server.get_tool_input_schema = lambda name: route.table().schema_of(name)
         handlers: dict[str, tuple[type[BaseModel], Callable[..., Any]]] = {
@@ -84,10 +87,15 @@ class RouteProvider:
 
     def _list(self, method: str, pick: Callable[[RouteTable], Mapping[str, Entry]], key: str) -> Callable[..., Any]:
         async def handler(ctx: FrontContext, params: PaginatedRequestParams) -> dict[str, Any]:
-            if params.cursor is not None:
-                raise MCPError(INVALID_PARAMS, "unknown cursor: all entries are on one page")
-            shown = [entry.definition for entry in pick(self._route.table()).values()]
-            return _shown(ctx, method, {key: shown})
+            table = self._route.table()
+            try:
+                entries, following = page(pick(table), params.cursor, table.page_size)
+            except BadCursor as error:
+                raise MCPError(INVALID_PARAMS, str(error)) from error
+            result: dict[str, Any] = {key: [entry.definition for entry in entries]}
+            if following is not None:
+                result["nextCursor"] = following
+            return _shown(ctx, method, result)
 
         return handler
 

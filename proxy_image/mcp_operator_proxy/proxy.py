@@ -355,6 +355,8 @@ class Proxy:
     def _announce(self, old: Mapping[str, RouteTable], new: Mapping[str, RouteTable]) -> None:
         for path, table in new.items():
             before, endpoint = old.get(path), self.endpoints.get(path)
+            if endpoint is not None:
+                endpoint.swapped()
             if before is None or endpoint is None or before is table:
                 continue
             if difference := changes(before, table):

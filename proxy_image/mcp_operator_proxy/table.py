@@ -58,6 +58,8 @@ class RouteTable:
     """Prefix to server id, for URIs. The servers without a prefix are in `unprefixed`."""
     unprefixed: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    page_size: int | None = None
+    """Entries on one page of a list; None: all."""
 
     def schema_of(self, tool: str) -> Mapping[str, Any] | None:
         """The input schema of an exposed tool, or None where there is no such tool."""
@@ -74,6 +76,11 @@ class RouteTable:
             if entry.server in self.unprefixed and _template_matches(entry.name, uri):
                 return entry.server, uri
         return (self.unprefixed[0], uri) if len(self.unprefixed) == 1 else None
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Ids of all servers of the route."""
+        return *self.prefixes.values(), *self.unprefixed
 
     def prefix_of(self, server: str) -> str:
         return next((prefix for prefix, owner in self.prefixes.items() if owner == server), "")
@@ -117,17 +124,24 @@ class RouteTable:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Which lists of a route differ between two tables."""
+    """Which lists of a route differ between two tables; and, for one client, the resources that changed."""
 
     tools: bool = False
     prompts: bool = False
     resources: bool = False
+    updated: frozenset[str] = frozenset()
+    """URIs of resources with a new content."""
 
     def __bool__(self) -> bool:
-        return self.tools or self.prompts or self.resources
+        return self.tools or self.prompts or self.resources or bool(self.updated)
 
     def __or__(self, other: "Changes") -> "Changes":
-        return Changes(self.tools or other.tools, self.prompts or other.prompts, self.resources or other.resources)
+        return Changes(
+            self.tools or other.tools,
+            self.prompts or other.prompts,
+            self.resources or other.resources,
+            self.updated | other.updated,
+        )
 
 
 def changes(old: RouteTable, new: RouteTable) -> Changes:
@@ -208,6 +222,7 @@ def join_parts(route: Route, parts: Iterable[Part]) -> RouteTable:
         prefixes=MappingProxyType({s.prefix: s.server for s in route.servers if s.prefix}),
         unprefixed=tuple(s.server for s in route.servers if not s.prefix),
         conflicts=tuple(conflicts),
+        page_size=route.page_size,
     )
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from mcp.client.session import IncomingMessage
@@ -35,6 +36,7 @@ from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.backends.status import Status, server_report
 from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
 from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
+from mcp_operator_proxy.backends.watching import ResourceWatch
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.report import ErrorReport, ServerReport
@@ -107,7 +109,7 @@ class Backend:
         """Set once the server has answered, or failed to, for the first time."""
         self._on_change = on_change
         self._transport = BackendTransport(resolved.headers, resolved.server.ca_bundle, http2=resolved.server.http2)
-        self._transport.on_stream_end = self.nudge
+        self._transport.on_stream_end = self._stream_ended
         self._http = http_client(self._transport, resolved.server.connect_timeout_seconds)
         self.host = _host(resolved)
         """The processes of a stdio server."""
@@ -121,6 +123,7 @@ class Backend:
         self._task: asyncio.Task[None] | None = None
         self._lists = 0
         self.gate = Gate(resolved.server.max_concurrency, resolved.server.circuit_breaker)
+        self._watches: dict[str | None, ResourceWatch] = {}
         self.pool = SessionPool(self._pooled_session)
 
     @property
@@ -242,6 +245,24 @@ class Backend:
         relay.session = session = self.session(relay.callbacks(), principal=key.owner)
         return session
 
+    def watch(self, owner: str | None) -> ResourceWatch:
+        """Where updates of resources are heard. `owner` tells apart whom a server with processes of their own serves."""
+        stdio = self.resolved.server.stdio
+        key = owner if stdio is not None and stdio.isolation != "shared" else None
+        if key not in self._watches:
+            for idle in [k for k, watch in self._watches.items() if watch.idle]:
+                del self._watches[idle]
+            self._watches[key] = ResourceWatch(partial(self.session, principal=key), lambda: self.call_timeout)
+        return self._watches[key]
+
+    def _stream_ended(self) -> None:
+        self.nudge()
+        self._poke()
+
+    def _poke(self) -> None:
+        for watch in self._watches.values():
+            watch.poke()
+
     def forget_era(self) -> None:
         self._era = None
         self._shakes_hands = True
@@ -285,6 +306,7 @@ class Backend:
                     async with asyncio.timeout(self.resolved.server.refresh_seconds):
                         await self._stale.wait()
                 self.pool.drop_idle(IDLE_SECONDS)
+                self._poke()
         finally:
             await cancel([listening])
 
@@ -396,6 +418,7 @@ class Backend:
     async def close(self) -> None:
         if self._task is not None:
             await cancel([self._task])
+        await asyncio.gather(*(watch.close() for watch in self._watches.values()))
         await self.pool.close()
         await self._http.aclose()
         if self.host is not None:

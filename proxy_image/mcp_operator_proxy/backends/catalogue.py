@@ -31,6 +31,10 @@ class Catalogue:
     resource_templates: tuple[JsonObject, ...] = ()
     completions: bool = False
     """The server completes arguments (`completion/complete`)."""
+    subscribe: bool = False
+    """The server tells of changed resources."""
+    extensions: frozenset[str] = frozenset()
+    """Names of the extensions that it declares (SEP-2133)."""
 
 
 async def list_catalogue(connected: Connected) -> Catalogue:
@@ -50,6 +54,8 @@ async def list_catalogue(connected: Connected) -> Catalogue:
         if capabilities.resources
         else (),
         completions=capabilities.completions is not None,
+        subscribe=bool(capabilities.resources and capabilities.resources.subscribe),
+        extensions=frozenset(capabilities.extensions or ()),
     )
 
 

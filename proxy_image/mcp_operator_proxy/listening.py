@@ -1,0 +1,152 @@
+"""The requests by which a client says what it wants to hear of: `resources/subscribe`, `subscriptions/listen`.
+
+FastMCP serves neither.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol
+
+from mcp.server.connection import Connection
+from mcp.server.lowlevel.server import Server
+from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent, SubscriptionBus
+from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    EmptyResult,
+    SubscribeRequestParams,
+    SubscriptionFilter,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    UnsubscribeRequestParams,
+)
+
+from mcp_operator_proxy.auth import Principal
+from mcp_operator_proxy.backends.relay import FrontContext
+from mcp_operator_proxy.eras.exchange import principal_of
+from mcp_operator_proxy.subscriptions import Sources, Subscriber, Subscriptions
+from mcp_operator_proxy.table import Kind
+
+MAX_STREAMS: Final = 20_000
+ASK_SECONDS: Final = 3.0
+"""How long a stream's acknowledgement waits for servers to agree. One that takes longer is counted as willing."""
+_KEY: Final = "mcp_operator_proxy.subscriber"
+
+Tell = Callable[[Connection, str], None]
+"""Called with a client of the handshake eras and the URI of what changed."""
+
+
+class Rules(Sources, Protocol):
+    """A route that also says what a caller may use."""
+
+    def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None: ...
+
+
+class Listening:
+    """The handlers, installed on the server of one route. `bus` carries what all listeners of the route may hear."""
+
+    def __init__(self, server: "Server[Any]", route: Rules, bus: SubscriptionBus, tell: Tell) -> None:
+        self._route = route
+        self._bus = bus
+        self._tell = tell
+        self._streams: set[ListenHandler] = set()
+        self.subscriptions = Subscriptions(route)
+        server.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
+        server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
+        server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
+
+    def end_streams(self) -> None:
+        """End all listen streams gracefully."""
+        for stream in list(self._streams):
+            stream.close()
+
+    async def close(self) -> None:
+        self.end_streams()
+        await self.subscriptions.close()
+
+    # Up to 2025-11-25
+
+    async def _subscribe(self, ctx: FrontContext, params: SubscribeRequestParams) -> EmptyResult:
+        uri = str(params.uri)
+        self._permit(ctx, uri)
+        await self.subscriptions.subscribe(self._subscriber(ctx), uri)
+        return EmptyResult()
+
+    async def _unsubscribe(self, ctx: FrontContext, params: UnsubscribeRequestParams) -> EmptyResult:
+        self.subscriptions.unsubscribe(self._subscriber(ctx), str(params.uri))
+        return EmptyResult()
+
+    def _subscriber(self, ctx: FrontContext) -> Subscriber:
+        """The one of the client's connection, with which it ends."""
+        connection: Connection = ctx.session._connection  # noqa: SLF001 - the stable object behind the per-request session
+        found = connection.state.get(_KEY)
+        if isinstance(found, Subscriber):
+            return found
+        made = Subscriber(_owner(ctx), lambda _, changed: self._tell(connection, changed))
+        connection.state[_KEY] = made
+        connection.exit_stack.callback(self.subscriptions.drop, made)
+        return made
+
+    # 2026-07-28
+
+    async def _listen(self, ctx: FrontContext, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        if len(self._streams) >= MAX_STREAMS:
+            raise MCPError(INTERNAL_ERROR, "Subscription limit reached")
+        bus = _StreamBus(self._bus)
+        subscriber = Subscriber(_owner(ctx), lambda subscribed, _: bus.tell(ResourceUpdated(uri=subscribed)))
+        stream = ListenHandler(bus, max_subscriptions=1)
+        self._streams.add(stream)
+        try:
+            uris = [str(uri) for uri in params.notifications.resource_subscriptions or ()]
+            for uri in uris:
+                self._permit(ctx, uri)
+            agreed = await self.subscriptions.subscribe_where_possible(subscriber, uris, ASK_SECONDS)
+            return await stream(ctx, params.model_copy(update={"notifications": _with(params.notifications, agreed)}))
+        finally:
+            self._streams.discard(stream)
+            self.subscriptions.drop(subscriber)
+
+    def _permit(self, ctx: FrontContext, uri: str) -> None:
+        if (reason := self._route.refusal(principal_of(ctx), "resource", uri)) is not None:
+            raise MCPError(INVALID_REQUEST, reason)
+
+
+class _StreamBus:
+    """What one stream hears: all that its route tells everybody, and what it alone is told."""
+
+    def __init__(self, shared: SubscriptionBus) -> None:
+        self._shared = shared
+        self._listeners: list[Callable[[ServerEvent], None]] = []
+        self._early: list[ServerEvent] = []
+
+    async def publish(self, event: ServerEvent) -> None:
+        self.tell(event)
+
+    def tell(self, event: ServerEvent) -> None:
+        for listener in self._listeners:
+            listener(event)
+        if not self._listeners:
+            self._early.append(event)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        self._listeners.append(listener)
+        early, self._early = self._early, []
+        for event in early:
+            listener(event)
+        return partial(self._unsubscribe, listener, self._shared.subscribe(listener))
+
+    def _unsubscribe(self, listener: Callable[[ServerEvent], None], shared: Callable[[], None]) -> None:
+        shared()
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+
+def _with(wanted: SubscriptionFilter, uris: list[str]) -> SubscriptionFilter:
+    return wanted.model_copy(update={"resource_subscriptions": uris or None})
+
+
+def _owner(ctx: FrontContext) -> str | None:
+    """For whom a server with a process for each user is watched."""
+    principal = principal_of(ctx)
+    return principal.name if principal is not None else None
