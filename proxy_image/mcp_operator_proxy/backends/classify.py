@@ -207,7 +207,10 @@ def _status(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
 def _too_large(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
     if isinstance(error, AnswerTooLarge):
         return _report("ProtocolError", f"the server's answer is larger than {error.limit:,} bytes")
-    if isinstance(error, MCPError) and is_own_error(error) and (found := _EVENT_LIMIT.search(error.message)):
+    told = str(error) if isinstance(error, httpx2.SSEError) else ""
+    if isinstance(error, MCPError) and is_own_error(error):
+        told = error.message
+    if (found := _EVENT_LIMIT.search(told)) is not None:
         return _report("ProtocolError", f"the server's answer is larger than {int(found[1]):,} bytes")
     return None
 

@@ -9,20 +9,20 @@ Used by the proxy for its backends and by the operator for its probes.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 import httpx2
 from mcp.client._probe import negotiate_auto
 from mcp.client.session import ClientSession
-from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ClientCapabilities, DiscoverResult, Implementation, ServerCapabilities
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
 from mcp_operator_proxy.backends.http import MAX_ANSWER, Attempt, BackendTransport, current_attempt, http_client
+from mcp_operator_proxy.backends.sse import sse_client
 from mcp_operator_proxy.config import Transport
 
 ResolvedTransport: TypeAlias = Literal["streamable-http", "sse"]
@@ -84,6 +84,8 @@ class Connected:
     """The era was found out on this session, not taken over from an earlier one."""
     session_id: str | None = None
     """`Mcp-Session-Id`, where the server gave one."""
+    broken: Sequence[Exception] = ()
+    """Why the standing stream of HTTP+SSE broke, once it has."""
 
     @property
     def modern(self) -> bool:
@@ -147,12 +149,13 @@ async def _open(
     attempt = Attempt()
     token = current_attempt.set(attempt)
     opened = False
+    broken: list[Exception] = []
     try:
         async with contextlib.AsyncExitStack() as stack:
             async with asyncio.timeout(target.connect_timeout):
                 if kind == "sse":
-                    streams = await stack.enter_async_context(
-                        sse_client(target.url, httpx_client_factory=_shared(http))
+                    streams: Any = await stack.enter_async_context(
+                        sse_client(target.url, http, max_event=target.max_answer, on_broken=broken.append)
                     )
                 else:
                     streams = await stack.enter_async_context(
@@ -168,6 +171,7 @@ async def _open(
                 era=session.discover_result or "legacy",
                 negotiated=era is None,
                 session_id=attempt.session_id,
+                broken=broken,
             )
     except Exception as error:
         if opened or isinstance(error, BackendError):
@@ -227,13 +231,3 @@ async def _negotiate(session: ClientSession, era: Era | None, connect_timeout: f
                 await negotiate_auto(session)
                 return
         await session.initialize()
-
-
-def _shared(http: httpx2.AsyncClient) -> Any:
-    """The SSE client enters and closes its HTTP client; this one must outlive it."""
-
-    @contextlib.asynccontextmanager
-    async def factory(**_: Any) -> AsyncIterator[httpx2.AsyncClient]:
-        yield http
-
-    return lambda *_, **kwargs: factory(**kwargs)

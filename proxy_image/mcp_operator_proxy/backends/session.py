@@ -243,6 +243,8 @@ class BackendSession:
 
     def _failure(self, error: Exception, attempt: Attempt) -> Exception:
         lost = attempt.session_lost or not self.usable
+        if attempt.failure is None and self.connected.broken and isinstance(error, MCPError) and is_own_error(error):
+            attempt.fail(self.connected.broken[0], executed=True)
         if attempt.failure is not None:
             if lost or self.connected.transport == "sse":
                 self.retired = True

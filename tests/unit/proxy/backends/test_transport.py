@@ -111,24 +111,31 @@ async def test_a_forced_transport_is_the_only_one_tried(transport: str, forced: 
             assert connected.transport == right
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-async def test_a_list_larger_than_a_mebibyte(as_json: bool) -> None:
+KINDS: dict[str, dict[str, Any]] = {
+    "json": {"json_response": True},
+    "stream": {"json_response": False},
+    "sse": {"transport": "sse"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_list_larger_than_a_mebibyte(kind: str) -> None:
     mcp = echo()
     for number in range(12):
         mcp.tool(lambda: "", name=f"t{number}", description="x" * 100_000)
     async with (
-        ServedMCP(mcp, json_response=as_json) as served,
+        ServedMCP(mcp, **KINDS[kind]) as served,
         running_gateway(make_config({"e": served.url})) as running,
     ):
         async with client(running.url) as through:
             assert len(await through.list_tools()) == 13
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-async def test_an_answer_larger_than_the_limit_is_refused_with_words(as_json: bool) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_answer_larger_than_the_limit_is_refused_with_words(kind: str) -> None:
     mcp = echo()
     mcp.tool(lambda: "", name="t", description="x" * 100_000)
-    async with ServedMCP(mcp, json_response=as_json) as served:
+    async with ServedMCP(mcp, **KINDS[kind]) as served:
         target = Target(url=served.url, max_answer=50_000)
         async with target.http_client() as http:
             session = BackendSession(lambda: connect(target, http=http), lambda: ())
@@ -179,3 +186,20 @@ async def test_cookies_of_one_users_answer_are_not_sent_with_anothers_request() 
         async with http_client(BackendTransport({"Cookie": "configured=1"}, None), 5) as http:
             await http.post(served.url)
     assert cookies == [None, None, "configured=1"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "stream", "words"),
+    [
+        ("text/event-stream", "event: endpoint\ndata: http://elsewhere.example/m\n\n", "on another origin"),
+        ("text/event-stream", ": nothing\n\n", "ended before it named an endpoint"),
+        ("text/html", "<h1>Welcome</h1>", "it answered with text/html"),
+    ],
+)
+async def test_what_is_no_sse_server(kind: str, stream: str, words: str) -> None:
+    async def answer(_: Request) -> Response:
+        return Response(stream, headers={"content-type": kind})
+
+    async with ServedApp(lambda: Starlette(routes=[Route("/sse", answer)]), "/sse") as served:
+        error_class, message = await error_of(Target(url=served.url, transport="sse"))
+    assert (error_class, words in message) == ("NotMCP", True), message
