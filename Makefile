@@ -68,6 +68,10 @@ cluster-tests: venv cluster ## Tests against the real API server
 e2e: venv cluster images ## Tests end to end: the product installed by its chart on the real node
 	@$(PYTEST_IN_CLUSTER) tests/e2e
 
+.PHONY: bench
+bench: venv ## The proxy beside direct calls, stock FastMCP and other gateways (BENCH=quick: without those); build/bench/proxy.*
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.run $(if $(filter quick,$(BENCH)),--quick)
+
 .PHONY: bench-swap
 bench-swap: venv cluster images ## 20 swaps under the traffic of 8 clients; figures in build/bench/swap.json
 	@$(PYTEST_IN_CLUSTER) tests/e2e/test_swap.py --capture=no

@@ -27,6 +27,8 @@ from bench.stats import Sample, failed, percentile
 
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 _PROBLEMS: Final = 5
+ALL_CALLS: Final = 8_000_000
+"""As many as there is time for."""
 CLOSE_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 30.0
 """How long the answers that are still under way at the end are waited for."""
@@ -90,6 +92,7 @@ class Client(asyncio.Protocol):
         self._id = 0
         self._sent = 0.0
         self._done: asyncio.Future[None] | None = None
+        self._lost = asyncio.Event()
 
     # The connection
 
@@ -98,11 +101,13 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.WriteTransport", transport)  # uvloop's does not derive from it
+        self._lost.clear()
         self._parser = httptools.HttpResponseParser(self)
         self._chunks = []
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._lost.set()
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(Failed(f"the connection was closed: {exc}"))
         elif self._run is not None:
@@ -207,6 +212,7 @@ class Client(asyncio.Protocol):
                 await self._ask(wire.delete(self._path, f"{self._host}:{self._port}", self._headers))
         if self._transport is not None:
             self._transport.close()
+        await self._lost.wait()
 
 
 async def _together(clients: Sequence[Client], run: Run, seconds: float) -> None:
@@ -231,6 +237,7 @@ async def counted(counts: str | None) -> int | None:
     length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
     body = await reader.readexactly(length)
     writer.close()
+    await writer.wait_closed()
     return sum(json.loads(body).values())
 
 
@@ -261,8 +268,13 @@ async def opened(
 ) -> list[Client]:
     """Clients with open sessions, opened eight at a time. Raises Failed, OSError."""
     clients = [Client(url, front, headers, method, tool) for _ in range(concurrency)]
-    for start in range(0, len(clients), 8):
-        await asyncio.gather(*(client.open() for client in clients[start : start + 8]))
+    try:
+        for start in range(0, len(clients), 8):
+            await asyncio.gather(*(client.open() for client in clients[start : start + 8]))
+    except BaseException:
+        for client in clients:
+            await client.close()
+        raise
     return clients
 
 
@@ -291,7 +303,7 @@ def main() -> None:
     parser.add_argument("-c", "--concurrency", type=int, default=1)
     parser.add_argument("--method", default="tools/call")
     parser.add_argument("--tool", default=wire.TOOL)
-    parser.add_argument("--calls", type=int, default=10_000)
+    parser.add_argument("--calls", type=int, default=ALL_CALLS)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warm-up", type=int, default=200, help="calls before the measured ones")
     parser.add_argument("--header", action="append", default=[], help='"Name: value", more than once')

@@ -37,6 +37,8 @@ class Process:
     def __init__(self, argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
         self.log = log
         self.started = time.perf_counter()
+        self.ready_after = 0.0
+        """Seconds from the start until it answered first."""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             self._popen = subprocess.Popen(
@@ -72,7 +74,9 @@ class Process:
             if time.perf_counter() - self.started > seconds:
                 raise NotReady(f"it did not answer within {seconds:g} s: {self.tail()}")
             time.sleep(0.01)
-        return time.perf_counter() - self.started
+        took = time.perf_counter() - self.started
+        self.ready_after = self.ready_after or took
+        return took
 
     def tail(self) -> str:
         return self.log.read_bytes()[-400:].decode(errors="replace").strip()

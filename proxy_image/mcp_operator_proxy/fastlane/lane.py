@@ -7,6 +7,7 @@ answer: everything that is refused is refused there, in the full path's words.
 import asyncio
 import itertools
 import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -60,6 +61,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY: Final = 256 * 1024
 """Bytes of a request that the lane takes; a larger one goes the full way."""
+SWITCH: Final = "MCP_PROXY_FAST_LANE"
+"""Environment variable; `off` sends every request the full way."""
 TICK_SECONDS: Final = 0.1
 _FIRST_NUMBER: Final = 10**9
 """Far from the ids that the SDK's sessions use, with which the lane shares sessions of legacy backends."""
@@ -150,6 +153,7 @@ class Lane:
 
     def __init__(self, proxy: "Proxy") -> None:
         self._proxy = proxy
+        self._off = os.environ.get(SWITCH, "on").lower() in ("off", "0", "false")
         self._state: State | None = None
         self._routes: dict[bytes, _Route] = {}
         self._upstreams: dict[Backend, Upstream] = {}
@@ -243,6 +247,8 @@ class Lane:
         for backend in [b for b in self._upstreams if b not in backends]:
             self._upstreams.pop(backend).close()
         self._routes = {}
+        if self._off:
+            return
         paged = {route.path for route in state.config.routes if route.page_size is not None} if state else set()
         for path, endpoint in self._proxy.endpoints.items():
             table = state.table.get(path) if state else None
