@@ -39,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     check = commands.add_parser("check", help="validate a configuration folder and say what is wrong with it")
     check.add_argument("--config-dir", **folder)
+    commands.add_parser(
+        "proxy", help="any MCP server, or many, as one on stdin and stdout or on a port", add_help=False
+    )
     commands.add_parser("bridge", help="serve a stdio MCP server over HTTP", add_help=False)
     return parser
 
@@ -95,6 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from mcp_operator_proxy.bridge.cli import main as bridge  # noqa: PLC0415
 
         return int(bridge(arguments[1:]) or 0)
+    if arguments[:1] == ["proxy"]:
+        from mcp_operator_proxy.library.command import main as proxy  # noqa: PLC0415
+
+        return proxy(arguments[1:], program="mcp-operator-proxy proxy")
     args = _parser().parse_args(arguments)
     return _serve(args) if args.command == "serve" else _check(args)
 

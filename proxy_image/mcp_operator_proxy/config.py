@@ -198,6 +198,14 @@ class RouteServer(ConfigModel):
     server: str
     prefix: Prefix
     tools: ToolFilter = ToolFilter()
+    naming: str | None = None
+    """Template of this server's names, instead of the route's."""
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        if self.naming is not None and (problem := naming_problem(self.naming)):
+            raise ValueError(problem)
+        return self
 
 
 class Route(ConfigModel):

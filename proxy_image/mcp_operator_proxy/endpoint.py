@@ -44,10 +44,12 @@ Observe = Callable[[str, str, float], None]
 class Endpoint:
     """`start` it, use it as an ASGI app, `close` it. Between, `table` and `backend` of `route` may change at will."""
 
-    def __init__(self, path: str, route: RouteState, observe: Observe, holder: Holder) -> None:
+    def __init__(self, path: str, route: RouteState, observe: Observe, holder: Holder, name: str) -> None:
         self.path = path
+        self.on_call: Callable[[str, str, float], None] | None = None
+        """Called with a tool's exposed name, outcome and seconds after each call of it."""
         self._observe = observe
-        self.mcp: FastMCP[Any] = FastMCP("mcp-operator-proxy", version=__version__, dereference_schemas=False)
+        self.mcp: FastMCP[Any] = FastMCP(name, version=__version__, dereference_schemas=False)
         self.parked = ParkingLot(States(lambda: holder.keys), lambda: (holder.instance, holder.address))
         self._provider = RouteProvider(self.mcp, route, self.parked)
         self.audience = Audience(self._has_stream)
@@ -176,7 +178,10 @@ class Endpoint:
         finally:
             if ctx.request is not None:
                 ctx.request.scope["mcp_outcome"] = outcome
-            self._observe(ctx.method, outcome, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._observe(ctx.method, outcome, seconds)
+            if ctx.method == "tools/call" and self.on_call is not None:
+                self.on_call(str((ctx.params or {}).get("name")), outcome, seconds)
 
 
 def _name(ctx: FrontContext) -> str | None:

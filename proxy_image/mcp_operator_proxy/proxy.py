@@ -38,6 +38,7 @@ from mcp_operator_proxy.swap.pace import Pace
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
 from mcp_operator_proxy.table import Kind, RouteTable, changes
 from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.usage import Usage
 
 logger = logging.getLogger(__name__)
 WARM_SECONDS: Final = 0.75
@@ -84,7 +85,8 @@ class Proxy:
 
     `warm_seconds` is how long a swap waits for new servers at most. `holder` is what sets this process apart from others
     that serve the same sessions. `collector` is for one that has its process to itself. `access` gets a line for each
-    request, where the configuration wants that; it is closed with the proxy.
+    request, where the configuration wants that; it is closed with the proxy. `name` is what clients see as the server's
+    name.
     """
 
     def __init__(
@@ -94,11 +96,16 @@ class Proxy:
         holder: Holder | None = None,
         collector: Collector | None = None,
         access: AccessLog | None = None,
+        name: str = "mcp-operator-proxy",
     ) -> None:
+        self.name = name
+        self.usage = Usage()
+        """Counts calls of tools; the full path and the fast lane record them."""
         self._warm_seconds = warm_seconds
         self._collector = collector
         self._builder = TableBuilder()
         self._unstarted: dict[Backend, None] = {}
+        self._retiring: set[Backend] = set()
         self._next_rebuild = 0.0
         self.holder = holder or Holder()
         self.access = access
@@ -246,6 +253,7 @@ class Proxy:
             self._spawn(endpoint.close())
         kept = set(backends.values())
         if gone := [backend for backend in before.values() if backend not in kept]:
+            self._retiring.update(gone)
             self._spawn(self._retire(gone))
         elif fresh and not self._unstarted:
             self._at_rest()
@@ -298,8 +306,13 @@ class Proxy:
             endpoint = self.endpoints.get(route.path)
             if endpoint is None:
                 endpoint = Endpoint(
-                    route.path, _Route(self, route.path), partial(self.metrics.observe, route.path), self.holder
+                    route.path,
+                    _Route(self, route.path),
+                    partial(self.metrics.observe, route.path),
+                    self.holder,
+                    self.name,
                 )
+                endpoint.on_call = partial(self.record_call, route.path)
                 endpoint.start()
             endpoints[route.path] = endpoint
         return endpoints
@@ -317,6 +330,7 @@ class Proxy:
                 await self._forget(set(drained))
                 for backend in drained:
                     await backend.close()
+                    self._retiring.discard(backend)
                     await pace.turn()
         finally:
             await cancel(waiting)
@@ -328,6 +342,13 @@ class Proxy:
         await asyncio.gather(*(front.forget(backends, now) for front in fronts))
         for backend in backends:
             await asyncio.gather(*(endpoint.parked.end_calls(backend.gate) for endpoint in self.endpoints.values()))
+
+    def record_call(self, path: str, tool: str, outcome: str, seconds: float) -> None:
+        """A call of a tool of the route at `path`, by its exposed name, has ended: `ok`, `tool_error` or `error`."""
+        table = self.state.table.get(path) if self.state else None
+        entry = table.tools.get(tool) if table else None
+        if entry is not None:
+            self.usage.record(entry.server, entry.name, outcome, seconds)
 
     # Catalogues that change by themselves
 
@@ -424,8 +445,8 @@ class Proxy:
         await cancel(self._background)
         await asyncio.gather(*(endpoint.close() for endpoint in self.endpoints.values()))
         self.lane.close()
-        if self.state is not None:
-            await asyncio.gather(*(backend.close() for backend in self.state.backends.values()))
+        backends = self._retiring | set(self.state.backends.values() if self.state else ())
+        await asyncio.gather(*(backend.close() for backend in backends))
         if self.holder.forwarder is not None:
             await self.holder.forwarder.close()
         if self.access is not None:

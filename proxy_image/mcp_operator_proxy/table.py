@@ -179,7 +179,11 @@ def build_route(
 
 
 def build_part(naming: str, entry: RouteServer, server: Server | None, catalogue: Catalogue) -> Part:
-    """What one server puts on a route: kind, exposed name or URI, and entry of each thing, in the server's order."""
+    """What one server puts on a route: kind, exposed name or URI, and entry of each thing, in the server's order.
+
+    `naming` is the route's template, for entries without one of their own.
+    """
+    naming = entry.naming or naming
     timeout = server.call_timeout_seconds if server else UNKNOWN.timeout
     made: list[tuple[Kind, str, Entry]] = []
     for tool in _kept(catalogue.tools, entry.tools):

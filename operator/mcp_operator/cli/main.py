@@ -1,4 +1,4 @@
-"""`mcp-operator`: run, render, local, crds. Subcommands are imported when they are called: each brings its own weight."""
+"""`mcp-operator`: run, local, proxy, render, crds. Subcommands are imported when they are called: each brings its own weight."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +9,7 @@ from mcp_operator import __version__
 COMMANDS = {
     "run": "run the operator against a cluster",
     "local": "run the same manifests on this machine, without a cluster",
+    "proxy": "any MCP server, or many, as one on stdin and stdout or on a port",
     "render": "print every object that would be applied for manifests",
     "crds": "print the CustomResourceDefinitions",
 }

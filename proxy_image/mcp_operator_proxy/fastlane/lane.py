@@ -456,6 +456,8 @@ class Lane:
             self._proxy.metrics.lane_handed_over.inc()
             return
         seconds = time.perf_counter() - exchange.started
+        if exchange.request.method == "tools/call":
+            self._proxy.record_call(exchange.context.route.path, exchange.request.name, outcome, seconds)
         self._observe(exchange.context, exchange.request, outcome, status, seconds, exchange.upstream.backend.id)
 
     def _observe(  # noqa: PLR0917

@@ -10,8 +10,6 @@ import logging
 import os
 import queue
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from mcp_types import INVALID_REQUEST, PARSE_ERROR, jsonrpc_message_adapter
@@ -19,6 +17,7 @@ from pydantic import ValidationError
 
 from mcp_operator_proxy.bridge.framing import LineSplitter, Oversize
 from mcp_operator_proxy.fronts.channel import Channel, ChannelClosed, Channels
+from mcp_operator_proxy.fronts.takeover import Pipes
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -28,30 +27,6 @@ GRACE_SECONDS: Final = 25.0
 """For the requests in flight when stdin ends."""
 _CHUNK: Final = 64 * 1024
 _LINES_AHEAD: Final = 16
-
-
-@dataclass(frozen=True)
-class Pipes:
-    """The file descriptors that the client is at the other end of."""
-
-    stdin: int
-    stdout: int
-
-
-@contextlib.contextmanager
-def taken_over() -> Iterator[Pipes]:
-    """The process's own stdin and stdout, for the protocol alone: what else is printed goes to stderr from now on."""
-    pipes = Pipes(os.dup(0), os.dup(1))
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    try:
-        os.dup2(nothing, 0)
-        os.dup2(2, 1)
-        yield pipes
-    finally:
-        os.close(nothing)
-        os.dup2(pipes.stdin, 0)
-        os.dup2(pipes.stdout, 1)
-        # The duplicates stay open: a thread may be waiting on one, and its number must not come to mean another file.
 
 
 async def serve_stdio(channels: Channels, pipes: Pipes, *, grace_seconds: float = GRACE_SECONDS) -> None:

@@ -11,7 +11,8 @@ import pytest
 from fastmcp import FastMCP
 from mcp_types import CLIENT_CAPABILITIES_META_KEY, CLIENT_INFO_META_KEY, PROTOCOL_VERSION_META_KEY
 
-from mcp_operator_proxy.fronts.stdio import Pipes, serve_stdio
+from mcp_operator_proxy.fronts.stdio import serve_stdio
+from mcp_operator_proxy.fronts.takeover import Pipes
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.tasks import cancel
 from support.backends import ServedMCP, eventually
