@@ -31,6 +31,7 @@ from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontContext
+from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.capabilities import declare
 from mcp_operator_proxy.eras import translate, uris
 from mcp_operator_proxy.eras.exchange import Exchange, principal_of
@@ -52,6 +53,8 @@ class RouteState(Protocol):
     def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
         """Why the caller may not use what the route shows as `name`."""
         ...
+
+    def cache(self) -> ResultCache: ...
 
 
 class RouteProvider:
@@ -104,8 +107,15 @@ class RouteProvider:
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         self._permit(ctx, "tool", params.name)
-        own = {"name": entry.name}
-        return await self._ask(ctx, entry.server, "tools/call", own, repeatable=entry.idempotent, seconds=entry.timeout)
+        return await self._ask(
+            ctx,
+            entry.server,
+            "tools/call",
+            {"name": entry.name},
+            repeatable=entry.idempotent,
+            seconds=entry.timeout,
+            cache_seconds=entry.cache_seconds,
+        )
 
     async def _get_prompt(self, ctx: FrontContext, params: GetPromptRequestParams) -> dict[str, Any]:
         entry = self._route.table().prompts.get(params.name)
@@ -163,25 +173,30 @@ class RouteProvider:
         *,
         repeatable: bool,
         seconds: float | None = None,
+        cache_seconds: float | None = None,
     ) -> dict[str, Any]:
         """Send the client's request on, with `own` in place of the exposed names, and return the result.
 
-        See `eras.exchange`.
+        See `eras.exchange`. With `cache_seconds` an equal call of the same caller may be answered from memory.
         """
         backend = self._backend(server)
         expose = self._route.table().exposer(server)
         timeout = backend.call_timeout if seconds is None else seconds
+        exchange = Exchange(
+            ctx,
+            backend,
+            method,
+            own,
+            lot=self._lot,
+            route=self._route.table().path,
+            repeatable=repeatable,
+            seconds=timeout,
+        )
         try:
-            result = await Exchange(
-                ctx,
-                backend,
-                method,
-                own,
-                lot=self._lot,
-                route=self._route.table().path,
-                repeatable=repeatable,
-                seconds=timeout,
-            ).run()
+            if cache_seconds is None or translate.is_continuation(ctx.params or {}):
+                result = await exchange.run()
+            else:
+                result = await self._route.cache().get_or_call(exchange.cache_key(), cache_seconds, exchange.run)
         except BackendError as error:
             raise wire_error(backend.id, error) from error
         return _shown(ctx, method, result, expose)

@@ -24,6 +24,7 @@ from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.metrics import GateCollector
+from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
@@ -79,6 +80,9 @@ class _Route:
         state = self.proxy.state
         return state.policy.refusal(principal, self.path, kind, name) if state else None
 
+    def cache(self) -> ResultCache:
+        return self.proxy.cache
+
 
 class Proxy:
     """Use it as an async context manager: leaving it ends all sessions and closes all backends.
@@ -114,6 +118,7 @@ class Proxy:
         self.state: State | None = None
         self.endpoints: Mapping[str, Endpoint] = {}
         self.draining = False
+        self.cache = ResultCache()
         self.metrics = Metrics(self.status, lambda: {path: e.open_sessions for path, e in self.endpoints.items()})
         self.metrics.registry.register(
             GateCollector(lambda: {b.id: b.gate.report() for b in self.state.backends.values()} if self.state else {})
@@ -241,6 +246,7 @@ class Proxy:
         # From here to the assignment nothing waits: no request sees half of it.
         for backend, server in updated:
             backend.reconfigure(server)
+        self.cache.drop({b.id for b, _ in updated} | {key for key, b in before.items() if backends.get(key) is not b})
         endpoints = self._endpoints(config)
         table = self._builder.build(config, _catalogues(backends))
         self.state = State(config, table, MappingProxyType(backends), callers)
@@ -356,6 +362,7 @@ class Proxy:
         state = self.state
         if state is None or state.backends.get(backend.id) is not backend:
             return
+        self.cache.drop({backend.id})
         if not self._dirty:
             loop = asyncio.get_running_loop()
             loop.call_later(max(0.0, self._next_rebuild - loop.time()), self._rebuild)

@@ -38,6 +38,7 @@ from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontContext, FrontRelay
 from mcp_operator_proxy.backends.session import BackendSession, Call
+from mcp_operator_proxy.cache import Key, caller_of, key_of
 from mcp_operator_proxy.eras import translate
 from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.eras.parked import LOST, REASON, Leg, ParkedCall, ParkingLot, all_accepted
@@ -81,6 +82,13 @@ class Exchange:
             if error.code != URL_ELICITATION_REQUIRED or self.method not in INPUT_REQUIRED_METHODS:
                 raise
             return _sent_to_urls(leg, error, self.lot)
+
+    def cache_key(self) -> Key:
+        """Of a tool's call."""
+        arguments = (self.ctx.params or {}).get("arguments") or {}
+        session = self.ctx.session._connection.session_id  # noqa: SLF001
+        caller = caller_of(principal_of(self.ctx), session)
+        return key_of(caller, self.route, self.backend.id, str(self.own["name"]), arguments)
 
     async def _asking(self, once: Callable[[], Awaitable[Json]]) -> Json:
         return await ask(self.backend, once, repeatable=self.repeatable, seconds=self.seconds)

@@ -6,10 +6,10 @@ Sources: the schemas of 2025-11-25 and 2026-07-28, and their differences: SEP-23
 requests from the server), SEP-2549 (`ttlMs`, `cacheScope`), SEP-2567 and 2575 (no session, no handshake: `_meta` on each request).
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias, TypeGuard
 
-import msgspec
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
@@ -142,7 +142,7 @@ def _structured_for_legacy(result: Json) -> Json:
         return result
     rest = {key: value for key, value in result.items() if key != "structuredContent"}
     if not rest.get("content"):
-        rest["content"] = [{"type": "text", "text": msgspec.json.encode(structured).decode()}]
+        rest["content"] = [{"type": "text", "text": json.dumps(structured, ensure_ascii=False, separators=(",", ":"))}]
     return rest
 
 
