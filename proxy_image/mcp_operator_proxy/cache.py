@@ -36,17 +36,14 @@ class Key:
     arguments: bytes
 
 
-def key_of(
-    principal: Principal | None, session: str | None, route: str, server: str, tool: str, arguments: Mapping[str, Any]
-) -> Key:
-    """The caller is the authenticated one; without authentication the session; without a session all are one caller."""
-    caller = (
-        f"principal {principal.name}"
-        if principal is not None
-        else f"session {session}"
-        if session is not None
-        else "anybody"
-    )
+def caller_of(principal: Principal | None, session: str | None) -> str:
+    """The authenticated caller; without authentication the session; without a session all are one caller."""
+    if principal is not None:
+        return f"principal {principal.name}"
+    return f"session {session}" if session is not None else "anybody"
+
+
+def key_of(caller: str, route: str, server: str, tool: str, arguments: Mapping[str, Any]) -> Key:
     return Key(caller, route, server, tool, _json(arguments))
 
 
