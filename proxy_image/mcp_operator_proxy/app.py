@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from mcp.server.streamable_http import check_accept_headers
@@ -26,6 +27,7 @@ from mcp_operator_proxy.fronts.sse import locate
 from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.metrics import CONTENT_TYPE
 from mcp_operator_proxy.proxy import Proxy
+from mcp_operator_proxy.workers.pod import Pod
 
 logger = logging.getLogger(__name__)
 MAX_WAIT_SECONDS: Final = 30.0
@@ -45,8 +47,14 @@ class App:
             "/status": self._status,
             "/metrics": self._metrics,
         }
-        self.of_this_worker = {"/status": self._status, "/metrics": self._metrics}
+        self.of_this_worker = {
+            "/status": partial(self._status, alone=True),
+            "/metrics": partial(self._metrics, alone=True),
+        }
         """Answers for this process alone, by path; given to its siblings."""
+        forwarder = proxy.holder.forwarder
+        siblings = forwarder.peers.siblings if forwarder is not None else None
+        self._pod = Pod(proxy, siblings) if siblings else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -55,6 +63,10 @@ class App:
             await self._http(scope, receive, send)
         else:  # a websocket
             await send({"type": "websocket.close", "code": 1003})
+
+    async def close(self) -> None:
+        if self._pod is not None:
+            await self._pod.close()
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") or "/"
@@ -194,7 +206,7 @@ class App:
         rejected = self.proxy.rejected
         return f"no configuration in use: {rejected.message}" if rejected else "no configuration yet"
 
-    async def _status(self, query: QueryParams) -> Response:
+    async def _status(self, query: QueryParams, *, alone: bool = False) -> Response:
         revision = query.get("wait")
         raw = query.get("timeout", str(MAX_WAIT_SECONDS))
         try:
@@ -205,11 +217,15 @@ class App:
             return JSONResponse({"error": f"timeout must be a number of seconds from 0 to {MAX_WAIT_SECONDS:g}"}, 400)
         if revision is not None and re.fullmatch(r"[0-9a-z]{1,64}", revision) is None:
             return JSONResponse({"error": "wait must be a revision: lower-case letters and digits"}, 400)
-        status = await self.proxy.wait_for(revision, seconds) if revision is not None else self.proxy.status()
+        if self._pod is not None and not alone:
+            status = await self._pod.status(revision, seconds)
+        else:
+            status = await self.proxy.wait_for(revision, seconds) if revision is not None else self.proxy.status()
         return Response(status.model_dump_json(by_alias=True), media_type="application/json")
 
-    async def _metrics(self, _: QueryParams) -> Response:
-        return Response(self.proxy.metrics.render(), media_type=CONTENT_TYPE)
+    async def _metrics(self, _: QueryParams, *, alone: bool = False) -> Response:
+        text = self.proxy.metrics.render() if self._pod is None or alone else await self._pod.metrics()
+        return Response(text, media_type=CONTENT_TYPE)
 
 
 def _problem(method: str, scope: Scope, receive: Receive, headers: Headers) -> Response | None:

@@ -5,11 +5,15 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mcp_operator_proxy import __version__
+
+if TYPE_CHECKING:
+    from mcp_operator_proxy.sessions.peers import PeerName
+    from mcp_operator_proxy.workers.place import Options
 
 DEFAULT_CONFIG_DIR = "/etc/mcp-proxy"
 
@@ -28,6 +32,26 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--config-dir", **folder)
     serve.add_argument("--host", default=env.get("HOST", "0.0.0.0"), help="address to listen on (HOST)")  # noqa: S104
     serve.add_argument("--port", type=_port, default=env.get("PORT", "8080"), help="port, 0 for any free one (PORT)")
+    serve.add_argument(
+        "--workers", type=_workers, default=env.get("WORKERS", "1"), help="processes, one for a core (WORKERS)"
+    )
+    serve.add_argument(
+        "--internal-host",
+        default=env.get("MCP_PROXY_INTERNAL_HOST") or None,
+        help="address of this machine at which other replicas hand sessions over (MCP_PROXY_INTERNAL_HOST)",
+    )
+    serve.add_argument(
+        "--internal-port",
+        type=_port,
+        default=env.get("MCP_PROXY_INTERNAL_PORT", "8081"),
+        help="port there of the first worker, the others follow (MCP_PROXY_INTERNAL_PORT)",
+    )
+    serve.add_argument(
+        "--peers",
+        type=_peers,
+        default=env.get("MCP_PROXY_PEERS", ""),
+        help="name:port, several by commas: DNS names of all replicas and their internal port (MCP_PROXY_PEERS)",
+    )
     serve.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
@@ -56,27 +80,77 @@ def _port(text: str) -> int:
     return port
 
 
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to 64")
+    return int(text)
+
+
+def _peers(text: str) -> "tuple[PeerName, ...]":
+    from mcp_operator_proxy.sessions.peers import PeerName  # noqa: PLC0415
+
+    try:
+        return PeerName.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _serve(args: argparse.Namespace) -> int:
     gc.disable()  # while a hundred thousand objects are made that all stay: a fifth of the start
-    import uvloop  # noqa: PLC0415
-
     from mcp_operator_proxy import logs  # noqa: PLC0415
-    from mcp_operator_proxy.serve import serve  # noqa: PLC0415
+    from mcp_operator_proxy.workers.place import Options  # noqa: PLC0415
 
-    gc.enable()
     logs.configure(args.log_level, args.log_format)
+    options = Options(args.host, args.port, args.workers, args.internal_host, args.internal_port, args.peers)
+    if options.peers and options.internal_host is None:
+        print("mcp-operator-proxy: --peers needs --internal-host, at which they reach this one", file=sys.stderr)
+        return 2
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(serve(args.config_dir, args.host, args.port))
+        return _run(args.config_dir, options)
     except OSError as error:
         print(f"mcp-operator-proxy: {error.strerror or error}", file=sys.stderr)
         return 1
-    return 0
+
+
+def _run(config_dir: Path, options: "Options") -> int:
+    import uvloop  # noqa: PLC0415
+
+    from mcp_operator_proxy import logs  # noqa: PLC0415
+    from mcp_operator_proxy.serve import serve, serve_at  # noqa: PLC0415
+    from mcp_operator_proxy.workers.place import places  # noqa: PLC0415
+    from mcp_operator_proxy.workers.supervise import Supervisor  # noqa: PLC0415
+
+    gc.enable()
+
+    def run(serving: Coroutine[Any, Any, None]) -> int:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serving)
+        return 0
+
+    if options.alone:
+        return run(serve(config_dir, options.host, options.port))
+    with places(options) as all_of_them:
+        if len(all_of_them) == 1:
+            return run(serve_at(config_dir, all_of_them[0], None))
+        gc.collect()
+        gc.freeze()  # what is imported stays in the pages that the workers share
+
+        def work(index: int, parent: int) -> int:
+            logs.mark(worker=index)
+            return run(serve_at(config_dir, all_of_them[index], parent))
+
+        return Supervisor(options.workers, work).run()
 
 
 def _check(args: argparse.Namespace) -> int:
     from mcp_operator_proxy.swap.read import read_folder  # noqa: PLC0415
-    from mcp_operator_proxy.swap.validate import ConfigRejected, authenticator, parse, resolve, signing_keys  # noqa: PLC0415
+    from mcp_operator_proxy.swap.validate import (  # noqa: PLC0415
+        ConfigRejected,
+        authenticator,
+        parse,
+        resolve,
+        signing_keys,
+    )
 
     try:
         snapshot = read_folder(args.config_dir)

@@ -420,6 +420,11 @@ class Proxy:
                     await self._moved.wait()
         return self.status()
 
+    async def settled(self) -> None:
+        """Wait until a first configuration is in use or refused."""
+        while self.state is None and self._rejected is None:
+            await self._moved.wait()
+
     def _settled(self, revision: str, before: RejectedConfig | None) -> bool:
         if self.state is not None and self.state.config.revision == revision:
             return True

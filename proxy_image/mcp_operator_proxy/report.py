@@ -124,6 +124,10 @@ class StatusReport(ConfigModel):
     rejected: RejectedConfig | None = None
     started_at: datetime
     sessions: int = 0
+    workers: int = 1
+    """Processes of this replica; the report is of all of them."""
+    workers_up: int = 1
+    """Those that answered. `revision` is None while one did not."""
     servers: tuple[ServerReport, ...] = ()
     routes: tuple[RouteReport, ...] = ()
     conflicts: tuple[Conflict, ...] = ()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -20,10 +21,12 @@ from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.sessions.internal import Internal
 from mcp_operator_proxy.swap.watch import follow
 from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.workers.place import Place
 
 logger = logging.getLogger(__name__)
 GRACE_SECONDS: Final = 25
 """For requests in flight after SIGTERM; below Kubernetes' default of 30 s."""
+FIRST_CONFIG_SECONDS: Final = 5.0
 
 
 class Server(uvicorn.Server):
@@ -100,6 +103,7 @@ async def running(
             await proxy.drain()
             for one in servers:
                 one.should_exit = True
+            await app.close()
 
 
 @contextlib.asynccontextmanager
@@ -139,7 +143,7 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family(host), backlog=2048, reuse_port=shared)
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {error.strerror}") from error
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
 
 
 def family(host: str) -> socket.AddressFamily:
@@ -150,18 +154,57 @@ async def serve(config_dir: Path, host: str, port: int) -> None:
     """Run until SIGTERM or SIGINT."""
     collector = Collector()
     async with Proxy(collector=collector, access=AccessLog()) as proxy:
-        following = asyncio.get_running_loop().create_task(follow(proxy, config_dir))
-        try:
-            async with running(proxy, host, port) as server:
-                loop = asyncio.get_running_loop()
-                for sig in (signal.SIGTERM, signal.SIGINT):
-                    loop.add_signal_handler(sig, server.stop, sig)
-                logger.info("serving", extra={"host": host, "port": server.port})
-                collector.started()
-                ended = loop.create_task(server.ended())
-                await asyncio.wait([ended, following], return_when=asyncio.FIRST_COMPLETED)
-                if following.done():
-                    following.result()
-        finally:
-            await cancel([following])
+        await _follow_and_serve(proxy, config_dir, running(proxy, host, port), collector)
     logger.info("stopped")
+
+
+async def serve_at(config_dir: Path, place: Place, parent: int | None) -> None:
+    """Run as one of several until SIGTERM or SIGINT, or until `parent`, a pipe, ends."""
+    collector = Collector()
+    async with Proxy(collector=collector, access=AccessLog(), holder=place.holder()) as proxy:
+        internal = listen(*place.internal, shared=True)
+        await _follow_and_serve(proxy, config_dir, _running_at(proxy, place, internal), collector, parent)
+    logger.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def _running_at(proxy: Proxy, place: Place, internal: socket.socket) -> AsyncIterator[Server]:
+    """A worker that comes later, for one that died, lets the others answer until it can."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_CONFIG_SECONDS):
+            await proxy.settled()
+    listening = listen(place.host, place.port, shared=True)
+    async with running(proxy, place.host, place.port, listening=listening, internal=internal) as server:
+        yield server
+
+
+async def _follow_and_serve(
+    proxy: Proxy,
+    config_dir: Path,
+    serving: contextlib.AbstractAsyncContextManager[Server],
+    collector: Collector,
+    parent: int | None = None,
+) -> None:
+    loop = asyncio.get_running_loop()
+    following = loop.create_task(follow(proxy, config_dir))
+    try:
+        async with serving as server:
+            for sig in (signal.SIGTERM, signal.SIGINT) if parent is None else (signal.SIGTERM,):
+                loop.add_signal_handler(sig, server.stop, sig)
+            if parent is not None:
+                loop.add_reader(parent, _orphaned, loop, parent, server)
+            host, port = server.listening.getsockname()[:2]
+            logger.info("serving", extra={"host": host, "port": port})
+            collector.started()
+            ended = loop.create_task(server.ended())
+            await asyncio.wait([ended, following], return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+    finally:
+        await cancel([following])
+
+
+def _orphaned(loop: asyncio.AbstractEventLoop, parent: int, server: Server) -> None:
+    loop.remove_reader(parent)
+    logger.warning("the parent process is gone")
+    server.stop(signal.SIGTERM)

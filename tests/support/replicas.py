@@ -7,7 +7,7 @@ async with running_replicas(2, config, SECRETS) as (a, b):
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import httpx2
 
@@ -74,6 +74,11 @@ async def running_replicas(
         yield replicas
 
 
+class Served(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
 class Wire:
     """A client of one session that sends each request wherever it is told."""
 
@@ -81,7 +86,7 @@ class Wire:
         self._http = http
         self.headers = {**ACCEPT, **headers}
 
-    async def open(self, replica: Replica) -> str:
+    async def open(self, replica: Served) -> str:
         response = await self._http.post(replica.url, json=INITIALIZE, headers=self.headers)
         assert response.status_code == 200, response.text
         self.headers["mcp-session-id"] = response.headers["mcp-session-id"]
@@ -89,15 +94,15 @@ class Wire:
         assert accepted.status_code == 202
         return self.headers["mcp-session-id"]
 
-    async def post(self, replica: Replica, message: dict[str, Any]) -> httpx2.Response:
+    async def post(self, replica: Served, message: dict[str, Any]) -> httpx2.Response:
         return await self._http.post(replica.url, json=message, headers=self.headers)
 
-    async def ask(self, replica: Replica, method: str, **params: Any) -> httpx2.Response:
+    async def ask(self, replica: Served, method: str, **params: Any) -> httpx2.Response:
         return await self.post(replica, {"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 
-    async def delete(self, replica: Replica) -> httpx2.Response:
+    async def delete(self, replica: Served) -> httpx2.Response:
         return await self._http.delete(replica.url, headers=self.headers)
 
-    def listening(self, replica: Replica) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
+    def listening(self, replica: Served) -> contextlib.AbstractAsyncContextManager[httpx2.Response]:
         """The standing GET stream."""
         return self._http.stream("GET", replica.url, headers=self.headers)

@@ -1,0 +1,1 @@
+"""Several processes that are one proxy: their supervision, their places, and one answer for all of them."""

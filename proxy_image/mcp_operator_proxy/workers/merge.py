@@ -1,0 +1,88 @@
+"""One status and one set of metrics out of those of several workers. Pure."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+from prometheus_client import generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from mcp_operator_proxy.report import ServerReport, StatusReport
+
+Combine = Callable[[Iterable[float]], float]
+
+GAUGES: Final[Mapping[str, Combine]] = {
+    "mcp_proxy_requests_in_flight": sum,
+    "mcp_proxy_sessions": sum,
+    "mcp_proxy_backend_up": min,
+    "mcp_proxy_server_tools": max,
+    "mcp_proxy_config_info": max,
+}
+"""How the values of the workers become one; a sum where nothing is said. Counters and histograms are sums."""
+_SEVERITY: Final = ("ready", "pending", "error")
+
+
+def merge_status(reports: Sequence[StatusReport], *, missing: int = 0) -> StatusReport:
+    """The status of all workers, `missing` of whom gave none.
+
+    A revision is in use when all of them use it: otherwise the one is named that is behind, or none. Of what one worker
+    sees differently, the worse is told.
+    """
+    last = min(reports, key=lambda r: (r.revision is not None, r.swapped_at.timestamp() if r.swapped_at else 0.0))
+    rejected = max((r.rejected for r in reports if r.rejected), key=lambda found: found.at, default=None)
+    by_id: dict[str, ServerReport] = {}
+    for report in reports:
+        for server in report.servers:
+            known = by_id.get(server.id)
+            if known is None or _SEVERITY.index(server.state) > _SEVERITY.index(known.state):
+                by_id[server.id] = server
+    return last.model_copy(
+        update={
+            "revision": None if missing else last.revision,
+            "swapped_at": max((r.swapped_at for r in reports if r.swapped_at), default=None),
+            "swap_seconds": max((r.swap_seconds for r in reports if r.swap_seconds is not None), default=None),
+            "swaps": max(r.swaps for r in reports),
+            "rejected": rejected,
+            "started_at": min(r.started_at for r in reports),
+            "sessions": sum(r.sessions for r in reports),
+            "servers": tuple(by_id[server.id] for server in last.servers),
+            "workers": len(reports) + missing,
+            "workers_up": len(reports),
+        }
+    )
+
+
+class _Merged(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def merge_metrics(texts: Sequence[bytes]) -> bytes:
+    """The metrics of all workers in the Prometheus text format, each sample once."""
+    families: dict[str, Metric] = {}
+    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]] = {}
+    for text in texts:
+        for family in text_string_to_metric_families(text.decode()):
+            families.setdefault(family.name, Metric(family.name, family.documentation, family.type))
+            samples = values.setdefault(family.name, {})
+            for sample in family.samples:
+                samples.setdefault((sample.name, tuple(sample.labels.items())), []).append(sample.value)
+    for name, family in families.items():
+        combine = _combine(family)
+        family.samples = [
+            Sample(sample, dict(labels), combine(found)) for (sample, labels), found in values[name].items()
+        ]
+    return generate_latest(_Merged(families.values()))
+
+
+def _combine(family: Metric) -> Combine:
+    if family.type != "gauge":
+        return sum
+    if family.name.endswith("_created"):
+        return min
+    return GAUGES.get(family.name, sum)

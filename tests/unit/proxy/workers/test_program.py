@@ -1,0 +1,143 @@
+"""`serve --workers 2` as a process: sessions go on whichever worker a connection meets, and when a worker dies."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastmcp import Context, FastMCP
+
+from support.backends import ServedMCP
+from support.gateway import make_config
+from support.program import Program, running_program, write_config
+from support.replicas import SECRETS, SIGNED, Wire
+from support.waiting import Eventually
+
+CLIENTS = 24
+"""So many that all of them meet one worker only once in 2 to the 23."""
+WHO = {"name": "s_who", "arguments": {}}
+
+
+def backend() -> FastMCP[Any]:
+    mcp: FastMCP[Any] = FastMCP("backend")
+
+    @mcp.tool
+    def who(ctx: Context) -> str:
+        return ctx.session_id
+
+    return mcp
+
+
+@pytest.fixture
+async def served() -> AsyncIterator[ServedMCP]:
+    async with ServedMCP(backend(), era="legacy") as served:
+        yield served
+
+
+@pytest.fixture
+async def folder(tmp_path: Path, served: ServedMCP) -> Path:
+    write_config(tmp_path, make_config({"s": served.url}, revision="r1", **SIGNED), SECRETS)
+    return tmp_path
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    """Without kept connections: each request may meet another worker."""
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    async with httpx2.AsyncClient(timeout=20, limits=limits, headers={"connection": "close"}) as client:
+        yield client
+
+
+async def answer(wire: Wire, program: Program) -> str:
+    response = await wire.ask(program, "tools/call", **WHO)
+    assert response.status_code == 200, response.text
+    return response.text.partition('"text":"')[2].partition('"')[0]
+
+
+async def test_sessions_go_on_at_every_worker_and_after_one_is_killed(
+    folder: Path, served: ServedMCP, http: httpx2.AsyncClient, eventually: Eventually
+) -> None:
+    async with running_program(folder, workers=2) as program:
+        wires = [Wire(http) for _ in range(CLIENTS)]
+        await asyncio.gather(*(wire.open(program) for wire in wires))
+        rounds = [await asyncio.gather(*(answer(wire, program) for wire in wires)) for _ in range(3)]
+        assert len(set(rounds[0])) == CLIENTS  # nobody shares a session with a server
+        assert all(each == rounds[0] for each in rounds)  # and each kept its own, whichever worker was met
+        status = (await http.get(f"{program.base}/status")).json()
+        assert (status["workers"], status["workersUp"], status["sessions"]) == (2, 2, CLIENTS)
+
+        killed = program.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        # Until its last thread has gone, its socket takes its share of connections along.
+        await eventually(lambda: killed not in program.workers())
+        after = await asyncio.gather(*(answer(wire, program) for wire in wires))
+        assert all(after)
+        assert any(now == then for now, then in zip(after, rounds[0], strict=True))  # the other worker's went on
+        await eventually(lambda: program.serving() == 3 and len(program.workers()) == 2)
+        again = [await asyncio.gather(*(answer(wire, program) for wire in wires)) for _ in range(2)]
+        assert again == [after, after]  # the worker's return has moved no session once more
+
+        write_config(folder, make_config({"s": served.url}, revision="r2", prefixes={"s": "t"}, **SIGNED))
+        seen = (await http.get(f"{program.base}/status", params={"wait": "r2"})).json()
+        assert (seen["revision"], seen["workersUp"]) == ("r2", 2)
+        metrics = (await http.get(f"{program.base}/metrics")).text
+        assert f'mcp_proxy_sessions{{route="/mcp"}} {CLIENTS}.0' in metrics
+
+        program.process.terminate()
+        assert await program.process.wait() == 0
+
+
+async def test_the_status_waits_for_all_workers(folder: Path, http: httpx2.AsyncClient) -> None:
+    async with running_program(folder, workers=2) as program:
+        stopped = program.workers()[1]
+        os.kill(stopped, signal.SIGSTOP)
+        try:
+            # The kernel gives the stopped one its share of connections: the first that is answered was the other's.
+            asking = [
+                asyncio.create_task(
+                    http.get(f"{program.base}/status", params={"wait": "r1", "timeout": "0.3"}, timeout=3)
+                )
+                for _ in range(30)
+            ]
+            await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            told = next(task for task in asking if task.done()).result().json()
+            assert (told["revision"], told["workers"], told["workersUp"]) == (None, 2, 1)
+        finally:
+            os.kill(stopped, signal.SIGCONT)
+        await asyncio.gather(*asking, return_exceptions=True)
+        told = (await http.get(f"{program.base}/status", params={"wait": "r1"})).json()
+        assert (told["revision"], told["workersUp"]) == ("r1", 2)
+
+
+async def test_workers_end_with_their_parent(folder: Path, http: httpx2.AsyncClient, eventually: Eventually) -> None:
+    async with running_program(folder, workers=2) as program:
+        workers = program.workers()
+        program.process.kill()
+
+        await eventually(lambda: not any(_runs(pid) for pid in workers))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_an_occupied_port_is_one_error(folder: Path) -> None:
+    async with running_program(folder, workers=2) as program:
+        port = program.base.rpartition(":")[2]
+        other = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mcp_operator_proxy.cli", "serve", "--workers", "2"),
+            *("--config-dir", str(folder), "--host", "127.0.0.1", "--port", port),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, error = await other.communicate()
+
+        assert other.returncode == 1
+        assert error.decode() == f"mcp-operator-proxy: cannot listen on 127.0.0.1:{port}: Address already in use\n"
