@@ -8,6 +8,7 @@ import asyncio
 import json
 import shutil
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,9 @@ async def it_ends_with_all_its_own(run: Local) -> None:
 
 async def test_two_proxies_a_route_what_can_not_run_and_a_kill(folder: Path) -> None:
     port = free_port()
-    listen = ["python3", "-c", f"import socket; s=socket.create_server(('127.0.0.1', {port})); s.accept(); input()"]
+    # It takes connections and says nothing, until it is ended. One that ended would rarely be seen up.
+    mute = f"import signal, socket; s = socket.create_server(('127.0.0.1', {port})); signal.pause()"
+    listen = [sys.executable, "-S", "-c", mute]
     route = {"parentRefs": [{"name": "other"}], "path": "/two/mcp", "servers": [{"name": "two", "prefix": ""}]}
     async with local(
         folder,
