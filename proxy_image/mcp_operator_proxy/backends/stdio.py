@@ -22,6 +22,7 @@ from mcp_operator_proxy.bridge.server import Bridge
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import LogLine, ServerLog, Throttle
 from mcp_operator_proxy.bridge.supervisor import State
+from mcp_operator_proxy.bridge.watched import watched
 from mcp_operator_proxy.config import Stdio
 from mcp_operator_proxy.report import ProcessReport
 
@@ -87,6 +88,7 @@ class StdioHost:
             except BaseException:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 raise
+            watched().join()
             self._serving = asyncio.get_running_loop().create_task(self._bridge.serve(), name=f"stdio {self.id}")
         assert self._bridge.settings.uds is not None
         return self._bridge.settings.uds
@@ -101,6 +103,8 @@ class StdioHost:
             logger.error("stdio host failed", extra={"server": self.id, "error": type(error).__name__})
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+            await watched().leave()
 
     def restart(self) -> None:
         """End its processes and start anew at once; lifts a crash loop. Calls in flight fail."""
@@ -152,6 +156,7 @@ class StdioHost:
             lazy=stdio.start == "lazy",
             process_idle=stdio.idle_seconds,
             preflight=False,
+            watched=watched(),
             spare=stdio.start == "eager",
         )
 

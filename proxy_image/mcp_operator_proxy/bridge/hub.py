@@ -106,6 +106,7 @@ class Hub(ABC):
             cwd=settings.cwd,
             redact=redactor(environment, settings.secrets),
             log=self.log,
+            watched=settings.watched,
             max_line=settings.max_line,
             stop_grace=settings.stop_grace,
         )

@@ -16,6 +16,7 @@ from typing import Final
 from mcp_operator_proxy.bridge import proc
 from mcp_operator_proxy.bridge.framing import LineSplitter, Oversize
 from mcp_operator_proxy.bridge.stderr import ServerLog
+from mcp_operator_proxy.bridge.watched import Watched
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,8 @@ class ProcessSpec:
     cwd: str | None
     redact: Callable[[str], str]
     log: ServerLog
+    watched: Watched | None
+    """Told of the process group while it may have members."""
     max_line: int
     stop_grace: float
 
@@ -106,6 +109,8 @@ class ServerProcess:
             )
         except (OSError, ValueError) as error:
             raise StartError(_why_not_started(self._spec, error)) from error
+        if self._spec.watched is not None:
+            self._spec.watched.add(self._process.pid)
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         stdout = asyncio.create_task(self._pump_stdout(self._process.stdout))
@@ -160,6 +165,8 @@ class ServerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             await self._gone_within(process, self._spec.stop_grace)
+        if self._spec.watched is not None:
+            self._spec.watched.remove(process.pid)
         await self.closed.wait()
 
     async def _gone_within(self, process: Process, seconds: float) -> None:

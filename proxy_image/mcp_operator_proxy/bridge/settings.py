@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from mcp_operator_proxy.bridge.backoff import CRASH_LOOP
+
+if TYPE_CHECKING:
+    from mcp_operator_proxy.bridge.watched import Watched
 
 Isolation = Literal["shared", "session", "user"]
 
@@ -71,4 +74,6 @@ class Settings:
     """Isolation `session`: start the server once for a try, so that readiness says whether it works."""
     spare: bool = False
     """Isolation `session`: have a process started for the session that comes next."""
+    watched: "Watched | None" = field(default=None, repr=False, compare=False)
+    """Who ends the processes when the proxy is killed; a bridge of its own has `guard` for that."""
     allowed_origins: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ Cases: a call over the socket · environment and cwd exactly · not startable ·
 hung · standard error · secrets · stop · the socket's folder.
 """
 
+import asyncio
 import os
 import stat
 import sys
@@ -18,10 +19,12 @@ import pytest
 
 from mcp_operator_proxy.backends.stdio import URL, StdioHost, environment
 from mcp_operator_proxy.bridge import server as bridge_server
+from mcp_operator_proxy.bridge.watched import watched
 from mcp_operator_proxy.config import EnvVar, SecretRef, Stdio
 from support.waiting import Eventually
 from unit.proxy.bridge.harness import Client, raw
 
+PROXY_IMAGE = Path(__file__).parents[3] / "proxy_image"
 Run = Callable[..., Awaitable[StdioHost]]
 
 
@@ -169,6 +172,52 @@ async def test_stopped_twice_and_before_it_was_started() -> None:
     await host.stop()
     await host.stop()
     assert host.report().state == "stopped"
+
+
+KILLED = """
+import asyncio, sys
+from mcp_operator_proxy.backends.stdio import StdioHost
+from mcp_operator_proxy.config import Stdio
+
+async def main():
+    host = StdioHost("default/test", Stdio(command=sys.argv[1], args=tuple(sys.argv[2:])), {})
+    await host.start()
+    while host.report().pid is None:
+        await asyncio.sleep(0.01)
+    print(host.report().pid, flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_kill_of_the_proxy_leaves_no_process(eventually: Eventually) -> None:
+    """Neither a server that ends with its stdin, nor one that ignores that and SIGTERM too, nor the watchdog."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", KILLED, *raw("--stubborn")),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(PROXY_IMAGE)},
+    )
+    assert process.stdout
+    pid = int(await process.stdout.readline())
+    tree = psutil.Process(process.pid).children(recursive=True)
+    assert pid in {child.pid for child in tree}
+    process.kill()
+    await process.wait()
+
+    def gone() -> bool:
+        return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in tree)
+
+    await eventually(gone, within=20)
+
+
+async def test_a_watchdog_that_died_is_replaced(run: Run, eventually: Eventually) -> None:
+    host = await run()
+    await eventually(lambda: host.report().pid is not None and watched().pid is not None)
+    first = watched().pid
+    assert first
+    psutil.Process(first).kill()
+    await eventually(lambda: watched().pid not in {None, first})
 
 
 async def test_a_long_path_for_temporary_files_is_gone_around(
