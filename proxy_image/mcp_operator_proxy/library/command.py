@@ -50,11 +50,11 @@ def _run(args: argparse.Namespace, transport: str, pipes: Any, program: str) -> 
     from mcp_operator_proxy.library.errors import ConfigError  # noqa: PLC0415
     from mcp_operator_proxy.library.run import run_http, run_stdio  # noqa: PLC0415
 
-    logs.configure(args.log_level or ("warning" if transport == "stdio" else "info"), "text")
     try:
         proxy = _made(args, transport, os.environ)
     except ConfigError as error:
         raise Usage(f"the config is not used\n{error}" if args.config else str(error)) from None
+    logs.configure(args.log_level or ("warning" if transport == "stdio" else "info"), "text")
     if transport != "stdio" and args.host not in LOOPBACK and args.api_key_env is None:
         print(f"{program}: whoever reaches {args.host} can call every tool: there is no --api-key-env", file=sys.stderr)
 

@@ -132,14 +132,14 @@ class ToolProxy:
         return cls(config, **options)
 
     @classmethod
-    def from_file(cls, path: str | Path, *, watch: bool = True, **options: Any) -> Self:
+    def from_file(cls, file: str | Path, /, *, watch: bool = True, **options: Any) -> Self:
         """A proxy for a JSON or YAML file, which is followed while the proxy runs. Raises ConfigError.
 
         An edit that is wrong is logged and stands in `problem`; what was in use stays.
         """
-        file = Path(path)
-        made = cls(read(file), source=str(file), **options)
-        made._file, made._watched = file, watch
+        path = Path(file)
+        made = cls(read(path), source=str(path), **options)
+        made._file, made._watched = path, watch
         return made
 
     # Life
