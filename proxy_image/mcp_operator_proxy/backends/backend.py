@@ -29,7 +29,7 @@ from mcp_operator_proxy.backends.classify import BackendError, challenge_of, cla
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client, timeouts
-from mcp_operator_proxy.backends.pool import IDLE_SECONDS, SessionPool
+from mcp_operator_proxy.backends.pool import SessionPool
 from mcp_operator_proxy.backends.relay import PooledRelay
 from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause
 from mcp_operator_proxy.backends.session import BackendSession
@@ -45,6 +45,8 @@ from mcp_operator_proxy.tasks import cancel
 logger = logging.getLogger(__name__)
 
 RETRY_LEAST: Final = 0.5
+LIST_LEAST: Final = 0.1
+"""Seconds between two listings."""
 RETRY_MOST: Final = SETTLED_SECONDS
 _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotification, ResourceListChangedNotification)
 
@@ -169,7 +171,7 @@ class Backend:
         self.nudge()
 
     def nudge(self) -> None:
-        """List the server again now."""
+        """List the server again now, as it changed or seems unwell; `LIST_LEAST` after the last listing at the earliest."""
         self._stale.set()
 
     # Sessions
@@ -302,11 +304,13 @@ class Backend:
                 self._listed(connected, await self._list(connected))
                 if listening.done():
                     listening = asyncio.get_running_loop().create_task(self._listen(connected))
+                rest = asyncio.get_running_loop().time() + LIST_LEAST
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self.resolved.server.refresh_seconds):
                         await self._stale.wait()
-                self.pool.drop_idle(IDLE_SECONDS)
                 self._poke()
+                # However many calls fail, or however often it says that it changed.
+                await asyncio.sleep(max(0.0, rest - asyncio.get_running_loop().time()))
         finally:
             await cancel([listening])
 

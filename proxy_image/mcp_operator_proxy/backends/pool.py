@@ -27,9 +27,17 @@ IDLE_SECONDS: Final = 60.0
 class SessionPool:
     """`key` keeps apart what must not share a session. Sessions are opened when they are first needed."""
 
-    def __init__(self, new_session: Callable[[Hashable], BackendSession], *, max_idle: int = MAX_IDLE) -> None:
+    def __init__(
+        self,
+        new_session: Callable[[Hashable], BackendSession],
+        *,
+        max_idle: int = MAX_IDLE,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
         self._new_session = new_session
         self._max_idle = max_idle
+        self._idle_seconds = idle_seconds
+        self._sweeping: asyncio.TimerHandle | None = None
         self._idle: OrderedDict[BackendSession, Hashable] = OrderedDict()
         """In the order in which they were used, the newest last."""
         self._leased: dict[BackendSession, Hashable] = {}
@@ -78,6 +86,17 @@ class SessionPool:
         self._idle[session] = key
         while len(self._idle) > self._max_idle:
             self._close(self._idle.popitem(last=False)[0])
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._idle and self._sweeping is None:
+            oldest = next(iter(self._idle)).last_used
+            self._sweeping = asyncio.get_running_loop().call_at(oldest + self._idle_seconds, self._sweep)
+
+    def _sweep(self) -> None:
+        self._sweeping = None
+        self.drop_idle(self._idle_seconds)
+        self._sweep_later()
 
     def _close(self, session: BackendSession) -> None:
         task = asyncio.get_running_loop().create_task(session.close())
@@ -95,6 +114,8 @@ class SessionPool:
     async def close(self) -> None:
         """End the idle sessions; those on lease are their holders' to end."""
         self._max_idle = 0
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         self.drop_idle()
         if self._closing:
             await asyncio.wait(self._closing)

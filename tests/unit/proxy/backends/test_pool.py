@@ -99,6 +99,16 @@ async def test_idle_sessions_are_bounded_and_end_at_the_server() -> None:
         await eventually(lambda: served.verbs.count("DELETE") == 5)
 
 
+async def test_sessions_that_nobody_used_for_a_while_end_by_themselves() -> None:
+    async with ServedMCP(who(), era="legacy") as served, Pooled(served.url, idle_seconds=0.05) as pooled:
+        async with pooled.pool.lease(ANN):
+            await pooled.ask(BOB)
+            await eventually(lambda: served.verbs.count("DELETE") == 1)
+            assert (pooled.pool.idle, pooled.pool.leased) == (0, 1), "one that is on lease is in use"
+        await eventually(lambda: served.verbs.count("DELETE") == 2)
+        assert pooled.pool.idle == 0
+
+
 async def test_a_session_that_broke_is_not_taken_again() -> None:
     async with ServedMCP(who(), era="legacy") as served, Pooled(served.url) as pooled:
         first = await pooled.ask(ANN)
