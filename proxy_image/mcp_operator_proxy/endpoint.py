@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.relay import FrontContext
+from mcp_operator_proxy.eras.elsewhere import handed_on
 from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.eras.states import States
 from mcp_operator_proxy.front import FrontSession
@@ -119,7 +120,9 @@ class Endpoint:
             elif key == SESSION_HEADER:
                 session_id = value.decode("latin-1")
         if version is not None and version not in _HANDSHAKE:
-            await self.sessions.modern(scope, receive, send)
+            here = await handed_on(self.parked, self._holder, scope, receive, send)
+            if here is not None:
+                await self.sessions.modern(scope, here, send)
         elif session_id is None:
             await self.sessions.open(scope, receive, send)
         else:

@@ -234,12 +234,10 @@ class ParkingLot:
         """A server's result; its state, where it asks, is sealed for this client and request."""
         return self._states.wrapped(result, leg.binding)
 
-    def elsewhere(self, params: Mapping[str, Any]) -> str | None:
-        """The internal address of the process that holds the call of this request; None where that is this one, or nobody."""
+    def elsewhere(self, params: Mapping[str, Any]) -> Claims | None:
+        """Where another process holds the call of this request: what its state says, with `instance` and `owner`."""
         claims = self._states.open(params.get("requestState"), time.time())
-        if claims is None or not claims.owner or claims.instance == self._here()[0]:
-            return None
-        return claims.owner
+        return claims if claims is not None and claims.owner and claims.instance != self._here()[0] else None
 
     async def end_calls(self, gate: Gate) -> None:
         """Cancel the parked calls that passed this gate: its server is going away."""

@@ -16,6 +16,7 @@ from mcp_operator_proxy.eras.parked import ParkingLot
 from support.backends import ServedMCP, eventually
 from support.gateway import Gateway, make_config, running_gateway
 from support.modern import ModernClient
+from support.replicas import SIGNED, running_replicas
 from unit.proxy.eras.asking import AskingServer
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
@@ -228,6 +229,26 @@ async def test_a_call_is_lost_with_its_proxy() -> None:
             assert (lost.error or {})["message"] == parked.LOST
             assert asking.runs == 1
             assert lot_of(restarted).elsewhere({"requestState": answer.state}) is None  # nobody can be asked for it
+
+
+async def test_any_replica_goes_on_with_a_call() -> None:
+    asking = AskingServer()
+    async with ServedMCP(asking.mcp, era="legacy") as served:
+        config = make_config({"a": served.url}, **SIGNED)
+        async with running_replicas(2, config) as (a, b), ModernClient(a.url, ALL) as client:
+            meta = {"io.modelcontextprotocol/logLevel": "info"}
+            asking.go.set()
+            answer = await client.call("a_chatty", meta=meta)
+            client.url = b.url
+            ended = await client.go_on(answer, "a_chatty", {next(iter(answer.questions)): accept("x")}, meta=meta)
+            assert ended.text == "accept x"
+            again = await client.go_on(answer, "a_chatty", {}, meta=meta)
+            assert (again.error or {})["message"] == parked.LOST
+            answer = await client.call("a_ask")
+            await b.stop()
+            client.url = a.url
+            gone = await client.go_on(answer, "a_ask", {next(iter(answer.questions)): accept("x")})
+            assert (gone.error or {})["message"] == parked.LOST
 
 
 async def test_a_stopping_proxy_cancels_parked_calls() -> None:
