@@ -10,6 +10,7 @@ import os
 import secrets
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -182,6 +183,8 @@ def _post(url: str, body: Mapping[str, Any], headers: Mapping[str, str], process
     try:
         with urllib.request.urlopen(request, timeout=60):
             pass
+    except urllib.error.HTTPError as error:
+        raise NotReady(f"registering the server failed: {error.code} {error.read()[:200]!r}") from error
     except OSError as error:
         raise NotReady(f"registering the server failed: {error}; {process.tail()}") from error
 

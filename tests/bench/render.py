@@ -61,7 +61,7 @@ def markdown(rows: Sequence[Row], stock: str) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace("|", "/").split())[-300:]
+    return " ".join(text.replace("|", "/").split())[:300]
 
 
 def findings(found: Mapping[str, object]) -> str:

@@ -57,13 +57,23 @@ def sample(endpoint: Endpoint, front: Era, concurrency: int, target: Target, cou
 
 
 def compare(
-    targets: Sequence[Target], front: Era, folder: Path, *, rounds: int, factor: float, server: str
+    targets: Sequence[Target],
+    front: Era,
+    folder: Path,
+    *,
+    rounds: int,
+    factor: float,
+    server: str = "uvicorn",
+    era: str | None = None,
 ) -> list[Row]:
-    """Rows of `targets` and of the backend itself, measured in turns so that all meet the same machine."""
+    """Rows of `targets` and of the backend itself, measured in turns so that all meet the same machine.
+
+    The backend speaks the front's era alone unless `era` says otherwise.
+    """
     label = f"{front}/streamable-http" + ("" if server == "uvicorn" else f" ({server})")
     rows = []
     with (
-        backend(folder / "backend.log", era=front, server=server) as (base, process),
+        backend(folder / "backend.log", era=era or front, server=server) as (base, process),
         started(targets, base, front, folder) as endpoints,
     ):
         counts = f"{base}/counts"
@@ -94,7 +104,7 @@ def compare(
 def _say(found: Row) -> None:
     rps, p50 = found.rps or 0.0, found.p50_ms or 0.0
     text = f"{found.target:28} {found.front:6} c={found.concurrency:<3} {rps:10,.1f}/s  p50 {p50:8.3f} ms"
-    print(text + (f"  errors {found.errors}: {(found.reason or '')[-120:]}" if found.errors else ""), flush=True)
+    print(text + (f"  errors {found.errors}: {(found.reason or '')[:160]}" if found.errors else ""), flush=True)
 
 
 def write(rows: Sequence[Row], extra: dict[str, object], noises: Sequence[str], out: Path) -> None:
@@ -124,9 +134,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mcp-bench-") as temporary:
         folder = Path(temporary)
         for front in get_args(Era):
-            rows += compare(own, front, folder, rounds=rounds, factor=factor, server="uvicorn")
+            rows += compare(own, front, folder, rounds=rounds, factor=factor)
             for peer in others:
-                found = compare([peer], front, folder, rounds=rounds, factor=factor, server="uvicorn")
+                found = compare([peer], front, folder, rounds=rounds, factor=factor, era="both")
                 rows += [r for r in found if r.target != DIRECT.name]
         extra: dict[str, object] = {}
         if not args.skip_scale:

@@ -18,6 +18,7 @@ import httpx2
 from mcp_types import INTERNAL_ERROR
 
 from mcp_operator_proxy.backends.classify import AnswerTooLarge, HTTPStatusFailure, NotMCPFailure, StreamEnded
+from mcp_operator_proxy.backends.pools import BUSY, Pools
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of one answer of a backend: a JSON body, or one event of a stream."""
@@ -110,16 +111,18 @@ class BackendTransport(httpx2.AsyncBaseTransport):
 
     def reach(self, uds: str | None) -> None:
         """Connect to the unix socket `uds` from now on, or to the URL's host. To be called before the first request."""
-        self._inner = httpx2.AsyncHTTPTransport(
-            verify=ssl_context(self._ca_bundle, http2=self._http2),
-            http1=True,
-            http2=self._http2,
-            uds=uds,
-            limits=httpx2.Limits(
-                max_connections=None, max_keepalive_connections=MAX_KEPT, keepalive_expiry=KEPT_SECONDS
-            ),
-            socket_options=None if uds is not None else _NOTICE_DEAD_PEERS,
-        )
+        http2 = self._http2
+        options = None if uds is not None else _NOTICE_DEAD_PEERS
+        context = ssl_context(self._ca_bundle, http2=http2)
+        busy = MAX_KEPT if http2 else BUSY  # one connection of HTTP/2 carries them all
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=busy, keepalive_expiry=KEPT_SECONDS)
+
+        def new_pool() -> httpx2.AsyncHTTPTransport:
+            return httpx2.AsyncHTTPTransport(
+                verify=context, http1=True, http2=http2, uds=uds, limits=limits, socket_options=options
+            )
+
+        self._inner: httpx2.AsyncBaseTransport = Pools(new_pool, kept_seconds=KEPT_SECONDS, busy=busy)
 
     def replace_headers(self, headers: Mapping[str, str]) -> None:
         """Requests carry these from now on, but for those that belong to the exchange itself."""
