@@ -1,6 +1,7 @@
 """One probe: speak MCP to a server as a client does, and say what it is or why it is none."""
 
 import asyncio
+import contextlib
 import logging
 import re
 import time
@@ -13,13 +14,16 @@ from mcp_operator.probe.bounded import MAX_BYTES, BoundedTransport
 from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip, digest, tool_names
 from mcp_operator.probe.target import Target
 from mcp_operator_proxy.backends.catalogue import Catalogue, EndlessList, list_catalogue
-from mcp_operator_proxy.backends.classify import classify
+from mcp_operator_proxy.backends.check import explained
+from mcp_operator_proxy.backends.classify import BackendError, classify
 from mcp_operator_proxy.backends.connect import Connected, connect
 from mcp_operator_proxy.backends.http import Attempt, BadCABundle, current_attempt, http_client
 from mcp_operator_proxy.report import ErrorReport
 
 MAX_TOOLS: Final = 10_000
 _CLOSE_SECONDS: Final = 1.0
+_ASK_WHOM_SECONDS: Final = 1.0
+"""For finding out whom a server trusts that wants to be authorized."""
 _TCP_SHARE: Final = 0.35
 """Of the whole time: what TCP and TLS may take. Negotiation cancels what takes longer, and a cancelled TLS handshake leaks its socket."""
 _SENDABLE: Final = re.compile(r"[\t\x20-\x7e]*")
@@ -69,6 +73,10 @@ async def _ask(target: Target) -> tuple[ServerFacts | ErrorReport, float]:
             raise asyncio.CancelledError from error
         if found is None:  # what goes wrong in closing is not the server's state
             found, ended = _explained(error, to_connect.secrets), time.monotonic()
+            if isinstance(error, BackendError) and error.challenge is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_ASK_WHOM_SECONDS):
+                        found = await explained(to_connect, error)
     assert found is not None
     return _too_big() if transport.exceeded and isinstance(found, ErrorReport) else found, ended
 

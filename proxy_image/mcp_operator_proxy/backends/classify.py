@@ -177,7 +177,8 @@ def _tls(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = getattr(error, "verify_message", "verification failed")
         return _report("TLSFailure", f"the server's certificate is not trusted ({why}); check the CA bundle")
-    if isinstance(error, ssl.SSLError):
+    waiting = isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError)  # of a handshake that was cut off
+    if isinstance(error, ssl.SSLError) and not waiting:
         return _report("TLSFailure", "the TLS handshake failed; check that the server speaks TLS at this port")
     return None
 

@@ -34,10 +34,10 @@ def metadata_urls(url: str, challenge: str) -> tuple[str, ...]:
 
 
 def authorization_servers(metadata: Any) -> tuple[str, ...]:
-    """The issuers that protected-resource metadata names, those that may stand in a message; at most three."""
+    """The issuers that protected-resource metadata names, those that may stand in a message; at most two."""
     found = metadata.get("authorization_servers") if isinstance(metadata, dict) else None
     issuers = found if isinstance(found, list) else []
-    return tuple(issuer for issuer in issuers if isinstance(issuer, str) and _SHOWABLE.match(issuer))[:3]
+    return tuple(issuer for issuer in issuers if isinstance(issuer, str) and _SHOWABLE.match(issuer))[:2]
 
 
 async def explain(target: Target, challenge: str) -> str | None:

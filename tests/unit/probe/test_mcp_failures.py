@@ -15,6 +15,10 @@ import time
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from mcp_operator.probe import mcp
 from mcp_operator.probe.facts import ProbeResult
@@ -33,6 +37,7 @@ from unit.probe.servers import (
     event_stream,
     http,
     raw,
+    served,
     tool,
 )
 
@@ -75,7 +80,7 @@ ANSWERS: dict[str, tuple[Reply, str, str]] = {
     "a JSON list": (as_json([1, 2]), "NotMCP", "JSON-RPC"),
     "no HTTP": (Reply(b"220 mail.example.com ESMTP\r\n", "close"), "ConnectionReset", ""),
     "400": (html("400 Bad Request"), "HTTPError", "400"),
-    "401": (http("401 Unauthorized", www_authenticate="Bearer"), "Unauthorized", "credentials"),
+    "401": (http("401 Unauthorized", www_authenticate="Bearer"), "Unauthorized", "bearer token"),
     "403": (html("403 Forbidden"), "Unauthorized", "403"),
     "404": (html("404 Not Found"), "NotFound", "path"),
     "405": (http("405 Method Not Allowed"), "HTTPError", "405"),
@@ -316,3 +321,16 @@ async def test_a_compressed_answer_is_not_unpacked() -> None:
     async with raw(always(http("200 OK", bomb, content_type="application/json", content_encoding="gzip"))) as url:
         error_class, _ = failed(await probe(Target(url=url, transport="streamable-http")))
     assert error_class == "NotMCP"
+
+
+async def test_a_server_that_wants_oauth_says_whom_it_trusts() -> None:
+    async def refuse(_: Request) -> Response:
+        return Response(status_code=401, headers={"www-authenticate": "Bearer"})
+
+    async def tell(_: Request) -> Response:
+        return JSONResponse({"authorization_servers": ["https://auth.example.com"]})
+
+    routes = [Route("/mcp", refuse, methods=["POST"]), Route("/.well-known/oauth-protected-resource/mcp", tell)]
+    async with served(Starlette(routes=routes)) as url:
+        error_class, message = failed(await probe(Target(url=f"{url}/mcp")))
+    assert (error_class, "get a token from https://auth.example.com" in message) == ("Unauthorized", True)
