@@ -49,6 +49,11 @@ def parse(argv: list[str]) -> Settings:
         wait_timeout=args.wait_timeout,
         drain_timeout=args.drain_timeout,
         stop_grace=args.stop_grace,
+        ping=args.ping,
+        max_restarts=args.max_restarts,
+        cool_down=args.cool_down,
+        process_idle=args.process_idle,
+        max_processes=args.max_processes,
         max_line=args.max_line_mib * _MIB,
         max_body=args.max_body_mib * _MIB,
         preflight=args.preflight,
@@ -105,6 +110,20 @@ def _parser() -> argparse.ArgumentParser:
     option("--wait-timeout", defaults.wait_timeout, duration, "for a request to wait for a server that is down")
     option("--drain-timeout", defaults.drain_timeout, duration, "for calls in flight when the bridge stops")
     option("--stop-grace", defaults.stop_grace, duration, "for the server to end, before SIGTERM and before SIGKILL")
+    option(
+        "--ping", defaults.ping, duration, "ping so often, and replace what does not answer within as long; 0: never"
+    )
+    option("--max-restarts", defaults.max_restarts, _positive, "exits soon after the start that are a crash loop")
+    option("--cool-down", defaults.cool_down, duration, "pause between starts in a crash loop; 0: at most 30 s")
+    option(
+        "--process-idle",
+        defaults.process_idle,
+        duration,
+        "end a session's process without a call for so long; 0: never",
+    )
+    option(
+        "--max-processes", defaults.max_processes, _count, "isolation session: processes at a time", shown="as sessions"
+    )
     option("--max-line-mib", defaults.max_line // _MIB, _positive, "longest message of the server")
     option("--max-body-mib", defaults.max_body // _MIB, _positive, "longest message of a client")
     option("--allowed-origins", "", str, "origins that browsers may send, separated by spaces")
@@ -138,6 +157,10 @@ def _positive(text: object) -> int:
     return int(str(text))
 
 
+def _count(text: object) -> int:
+    return 0 if str(text) == "0" else _positive(text)
+
+
 def _path(text: str) -> str:
     if not _PATH.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no path such as /mcp")
@@ -145,6 +168,10 @@ def _path(text: str) -> str:
 
 
 def _isolation(text: str) -> str:
+    if text == "user":
+        raise argparse.ArgumentTypeError(
+            "'user' needs a proxy that runs the server itself: over TCP nobody can be believed"
+        )
     if text not in {"shared", "session"}:
         raise argparse.ArgumentTypeError(f"{text!r} is neither shared nor session")
     return text

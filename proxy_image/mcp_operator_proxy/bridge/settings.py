@@ -64,7 +64,7 @@ class Settings:
     """Without a call for so long a process ends that need not stay: a lazy one, a session's or a user's. 0: never."""
     max_processes: int = 0
     """At a time; 0: as many as `max_sessions`."""
-    evict_idle: float = 5.0
+    evict_idle: float = 30.0
     """When all processes are taken, one without a call for so long is ended for a newcomer."""
     max_line: int = 64 * 2**20
     max_body: int = 16 * 2**20

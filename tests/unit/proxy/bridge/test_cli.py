@@ -36,6 +36,13 @@ def test_options_and_the_commands_own_options_are_told_apart() -> None:
     assert (settings.max_line, settings.allowed_origins) == (2**20, ("https://a", "https://b"))
 
 
+def test_how_processes_are_looked_after() -> None:
+    options = ["--ping", "30s", "--max-restarts", "5", "--cool-down", "5m", "--process-idle", "10m"]
+    settings = parse([*options, "--max-processes", "9", "--", "x"])
+    assert (settings.ping, settings.max_restarts, settings.cool_down) == (30.0, 5, 300.0)
+    assert (settings.process_idle, settings.max_processes) == (600.0, 9)
+
+
 def test_the_environment_stands_in_for_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_BRIDGE_MAX_SESSIONS", "7")
     monkeypatch.setenv("MCP_BRIDGE_PORT", "9000")
@@ -54,7 +61,9 @@ def test_the_environment_stands_in_for_options(monkeypatch: pytest.MonkeyPatch) 
         (["--max-sessions", "0", "--", "x"], "'0' is no number from 1"),
         (["--idle-timeout", "soon", "--", "x"], "'soon' is no duration"),
         (["--startup-timeout", "0", "--", "x"], "more than 0"),
-        (["--isolation", "user", "--", "x"], "'user' is neither shared nor session"),
+        (["--isolation", "user", "--", "x"], "over TCP nobody can be believed"),
+        (["--isolation", "each", "--", "x"], "'each' is neither shared nor session"),
+        (["--max-processes", "-1", "--", "x"], "'-1' is no number from 1"),
         (["--path", "mcp", "--", "x"], "'mcp' is no path"),
         (["--path", "/status", "--", "x"], "/status is the bridge's own"),
         (["--preflight", "maybe", "--", "x"], "neither true nor false"),
