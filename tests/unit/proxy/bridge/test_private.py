@@ -189,12 +189,12 @@ async def test_one_that_was_just_used_is_not_taken_away(private: Start, join: Jo
 
 
 async def test_a_session_without_calls_ends_though_its_stream_is_open(private: Start, join: Join) -> None:
-    bridge = await private(isolation="session", process_idle=0.15)
+    bridge = await private(isolation="session", process_idle=1.0)
     client = await join(bridge)
-    first = await pid(client)
     async with client.listening() as stream:
+        assert processes(bridge) == 1
         assert [message async for message in stream] == []
-    await until(lambda: not psutil.pid_exists(first))
+    await until(lambda: processes(bridge) == 0)
 
 
 async def test_the_next_sessions_process_is_started_in_advance(private: Start, join: Join) -> None:
