@@ -35,6 +35,7 @@ from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.capabilities import declare
 from mcp_operator_proxy.eras import translate, uris
 from mcp_operator_proxy.eras.exchange import Exchange, principal_of
+from mcp_operator_proxy.eras.freshness import Freshness
 from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.pages import BadCursor, page
@@ -55,6 +56,10 @@ class RouteState(Protocol):
         ...
 
     def cache(self) -> ResultCache: ...
+
+    def freshness(self, method: str) -> Freshness:
+        """Of a list."""
+        ...
 
 
 class RouteProvider:
@@ -98,6 +103,8 @@ class RouteProvider:
             result: dict[str, Any] = {key: [entry.definition for entry in entries]}
             if following is not None:
                 result["nextCursor"] = following
+            if translate.is_modern(ctx.protocol_version):
+                result |= self._route.freshness(method).wire()
             return _shown(ctx, method, result)
 
         return handler

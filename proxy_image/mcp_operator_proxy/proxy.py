@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -28,6 +28,7 @@ from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
+from mcp_operator_proxy.eras.freshness import STALE, Freshness, aged, least
 from mcp_operator_proxy.fastlane.lane import Lane
 from mcp_operator_proxy.metrics import Metrics
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
@@ -82,6 +83,9 @@ class _Route:
 
     def cache(self) -> ResultCache:
         return self.proxy.cache
+
+    def freshness(self, method: str) -> Freshness:
+        return self.proxy.freshness(self.path, method)
 
 
 class Proxy:
@@ -142,6 +146,17 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def freshness(self, path: str, method: str) -> Freshness:
+        """How long a client may use a list of a route, and whether it may share it."""
+        state = self.state
+        table = state.table.get(path) if state else None
+        if state is None or table is None:
+            return STALE
+        now = time.monotonic()
+        found = least(_parts(state, table, method, now))
+        everybody = state.authenticator is None and state.policy is ALLOW_ALL
+        return found if everybody else replace(found, public=False)
 
     # Swapping
 
@@ -475,3 +490,13 @@ async def _warmed(backends: Iterable[Backend], seconds: float) -> None:
 
 def _catalogues(backends: Mapping[str, Backend]) -> dict[str, Catalogue]:
     return {key: backend.catalogue for key, backend in backends.items()}
+
+
+def _parts(state: State, table: RouteTable, method: str, now: float) -> Iterator[Freshness]:
+    """What the servers of a route have left of what they said of one of their lists."""
+    for server in (*table.prefixes.values(), *table.unprefixed):
+        backend = state.backends.get(server)
+        if backend is None or backend.listed_at is None:
+            yield STALE
+        elif (said := backend.catalogue.freshness.get(method)) is not None:
+            yield aged(said, now - backend.listed_at)

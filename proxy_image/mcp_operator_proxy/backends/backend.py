@@ -6,6 +6,7 @@ Nothing here delays anybody else: the catalogue has a task of its own, and a cal
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -45,6 +46,8 @@ from mcp_operator_proxy.tasks import cancel
 logger = logging.getLogger(__name__)
 
 RETRY_LEAST: Final = 0.5
+REFRESH_LEAST: Final = 1.0
+"""Seconds after which a server is listed again at the earliest because its lists are good for no longer."""
 LIST_LEAST: Final = 0.1
 """Seconds between two listings."""
 RETRY_MOST: Final = SETTLED_SECONDS
@@ -107,6 +110,8 @@ class Backend:
         self.resolved = resolved
         self.catalogue = catalogue or Catalogue()
         self.status = Status()
+        self.listed_at: float | None = None
+        """When it was asked for the lists that it gave last, by the monotonic clock."""
         self.asked = asyncio.Event()
         """Set once the server has answered, or failed to, for the first time."""
         self._on_change = on_change
@@ -301,18 +306,25 @@ class Backend:
         try:
             while True:
                 self._stale.clear()
+                asked_at = time.monotonic()
                 self._listed(connected, await self._list(connected))
+                self.listed_at = asked_at
                 if listening.done():
                     listening = asyncio.get_running_loop().create_task(self._listen(connected))
                 rest = asyncio.get_running_loop().time() + LIST_LEAST
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self.resolved.server.refresh_seconds):
+                    async with asyncio.timeout(self._refresh_seconds()):
                         await self._stale.wait()
                 self._poke()
                 # However many calls fail, or however often it says that it changed.
                 await asyncio.sleep(max(0.0, rest - asyncio.get_running_loop().time()))
         finally:
             await cancel([listening])
+
+    def _refresh_seconds(self) -> float:
+        """As configured, or sooner where the server says that its lists are good for less."""
+        said = [fresh.ttl_ms / 1000 for fresh in self.catalogue.freshness.values() if fresh.ttl_ms > 0]
+        return min([self.resolved.server.refresh_seconds, *(max(seconds, REFRESH_LEAST) for seconds in said)])
 
     async def _list(self, connected: Connected) -> Catalogue:
         attempt = Attempt()

@@ -1,7 +1,7 @@
 """What a backend offers: its whole lists, in the wire form that it sent, all pages of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
 from mcp.client.session import ClientSession
@@ -10,11 +10,18 @@ from mcp_types import METHOD_NOT_FOUND, Request
 from pydantic import TypeAdapter
 
 from mcp_operator_proxy.backends.connect import Connected
+from mcp_operator_proxy.eras.freshness import Freshness, freshness_of, least
 
 JsonObject: TypeAlias = Mapping[str, Any]
 RAW: Final[TypeAdapter[Any]] = TypeAdapter(dict[str, Any])
 """Takes a result as the JSON object that it is; the session has validated it against the negotiated protocol version."""
 MAX_PAGES: Final = 1000
+_KEYS: Final = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+}
 
 
 class EndlessList(RuntimeError):
@@ -35,6 +42,8 @@ class Catalogue:
     """The server tells of changed resources."""
     extensions: frozenset[str] = frozenset()
     """Names of the extensions that it declares (SEP-2133)."""
+    freshness: Mapping[str, Freshness] = field(default_factory=dict)
+    """What it says of its lists, by method; those that it does not have are left out."""
 
 
 async def list_catalogue(connected: Connected) -> Catalogue:
@@ -46,21 +55,31 @@ async def list_catalogue(connected: Connected) -> Catalogue:
         EndlessList: a cursor came twice, or there are more than `MAX_PAGES` pages.
     """
     session, capabilities = connected.session, connected.capabilities
+    offered = {
+        "tools/list": capabilities.tools,
+        "prompts/list": capabilities.prompts,
+        "resources/list": capabilities.resources,
+        "resources/templates/list": capabilities.resources,
+    }
+    found = {method: await _pages(session, method) for method, offer in offered.items() if offer}
+    lists = {method: items for method, (items, _) in found.items()}
     return Catalogue(
-        tools=await _pages(session, "tools/list", "tools") if capabilities.tools else (),
-        prompts=await _pages(session, "prompts/list", "prompts") if capabilities.prompts else (),
-        resources=await _pages(session, "resources/list", "resources") if capabilities.resources else (),
-        resource_templates=await _pages(session, "resources/templates/list", "resourceTemplates")
-        if capabilities.resources
-        else (),
+        tools=lists.get("tools/list", ()),
+        prompts=lists.get("prompts/list", ()),
+        resources=lists.get("resources/list", ()),
+        resource_templates=lists.get("resources/templates/list", ()),
         completions=capabilities.completions is not None,
         subscribe=bool(capabilities.resources and capabilities.resources.subscribe),
         extensions=frozenset(capabilities.extensions or ()),
+        freshness={method: said for method, (_, said) in found.items() if said is not None},
     )
 
 
-async def _pages(session: ClientSession, method: str, key: str) -> tuple[JsonObject, ...]:
+async def _pages(session: ClientSession, method: str) -> tuple[tuple[JsonObject, ...], Freshness | None]:
+    """The entries, and how long they are good for; None where the server has no such list."""
+    key = _KEYS[method]
     items: list[JsonObject] = []
+    said: list[Freshness] = []
     cursors: set[str] = set()
     cursor: str | None = None
     while True:
@@ -68,13 +87,14 @@ async def _pages(session: ClientSession, method: str, key: str) -> tuple[JsonObj
         try:
             page = await session.send_request(Request[dict[str, Any], str](method=method, params=params), RAW)
         except MCPError as error:
-            if error.code == METHOD_NOT_FOUND and not items:
-                return ()
+            if error.code == METHOD_NOT_FOUND and not cursors:
+                return (), None
             raise
         items.extend(page.get(key, ()))
+        said.append(freshness_of(page))
         cursor = page.get("nextCursor")
         if not cursor:
-            return tuple(items)
+            return tuple(items), least(said)
         if cursor in cursors or len(cursors) >= MAX_PAGES:
             raise EndlessList(f"{method} does not end: the server's cursors repeat")
         cursors.add(cursor)

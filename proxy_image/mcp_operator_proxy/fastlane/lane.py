@@ -22,6 +22,7 @@ from mcp_operator_proxy.auth import Principal, same_owner
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.endpoint import Endpoint
+from mcp_operator_proxy.eras.freshness import STALE
 from mcp_operator_proxy.eras.uris import Expose
 from mcp_operator_proxy.fastlane import lists
 from mcp_operator_proxy.fastlane.client import Client
@@ -490,7 +491,8 @@ class Lane:
     def _list(self, incoming: _Incoming, request: Request, version: str, session: bytes | None) -> bool:
         started = time.perf_counter()
         route = incoming.route
-        page = route.lists.page(request.method, version, request.name, route.stamp)
+        fresh = self._proxy.freshness(route.path, request.method) if version in MODERN_PROTOCOL_VERSIONS else STALE
+        page = route.lists.page(request.method, version, request.name, route.stamp, fresh)
         if page is None:
             return False
         self._observe(incoming, request, "ok", 200, time.perf_counter() - started, None)
