@@ -93,7 +93,9 @@ async def running(
     servers = [server]
     if internal is not None:
         inner = Internal(app, proxy.holder, app.of_this_worker)
-        servers.append(Server(_config(inner, grace_seconds, proxy_headers=False), proxy, internal))
+        servers.append(
+            Server(_config(inner, grace_seconds, http=lane_protocol(proxy.lane), proxy_headers=False), proxy, internal)
+        )
     async with contextlib.AsyncExitStack() as stack:
         for one in reversed(servers):  # the public one first to end, last to begin
             await stack.enter_async_context(_serving(one))

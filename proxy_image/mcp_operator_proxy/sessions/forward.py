@@ -11,12 +11,14 @@ import time
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx2
 from starlette.types import Receive, Scope, Send
 
 from mcp_operator_proxy.sessions.ids import Keys, nonce
 from mcp_operator_proxy.sessions.peers import Peers
+from mcp_operator_proxy.sessions.wire import Answer, Lost, Silent, Unreachable, Wire
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,7 @@ _NOT_PASSED_ON: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade", b"expect"}
 )
 """Of one connection: RFC 9110, 7.6.1."""
+_REPLACED: Final = _NOT_PASSED_ON | {HOP_HEADER, b"content-length"}
 
 
 class Hop(Enum):
@@ -68,12 +71,9 @@ class Forwarder:
 
     def __init__(self, peers: Peers) -> None:
         self.peers = peers
-        self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=30),
-            trust_env=False,
-            verify=False,
-        )
+        # For greetings alone. No CA bundle is to be loaded: it is plain HTTP.
+        self._http = httpx2.AsyncClient(timeout=CONNECT_SECONDS, trust_env=False, verify=False)
+        self._wires: dict[str, Wire] = {}
         self._trusted: dict[str, tuple[str, float]] = {}
         self._greeting: dict[str, asyncio.Task[str | None]] = {}
         self._streams: set[asyncio.Task[Outcome]] = set()
@@ -81,6 +81,8 @@ class Forwarder:
     async def close(self) -> None:
         await cancel([*self._greeting.values(), *self._streams])
         await self._http.aclose()
+        for wire in self._wires.values():
+            wire.close()
 
     async def end_streams(self) -> None:
         """End the standing GET streams that run through here."""
@@ -100,9 +102,7 @@ class Forwarder:
     async def _greet(self, address: str, keys: Keys) -> str | None:
         challenge = nonce()
         try:
-            response = await self._http.get(
-                f"http://{address}{HELLO_PATH}", params={"challenge": challenge}, timeout=CONNECT_SECONDS
-            )
+            response = await self._http.get(f"http://{address}{HELLO_PATH}", params={"challenge": challenge})
             answer = response.json()
             instance, proof = str(answer["instance"]), str(answer["proof"])
         except httpx2.TimeoutException:
@@ -135,41 +135,41 @@ class Forwarder:
             await cancel([relaying, leaving])
 
     async def _relay(self, address: str, hop: Hop, exchange: Exchange) -> Outcome:
-        scope, body = exchange.scope, exchange.body
-        request = httpx2.Request(
-            scope["method"], _url(address, scope), headers=_headers(scope, hop, body), content=body or None
-        )
+        wire = self._wires.get(address)
+        if wire is None:
+            wire = self._wires[address] = Wire(address, CONNECT_SECONDS)
         try:
-            response = await self._http.send(request, stream=True)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout) as error:
+            answer = await wire.send(_request(address, hop, exchange))
+        except (Unreachable, Lost) as error:
             self._trusted.pop(address, None)
-            if isinstance(error, httpx2.ConnectTimeout):
+            if self._wires.get(address) is wire:
+                self._wires.pop(address).close()
+            if isinstance(error, Silent):
                 self.peers.shun(address)
-            return Outcome.UNREACHABLE
-        except httpx2.HTTPError as error:
-            self._trusted.pop(address, None)
-            logger.warning("a peer went away", extra={"address": address, "error": type(error).__name__})
+            if isinstance(error, Unreachable):
+                return Outcome.UNREACHABLE
+            logger.warning("a peer went away", extra={"address": address})
             return Outcome.LOST
         try:
-            if response.status_code == MISS_STATUS and HOP_HEADER.decode() in response.headers:
-                await response.aread()
+            status, headers = answer.head.result()
+            if status == MISS_STATUS and HOP_HEADER in headers:
                 return Outcome.MISSED
-            await _pass_on(response, exchange)
+            await _pass_on(answer, exchange)
             return Outcome.ANSWERED
         finally:
-            await response.aclose()
+            answer.abort()
 
 
-async def _pass_on(response: httpx2.Response, exchange: Exchange) -> None:
+async def _pass_on(answer: Answer, exchange: Exchange) -> None:
     send = exchange.send
-    headers = [(k.lower(), v) for k, v in response.headers.raw]
-    kept = [(k, v) for k, v in headers if k not in _NOT_PASSED_ON and k not in (b"date", b"server")]
-    await send({"type": "http.response.start", "status": response.status_code, "headers": kept})
+    status, headers = answer.head.result()
+    kept = [(k, v) for k, v in headers.items() if k not in _NOT_PASSED_ON and k not in (b"date", b"server")]
+    await send({"type": "http.response.start", "status": status, "headers": kept})
     try:
-        async for chunk in response.aiter_raw():
+        async for chunk in answer.chunks():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    except httpx2.HTTPError:
-        if not response.headers.get("content-type", "").startswith("text/event-stream"):
+    except Lost:
+        if not headers.get(b"content-type", b"").startswith(b"text/event-stream"):
             raise
         if exchange.scope["method"] == "POST":
             await send({"type": "http.response.body", "body": _event(lost(exchange.body)), "more_body": True})
@@ -192,20 +192,20 @@ def _event(data: bytes) -> bytes:
     return b"\n\nevent: message\ndata: " + data + b"\n\n" if data else b""
 
 
-def _url(address: str, scope: Scope) -> httpx2.URL:
-    path = scope.get("raw_path") or scope["path"].encode()
+def _request(address: str, hop: Hop, exchange: Exchange) -> bytes:
+    scope, body = exchange.scope, exchange.body
+    path = scope.get("raw_path") or quote(scope["path"]).encode()
     query = scope.get("query_string") or b""
-    return httpx2.URL(f"http://{address}").copy_with(raw_path=path + (b"?" + query if query else b""))
-
-
-def _headers(scope: Scope, hop: Hop, body: bytes) -> list[tuple[bytes, bytes]]:
-    dropped = _NOT_PASSED_ON | {HOP_HEADER, b"content-length"}
-    kept = [(k, v) for k, v in scope["headers"] if k not in dropped]
+    lines = [b"%b %b HTTP/1.1" % (scope["method"].encode(), path + (b"?" + query if query else b""))]
+    kept = [(key, value) for key, value in scope["headers"] if key not in _REPLACED]
+    if all(key != b"host" for key, _ in kept):
+        kept.append((b"host", address.encode()))
     # The owner checks Host and Origin by itself, and has to know of which scheme this process thinks.
     kept.append((HOP_HEADER, f"{hop.value};{scope.get('scheme', 'http')}".encode()))
-    if body or scope["method"] == "POST":
-        kept.append((b"content-length", str(len(body)).encode()))
-    return kept
+    if scope["method"] == "POST":
+        kept.append((b"content-length", b"%d" % len(body)))
+    lines += [b"%b: %b" % header for header in kept]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
 async def _gone(receive: Receive) -> None:
