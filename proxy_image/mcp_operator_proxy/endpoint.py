@@ -61,9 +61,9 @@ class Endpoint:
         self.listening = Listening(server, route, self.audience.bus, self.audience.updated)
         self.sessions = SessionTable(server, path, holder, self._opened)
         """Those that this process holds."""
-        self.channels = Channels(server, holder)
-        self.sse = SSEFront(path, self.channels)
         self._elsewhere = Elsewhere(self.sessions, path, holder)
+        self.channels = Channels(server, holder)
+        self.sse = SSEFront(path, self.channels, self._elsewhere.pass_on)
         self._holder = holder
         self._running = asyncio.Event()
         self._stopping = asyncio.Event()

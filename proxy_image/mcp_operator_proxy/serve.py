@@ -39,6 +39,8 @@ class Server(uvicorn.Server):
         self._ending: asyncio.Task[None] | None = None
         self.started_event = asyncio.Event()
         self.stopping = asyncio.Event()
+        self.beside: list[Server] = []
+        """Servers of the same proxy that end with this one."""
 
     @property
     def port(self) -> int:
@@ -59,7 +61,8 @@ class Server(uvicorn.Server):
         Not uvicorn's `handle_exit`: sse-starlette hooks into that and cuts off the answers in flight.
         """
         if self._ending is not None:
-            self.force_exit = True
+            for server in (self, *self.beside):
+                server.force_exit = True
             return
         logger.info("stopping", extra={"signal": sig.name})
         self._ending = asyncio.get_running_loop().create_task(self._end())
@@ -96,6 +99,7 @@ async def running(
         servers.append(
             Server(_config(inner, grace_seconds, http=lane_protocol(proxy.lane), proxy_headers=False), proxy, internal)
         )
+    server.beside = servers[1:]
     async with contextlib.AsyncExitStack() as stack:
         for one in reversed(servers):  # the public one first to end, last to begin
             await stack.enter_async_context(_serving(one))

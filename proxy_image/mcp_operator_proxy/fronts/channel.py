@@ -11,6 +11,7 @@ A channel is a session of the handshake eras; with `modern` the client's first r
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any, Final
@@ -25,6 +26,7 @@ from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCRespo
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.sessions.holder import Holder
+from mcp_operator_proxy.sessions.ids import CHANNEL, Ticket, nonce
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -120,7 +122,7 @@ class Channels:
         """A channel for as long as the block runs. Raises TooManyChannels."""
         if len(self._channels) >= self._holder.limits.max_sessions or self._draining:
             raise TooManyChannels
-        channel = Channel(f"{kind}-{uuid4().hex}", principal)
+        channel = Channel(self._id(kind, principal), principal)
         self._channels[channel.id] = channel
         serving = asyncio.get_running_loop().create_task(self._serve(channel, modern=modern), name=channel.id)
         self._tasks.add(serving)
@@ -132,6 +134,14 @@ class Channels:
             await asyncio.wait([serving], timeout=END_SECONDS)
             await cancel([serving])
             self._tasks.discard(serving)
+
+    def _id(self, kind: str, principal: Principal | None) -> str:
+        holder = self._holder
+        if kind != "sse" or not holder.address:
+            return f"{kind}-{uuid4().hex}"
+        # Messages may come to another worker: the id says where the stream is.
+        ticket = Ticket(holder.instance, nonce(), CHANNEL, holder.address, "", {}, time.time())
+        return holder.keys.seal(ticket, principal)
 
     async def _serve(self, channel: Channel, *, modern: bool) -> None:
         loop = serve_dual_era_loop if modern else serve_loop

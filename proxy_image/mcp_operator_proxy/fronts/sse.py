@@ -8,7 +8,7 @@ Source: MCP 2024-11-05, "Transports: HTTP with SSE".
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Literal
 from urllib.parse import quote
 
@@ -33,6 +33,8 @@ _HEADERS: Final = [
     (b"x-accel-buffering", b"no"),
 ]
 Part = Literal["sse", "messages"]
+PassOn = Callable[[str, Scope, Receive, Send], Awaitable[bool]]
+"""Whether the process that has the stream of that id has answered the request."""
 
 
 def locate(path: str, routes: Mapping[str, Any]) -> tuple[str, Part] | None:
@@ -50,7 +52,8 @@ def locate(path: str, routes: Mapping[str, Any]) -> tuple[str, Part] | None:
 class SSEFront:
     """The two resources of one route, as ASGI apps."""
 
-    def __init__(self, path: str, channels: Channels) -> None:
+    def __init__(self, path: str, channels: Channels, pass_on: PassOn) -> None:
+        self._pass_on = pass_on
         self._messages = f"{path.rstrip('/')}/messages"
         self._channels = channels
 
@@ -87,6 +90,14 @@ class SSEFront:
 
     async def message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST PATH/messages?session_id=ID`, its body read in front and within its limit."""
+        session_id = QueryParams(scope["query_string"]).get("session_id")
+        if (
+            scope["method"] == "POST"
+            and session_id is not None
+            and self._channels.find(session_id) is None
+            and await self._pass_on(session_id, scope, receive, send)
+        ):
+            return
         await (await self._accept(scope, receive))(scope, receive, send)
 
     async def _accept(self, scope: Scope, receive: Receive) -> Response:

@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 from mcp_operator_proxy.auth import PRINCIPAL
 from mcp_operator_proxy.sessions.forward import HOP, Exchange, Forwarder, Hop, Outcome, lost
 from mcp_operator_proxy.sessions.holder import Holder
-from mcp_operator_proxy.sessions.ids import Ticket
+from mcp_operator_proxy.sessions.ids import CHANNEL, Ticket
 from mcp_operator_proxy.sessions.internal import missed
 from mcp_operator_proxy.sessions.peers import ranked
 from mcp_operator_proxy.sessions.table import NOT_FOUND, TOO_MANY, Session, SessionTable, read_body, replaying
@@ -50,6 +50,18 @@ class Elsewhere:
             await TOO_MANY(scope, receive, send)
             return None
         return session, receive
+
+    async def pass_on(self, channel_id: str, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Whether the process that has the HTTP+SSE stream of that id has answered; it has to hold it already."""
+        forwarder = self._holder.forwarder
+        ticket = self._holder.keys.open(channel_id, CHANNEL, scope.get(PRINCIPAL), time.time())
+        if ticket is None or forwarder is None or HOP in scope or ticket.owner in ("", forwarder.peers.own):
+            return False
+        if await forwarder.instance(ticket.owner, self._holder.keys) != ticket.instance:
+            return False
+        exchange = Exchange(scope, await read_body(receive), receive, send)
+        scope.setdefault("mcp_method", "forwarded")
+        return await forwarder.forward(ticket.owner, Hop.HOLD, exchange) is Outcome.ANSWERED
 
     async def _forwarded(self, forwarder: Forwarder, session_id: str, ticket: Ticket, exchange: Exchange) -> bool:
         """Whether another process has answered; otherwise the session is to be taken up here."""

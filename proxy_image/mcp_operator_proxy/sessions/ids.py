@@ -27,6 +27,8 @@ CLIENT_BYTES: Final = 640
 """What a client says of itself may take so much of an id; more is cut, the capabilities last."""
 SKEW_SECONDS: Final = 300.0
 """Clocks of replicas may differ by this."""
+CHANNEL: Final = "sse"
+"""In place of a path: the id of a stream that nobody can take up. No path is written like this."""
 _VERSION: Final = 1
 _SIGNED: Final = b"mcp-operator session id\0"
 _NAMED: Final = b"mcp-operator session principal\0"

@@ -12,7 +12,7 @@ from fastmcp import Context, FastMCP
 from mcp_operator_proxy.sessions.ids import Keys
 from support.backends import ServedMCP
 from support.gateway import make_config
-from support.replicas import SECRETS, SIGNED, Replica, Wire, running_replicas
+from support.replicas import ACCEPT, INITIALIZE, SECRETS, SIGNED, Replica, Wire, running_replicas
 from support.waiting import Eventually
 
 CALL = {"name": "s_who", "arguments": {}}
@@ -277,3 +277,25 @@ async def test_nothing_is_sent_to_who_does_not_know_the_key(served: ServedMCP, h
         assert (await wire.ask(a, "ping")).status_code == 200
         assert other.held() == 0
         assert a.held() + b.held() == 2
+
+
+async def test_messages_of_an_http_sse_client_reach_the_replica_with_its_stream(
+    served: ServedMCP, http: httpx2.AsyncClient, eventually: Eventually
+) -> None:
+    async with running_replicas(2, make_config({"s": served.url}, **SIGNED)) as (a, b):
+        async with http.stream("GET", f"{a.url}/sse") as stream:
+            lines = stream.aiter_lines()
+            where = await anext(line[6:] async for line in lines if line.startswith("data: /"))
+            base = b.url.removesuffix("/mcp")
+            accepted = await http.post(base + where, json=INITIALIZE)
+            assert accepted.status_code == 202
+            answered = await anext(line async for line in lines if line.startswith("data: {"))
+            assert json.loads(answered[6:])["result"]["protocolVersion"] == "2025-11-25"
+            as_session = await http.post(
+                b.url, json=_PING, headers={**ACCEPT, "mcp-session-id": where.partition("=")[2]}
+            )
+            assert as_session.status_code == 404  # such an id opens nothing else
+
+        await eventually(lambda: a.proxy.endpoints["/mcp"].open_sessions == 0)
+        gone = await http.post(base + where, json=_PING)
+        assert gone.status_code == 404

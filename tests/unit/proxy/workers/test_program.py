@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,22 @@ CLIENTS = 24
 WHO = {"name": "s_who", "arguments": {}}
 
 
-def backend() -> FastMCP[Any]:
+class Gate:
+    """Lets the calls of `wait` go on."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.open = asyncio.Event()
+
+
+def backend(gate: Gate) -> FastMCP[Any]:
     mcp: FastMCP[Any] = FastMCP("backend")
+
+    @mcp.tool
+    async def wait() -> str:
+        gate.waiting += 1
+        await gate.open.wait()
+        return "done"
 
     @mcp.tool
     def who(ctx: Context) -> str:
@@ -34,8 +50,13 @@ def backend() -> FastMCP[Any]:
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[ServedMCP]:
-    async with ServedMCP(backend(), era="legacy") as served:
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+async def served(gate: Gate) -> AsyncIterator[ServedMCP]:
+    async with ServedMCP(backend(gate), era="legacy") as served:
         yield served
 
 
@@ -92,6 +113,34 @@ async def test_sessions_go_on_at_every_worker_and_after_one_is_killed(
         assert await program.process.wait() == 0
 
 
+async def test_calls_in_flight_at_a_killed_worker_end_with_a_typed_error(
+    folder: Path, http: httpx2.AsyncClient, gate: Gate, eventually: Eventually
+) -> None:
+    async with running_program(folder, workers=2) as program:
+        wires = [Wire(http) for _ in range(2 * CLIENTS)]
+        await asyncio.gather(*(wire.open(program) for wire in wires))
+        calls = [asyncio.create_task(wire.ask(program, "tools/call", name="s_wait", arguments={})) for wire in wires]
+        await eventually(lambda: gate.waiting == len(calls))
+        killed = program.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        await eventually(lambda: killed not in program.workers() and any(call.done() for call in calls))
+        gate.open.set()
+        ended = Counter(map(_outcome, await asyncio.gather(*calls, return_exceptions=True)))
+
+        # Cut off with their connection; forwarded to the killed worker; served by the other one. None is repeated.
+        assert set(ended) == {"cut", "lost", "done"}
+        assert gate.waiting == len(calls)
+        answers = await asyncio.gather(*(answer(wire, program) for wire in wires))
+        assert all(answers)
+
+
+def _outcome(result: httpx2.Response | BaseException) -> str:
+    if isinstance(result, httpx2.HTTPError):
+        return "cut"
+    assert isinstance(result, httpx2.Response), result
+    return "lost" if '"errorClass": "ConnectionReset"' in result.text else "done" if "done" in result.text else "?"
+
+
 async def test_the_status_waits_for_all_workers(folder: Path, http: httpx2.AsyncClient) -> None:
     async with running_program(folder, workers=2) as program:
         stopped = program.workers()[1]
@@ -130,14 +179,14 @@ def _runs(pid: int) -> bool:
 
 
 async def test_an_occupied_port_is_one_error(folder: Path) -> None:
-    async with running_program(folder, workers=2) as program:
-        port = program.base.rpartition(":")[2]
-        other = await asyncio.create_subprocess_exec(
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as other:
+        port = other.getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mcp_operator_proxy.cli", "serve", "--workers", "2"),
-            *("--config-dir", str(folder), "--host", "127.0.0.1", "--port", port),
+            *("--config-dir", str(folder), "--host", "127.0.0.1", "--port", str(port)),
             stderr=asyncio.subprocess.PIPE,
         )
-        _, error = await other.communicate()
+        _, error = await process.communicate()
 
-        assert other.returncode == 1
-        assert error.decode() == f"mcp-operator-proxy: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    assert process.returncode == 1
+    assert error.decode() == f"mcp-operator-proxy: cannot listen on 127.0.0.1:{port}: Address already in use\n"
