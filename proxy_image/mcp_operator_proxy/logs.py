@@ -1,5 +1,6 @@
 """One line per event, as JSON or as text, with what belongs to it as fields."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -47,6 +48,12 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for one harmless error: under uvloop, anyio's unix sockets are told twice that they are ready."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, asyncio.InvalidStateError) and "built-in method set_result" in record.getMessage())
+
+
 def configure(level: str, log_format: LogFormat) -> None:
     """Send all logging to standard error in one form."""
     handler = logging.StreamHandler(sys.stderr)
@@ -59,6 +66,7 @@ def configure(level: str, log_format: LogFormat) -> None:
         logger.setLevel(max(quiet, root.level))
         logger.handlers.clear()
         logger.propagate = True
+    logging.getLogger("asyncio").addFilter(_is_news)
 
 
 def mark(**fields: Any) -> None:

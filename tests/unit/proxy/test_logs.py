@@ -1,0 +1,30 @@
+"""What the programs log, and what they leave out."""
+
+import asyncio
+import logging
+
+import pytest
+
+from mcp_operator_proxy import logs
+
+
+@pytest.mark.parametrize(
+    ("message", "error", "told"),
+    [
+        ("Exception in callback <built-in method set_result of _asyncio.Future object>", asyncio.InvalidStateError(), False),
+        ("Exception in callback <built-in method set_result of _asyncio.Future object>", ValueError(), True),
+        ("Exception in callback somebody's", asyncio.InvalidStateError(), True),
+        ("Task was destroyed", None, True),
+    ],
+)  # fmt: skip
+def test_a_readiness_that_is_told_twice_is_no_news(message: str, error: Exception | None, told: bool) -> None:
+    root, logger = logging.getLogger(), logging.getLogger("asyncio")
+    before = root.handlers[:], root.level, logger.filters[:]
+    try:
+        logs.configure("info", "text")
+        exc_info = (type(error), error, None) if error is not None else None
+        record = logging.LogRecord("asyncio", logging.ERROR, "", 0, message, None, exc_info)
+        assert bool(logger.filter(record)) is told
+    finally:
+        root.handlers[:], logger.filters[:] = before[0], before[2]
+        root.setLevel(before[1])
