@@ -19,6 +19,7 @@ from mcp_types import INTERNAL_ERROR
 
 from mcp_operator_proxy.backends.classify import AnswerTooLarge, HTTPStatusFailure, NotMCPFailure, StreamEnded
 from mcp_operator_proxy.backends.pools import BUSY, Pools
+from mcp_operator_proxy.backends.unix import UnixTransport
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of one answer of a backend: a JSON body, or one event of a stream."""
@@ -115,14 +116,15 @@ class BackendTransport(httpx2.AsyncBaseTransport):
     def reach(self, uds: str | None) -> None:
         """Connect to the unix socket `uds` from now on, or to the URL's host. To be called before the first request."""
         http2 = self._http2
-        options = None if uds is not None else _NOTICE_DEAD_PEERS
         context = ssl_context(self._ca_bundle, http2=http2)
         busy = MAX_KEPT if http2 else BUSY  # one connection of HTTP/2 carries them all
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=busy, keepalive_expiry=KEPT_SECONDS)
 
         def new_pool() -> httpx2.AsyncHTTPTransport:
+            if uds is not None:
+                return UnixTransport(uds, limits)
             return httpx2.AsyncHTTPTransport(
-                verify=context, http1=True, http2=http2, uds=uds, limits=limits, socket_options=options
+                verify=context, http1=True, http2=http2, limits=limits, socket_options=_NOTICE_DEAD_PEERS
             )
 
         self._inner: httpx2.AsyncBaseTransport = Pools(new_pool, kept_seconds=KEPT_SECONDS, busy=busy)

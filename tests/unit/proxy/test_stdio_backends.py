@@ -173,3 +173,12 @@ async def test_what_can_not_start_says_so_in_its_status_alone() -> None:
             assert error
             assert error.error_class in {"NotRunning", "CrashLoop"}
             assert says in error.message
+
+
+async def test_the_end_of_a_session_says_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """anyio's unix sockets would log a traceback for each."""
+    async with running_gateway(config("1", one=command())) as gateway:
+        for _ in range(5):
+            async with client(gateway.url, "legacy") as through:
+                assert await call(through, "one_echo")
+    assert [record.message for record in caplog.records if record.levelname in {"WARNING", "ERROR"}] == []
