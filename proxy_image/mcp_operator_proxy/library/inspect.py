@@ -38,6 +38,8 @@ def server_status(
         prompts=report.prompts,
         resources=report.resources,
         checked_at=report.checked_at,
+        circuit=report.circuit,
+        process=report.process,
     )
 
 

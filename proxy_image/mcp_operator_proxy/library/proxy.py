@@ -6,7 +6,7 @@ import difflib
 import logging
 import os
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar, overload
@@ -37,6 +37,7 @@ from mcp_operator_proxy.library.results import (
     Stats,
     ToolCallResult,
 )
+from mcp_operator_proxy.library.switches import Switches
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.swap.validate import ConfigRejected, resolve
 from mcp_operator_proxy.table import RouteTable
@@ -87,8 +88,7 @@ class ToolProxy:
         keys = {"api-key": api_key} if isinstance(api_key, str) else dict(api_key or {})
         self._options = Options(path, keys, tuple(allowed_origins), access_log)
         self._bundles = ca_bundles(self._document, source)
-        self._switches: dict[str, bool] = {}
-        self._proxying = self._document.proxy.enabled
+        self._switches = Switches(self._document.proxy.enabled)
         self._local = LocalServer()
         self._salt = secrets.token_bytes(16)
         self._lock = asyncio.Lock()
@@ -253,6 +253,13 @@ class ToolProxy:
             raise KeyError(f"there is no local tool {name}")
         self._local_changed()
 
+    def replace_tools(self, functions: "Iterable[Callable[..., Any] | FastMCPTool]") -> list[str]:
+        """Have these local tools and no others; returns their names."""
+        names = [self.add_tool(function) for function in functions]
+        for name in self._local.names - set(names):
+            self.remove_tool(name)
+        return names
+
     def _local_changed(self) -> None:
         backend = self._local_backend()
         if backend is not None:
@@ -293,14 +300,12 @@ class ToolProxy:
         document = parse(content, self._environ, source)
         bundles = await asyncio.to_thread(ca_bundles, document, source)
         async with self._lock:
-            before, old_bundles, switched = self._document, self._bundles, (dict(self._switches), self._proxying)
-            served = self._fingerprints(before)
-            self._bundles = bundles
-            self._forget_switches(before, document)
+            served, before = self._fingerprints(self._document), (self._bundles, self._switches)
+            self._bundles, self._switches = bundles, self._switches.after(self._document, document)
             try:
                 await self._apply(document, source)
             except BaseException:
-                self._bundles, (self._switches, self._proxying) = old_bundles, switched
+                self._bundles, self._switches = before
                 raise
             self._raw, self._document, self._source, self.problem = content, document, source, None
             status = self._proxy.status()
@@ -317,14 +322,21 @@ class ToolProxy:
             raise ConfigError([Problem("", "there is no file to read again; give reload a config")], self._source)
         return await asyncio.to_thread(read, path), str(path)
 
-    def _forget_switches(self, before: Document, after: Document) -> None:
-        """What the config says anew about a server counts more than what was switched at run time."""
-        if before.proxy.enabled != after.proxy.enabled:
-            self._proxying = after.proxy.enabled
-        for name in list(self._switches):
-            old, new = before.servers.get(name), after.servers.get(name)
-            if new is None or old is None or old.on != new.on:
-                del self._switches[name]
+    async def add_server(self, name: str, spec: Mapping[str, Any]) -> ReloadReport:
+        """Add a server to the config in use, or replace the one of that name. Raises ConfigError."""
+        return await self._reload_servers({**self._raw_servers(), name: spec})
+
+    async def remove_server(self, name: str) -> ReloadReport:
+        """Take a server out of the config in use. Raises UnknownServer."""
+        self._spec(name)
+        return await self._reload_servers({k: v for k, v in self._raw_servers().items() if k != name})
+
+    def _raw_servers(self) -> Mapping[str, Any]:
+        servers: Mapping[str, Any] = self._raw.get("mcpServers", self._raw.get("servers", {}))
+        return servers
+
+    async def _reload_servers(self, servers: Mapping[str, Any]) -> ReloadReport:
+        return await self.reload({**self._raw, "mcpServers" if "mcpServers" in self._raw else "servers": servers})
 
     async def enable(self, server: str | None = None) -> None:
         """Switch proxying on, all of it or of one server. Raises UnknownServer."""
@@ -337,17 +349,15 @@ class ToolProxy:
     async def _switch(self, server: str | None, *, on: bool) -> None:
         self._running()
         async with self._lock:
-            if server is None:
-                self._proxying = on
-            else:
+            if server is not None:
                 self._spec(server)
-                self._switches[server] = on
+            self._switches = self._switches.switched(server, on=on)
             await self._apply(self._document)
 
     @property
     def enabled(self) -> bool:
         """Whether servers are proxied at all."""
-        return self._proxying
+        return self._switches.proxying
 
     async def _apply(self, document: Document, source: str | None = None) -> None:
         compiled = await self._compile(document)
@@ -363,24 +373,18 @@ class ToolProxy:
         return compile_document(
             document,
             self._options,
-            served=self._served(document),
+            served=self._switches.served(document),
             local=local,
             ca_bundles=self._bundles,
             salt=self._salt,
         )
-
-    def _served(self, document: Document) -> set[str]:
-        return {name for name in document.servers if self._is_on(document, name)}
-
-    def _is_on(self, document: Document, name: str) -> bool:
-        return self._proxying and self._switches.get(name, document.servers[name].on)
 
     def _fingerprints(self, document: Document) -> dict[str, object]:
         """All that decides how a server is reached and shown, of each one that is served."""
         return {
             name: (spec, document.naming, document.namespace, self._bundles.get(spec.ca_file or ""))
             for name, spec in document.servers.items()
-            if self._is_on(document, name)
+            if self._switches.is_on(document, name)
         }
 
     async def _follow(self, path: Path) -> None:
@@ -468,7 +472,7 @@ class ToolProxy:
                 spec,
                 reports.get(server_id(document.namespace, name)),
                 table,
-                enabled=self._is_on(document, name),
+                enabled=self._switches.is_on(document, name),
             )
             for name, spec in document.servers.items()
         ]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from mcp_types import ContentBlock, TextContent
 
-from mcp_operator_proxy.report import ErrorReport
+from mcp_operator_proxy.report import ErrorReport, ProcessReport
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,10 @@ class ServerStatus:
     prompts: int = 0
     resources: int = 0
     checked_at: datetime | None = None
+    circuit: Literal["closed", "open", "half-open"] = "closed"
+    """`open`: calls fail at once for a while, as several in a row had no answer."""
+    process: ProcessReport | None = None
+    """Of a stdio server: state, pid, restarts, the newest lines of its standard error."""
 
 
 @dataclass(frozen=True)

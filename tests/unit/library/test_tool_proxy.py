@@ -123,6 +123,8 @@ async def test_a_stdio_server_with_a_credential() -> None:
         assert (await proxy.call_tool("env_show")).data["token"] == "hunter2"
         status = proxy.status("env")
         assert (status.kind, status.transport, status.server_name) == ("stdio", "stdio", "tiny")
+        assert status.process is not None
+        assert status.process.pid is not None
         assert (await proxy.test_connection("env", timeout=20)).ok
         assert proxy.config() == config
         assert "hunter2" not in str(proxy.proxy.state)
@@ -161,6 +163,9 @@ async def test_local_tools_beside_proxied_ones() -> None:
                     proxy.remove_tool("greet")
                 proxy.add_tool(lambda x: x * 3, name="double")
                 assert (await proxy.call_tool("double", {"x": 2})).text == "6"
+                assert proxy.replace_tools([hello]) == ["hello"]
+                await proxy.refresh()
+                assert {t.name for t in await remote.list_tools() if "." not in t.name} == {"hello"}
         assert proxy.stats().servers["local"].total.calls == 3
 
 
@@ -209,6 +214,11 @@ async def test_reload_says_what_it_did_and_leaves_the_rest_alone() -> None:
                 await proxy.reload({"servers": {"kept": {"url": 1}}})
             assert [status.name for status in proxy.servers()] == ["kept", "moved", "new"]
             assert proxy.config() == after
+            assert (await proxy.add_server("more", {"url": one.url})).added == ("more",)
+            assert (await proxy.remove_server("moved")).removed == ("moved",)
+            with pytest.raises(UnknownServer):
+                await proxy.remove_server("moved")
+            assert [status.name for status in proxy.servers()] == ["kept", "new", "more"]
 
 
 async def test_conflicts_are_told() -> None:
