@@ -5,7 +5,7 @@ from typing import Final
 
 from mcp_types.methods import SPEC_CLIENT_METHODS
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mcp_operator_proxy.report import StatusReport
@@ -118,7 +118,16 @@ class _State(Collector):
             "mcp_proxy_backend_up", "1 where the last attempt to list the server worked.", labels=["server"]
         )
         tools = GaugeMetricFamily("mcp_proxy_server_tools", "Tools of the server.", labels=["server"])
+        processes = GaugeMetricFamily(
+            "mcp_proxy_stdio_processes", "Processes of a stdio server that the proxy runs.", labels=["server"]
+        )
+        restarts = CounterMetricFamily(
+            "mcp_proxy_stdio_restarts", "Times that such a process ended by itself or hung.", labels=["server"]
+        )
         for server in status.servers:
+            if server.process is not None:
+                processes.add_metric([server.id], server.process.processes)
+                restarts.add_metric([server.id], server.process.restarts)
             up.add_metric([server.id], float(server.state == "ready"))
             tools.add_metric([server.id], len(server.tools))
         sessions = GaugeMetricFamily("mcp_proxy_sessions", "Open sessions of handshake-era clients.", labels=["route"])
@@ -127,4 +136,4 @@ class _State(Collector):
         info = GaugeMetricFamily("mcp_proxy_config_info", "The configuration in use.", labels=["revision"])
         if status.revision is not None:
             info.add_metric([status.revision], 1)
-        return [up, tools, sessions, info]
+        return [up, tools, processes, restarts, sessions, info]

@@ -77,6 +77,9 @@ async def test_after_a_crash_the_next_call_finds_a_new_process() -> None:
         with pytest.raises(MCPError, match="exited with code 3; last standard error: no disk"):
             await call(through, "one_crash", code=3, words="no disk\n")
         assert (await call(through, "one_echo"))["pid"] != pid
+        metrics = (await gateway.get("/metrics")).text
+        assert 'mcp_proxy_stdio_processes{server="ns/one"} 1.0' in metrics
+        assert 'mcp_proxy_stdio_restarts_total{server="ns/one"} 1.0' in metrics
 
 
 async def test_a_crash_loop_is_its_servers_alone_and_a_change_lifts_it(eventually: Eventually, tmp_path: Path) -> None:
