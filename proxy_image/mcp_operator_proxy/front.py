@@ -13,6 +13,7 @@ from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontRelay, close_all
 from mcp_operator_proxy.backends.session import BackendSession, Call
+from mcp_operator_proxy.report import ErrorReport
 
 _KEY: Final = "mcp_operator_proxy.front"
 _Key: TypeAlias = tuple[Backend, bool]
@@ -20,6 +21,8 @@ _Key: TypeAlias = tuple[Backend, bool]
 IDLE_SECONDS: Final = 1800.0
 TELL_SECONDS: Final = 5.0
 """For a note to one server: one that hangs must not hold up the others."""
+
+_CLIENT_GONE: Final = ErrorReport(error_class="ConnectionReset", message="the client's session has ended")
 
 
 class FrontSession:
@@ -32,6 +35,9 @@ class FrontSession:
         self.log_level: LoggingLevel | None = None
         self._sessions: dict[_Key, tuple[BackendSession, FrontRelay]] = {}
         self._opening: defaultdict[_Key, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._failed: dict[_Key, BackendError] = {}
+        """How the last attempt to open a session ended: calls that waited for it fail with it, not one after the other."""
+        self._closed = False
 
     @classmethod
     def of(cls, connection: Connection) -> "FrontSession":
@@ -63,14 +69,26 @@ class FrontSession:
         """
         handshake = backend.may_shake_hands and self.can_be_asked and not asks_in_results
         key = backend, handshake
+        before = self._failed.get(key)
         async with self._opening[key]:
             held = self._sessions.get(key)
             if held is not None and held[0].usable:
                 return held
+            failed = self._failed.get(key)
+            if failed is not None and failed is not before:  # the attempt that this one has waited for
+                raise BackendError(failed.report, executed=False) from failed
             relay = FrontRelay(self.connection)
             session = backend.session(relay.callbacks(), handshake=handshake, principal=self.principal)
             relay.session, relay.log_level = session, self.log_level
-            await session.open()
+            try:
+                await session.open()
+            except BackendError as error:
+                self._failed[key] = error
+                raise
+            self._failed.pop(key, None)
+            if self._closed:
+                await session.close()
+                raise BackendError(_CLIENT_GONE, executed=False)
             self._sessions[key] = session, relay
             if self.log_level is not None:
                 await self._send_level(session)
@@ -109,8 +127,10 @@ class FrontSession:
         await close_all([self._sessions.pop(key)[0] for key in gone])
         for key in gone:
             self._opening.pop(key, None)
+            self._failed.pop(key, None)
 
     async def close(self) -> None:
+        self._closed = True
         sessions = [session for session, _ in self._sessions.values()]
         self._sessions.clear()
         await close_all(sessions)

@@ -172,10 +172,10 @@ class _Recorder:
 class HungServer:
     """Accepts connections and never says a word."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self.port = 0
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -185,7 +185,7 @@ class HungServer:
         self._writers.add(writer)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])
         return self
 

@@ -207,3 +207,25 @@ async def test_while_a_call_hangs_nothing_else_waits(front: str) -> None:
                 assert not hanging.done()
                 counting.let_go.set()
                 assert (await hanging).data == "hold"
+
+
+async def test_calls_of_one_client_wait_for_one_attempt_to_connect_together() -> None:
+    counting = Counting()
+    config = {"connectTimeoutSeconds": 0.5, "circuitBreaker": {"failures": 100}}
+    async with ServedMCP(counting.mcp, era="legacy") as served:
+        async with running_gateway(make_config({"c": served.url}, server=config)) as running:
+            async with client(running.url, "legacy") as through:
+                await served.stop()
+                backend = running.proxy.state.backends["ns/c"]  # type: ignore[union-attr]
+                opened, session = [], backend.session
+
+                def counted(*args: Any, **options: Any) -> Any:
+                    opened.append(args)
+                    return session(*args, **options)
+
+                backend.session = counted  # type: ignore[method-assign]
+                async with HungServer(served.port):
+                    calls = (through.call_tool("c_quick", {}) for _ in range(8))
+                    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [error_data(error)["errorClass"] for error in outcomes if isinstance(error, MCPError)] == ["Timeout"] * 8
+    assert len(opened) < 4, "one attempt serves all that wait for it; stragglers may need another"
