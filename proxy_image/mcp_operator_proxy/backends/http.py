@@ -27,7 +27,7 @@ MAX_ERROR_BODY: Final = 64 * 1024
 MAX_KEPT: Final = 128
 KEPT_SECONDS: Final = 4.0
 """Idle connections are not used after this time: uvicorn and Node.js close theirs after 5 s, and a call must not meet that."""
-TCP_SHARE: Final = 0.45
+TCP_SHARE: Final = 0.35
 """Of the time for connecting, for TCP and for TLS: over before negotiation, which would leave the socket of a TLS handshake
 that it cancels to the garbage collector."""
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))

@@ -58,6 +58,8 @@ def invalid() -> ValidationError:
         (MCPError(-32000, "Connection closed"), "ConnectionReset"),
         (TimeoutError(), "Timeout"),
         (httpx2.ConnectTimeout(""), "Timeout"),
+        (raised(httpx2.ConnectTimeout(""), ssl.SSLWantReadError()), "Timeout"),
+        (raised(httpx2.SSEError("Server-sent event exceeded the 9 byte limit.")), "ProtocolError"),
         (MCPError(-32001, "timed out"), "Timeout"),
         (HTTPStatusFailure(401), "Unauthorized"),
         (HTTPStatusFailure(403), "Unauthorized"),
