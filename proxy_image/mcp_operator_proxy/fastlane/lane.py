@@ -95,16 +95,14 @@ class _Hot:
 class _Route:
     """One route of one state."""
 
-    def __init__(
-        self, path: str, table: RouteTable, endpoint: Endpoint, observed: Mapping[str, Observed], *, paged: bool
-    ) -> None:
+    def __init__(self, path: str, table: RouteTable, endpoint: Endpoint, observed: Mapping[str, Observed]) -> None:
         self.path = path
         self.table = table
         self.endpoint = endpoint
         self.observed = observed
         self.hot: dict[tuple[str, str], _Hot | None] = {}
         self.exposers: dict[str, Expose | None] = {}
-        self.lists = lists.Lists(table, paged=paged)
+        self.lists = lists.Lists(table)
         self.stamp: dict[str, Any] = endpoint.mcp._mcp_server.server_info_stamp  # noqa: SLF001
         self.stamp_member = msgspec.json.encode(SERVER_INFO_META_KEY) + b":" + msgspec.json.encode(self.stamp)
 
@@ -153,6 +151,8 @@ class Lane:
     """One for each proxy; `close` it in the end."""
 
     def __init__(self, proxy: "Proxy") -> None:
+        self.enabled = True
+        """False: it declines everything."""
         self._proxy = proxy
         self._off = os.environ.get(SWITCH, "on").lower() in ("off", "0", "false")
         self._state: State | None = None
@@ -193,7 +193,7 @@ class Lane:
         if self._proxy.state is not self._state:
             self._renew()
         route, state = self._routes.get(target), self._state
-        if route is None or state is None:
+        if route is None or state is None or not self.enabled:
             return False
         found = dict(headers)
         if len(found) != len(headers) or not _ODD.isdisjoint(found) or not self._passes(found, scheme):
@@ -250,12 +250,11 @@ class Lane:
         self._routes = {}
         if self._off:
             return
-        paged = {route.path for route in state.config.routes if route.page_size is not None} if state else set()
         for path, endpoint in self._proxy.endpoints.items():
             table = state.table.get(path) if state else None
             if table is not None:
                 observed = {method: self._proxy.metrics.observed(path, method) for method in (*NAME_KEYS, *LIST_KEYS)}
-                self._routes[path.encode()] = _Route(path, table, endpoint, observed, paged=path in paged)
+                self._routes[path.encode()] = _Route(path, table, endpoint, observed)
 
     # The legacy era: on the client's session
 

@@ -1,4 +1,4 @@
-"""The lists of one route, serialised once for each protocol version."""
+"""The lists of one route, serialised once for each protocol version and page."""
 
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from mcp_operator_proxy.eras.freshness import STALE, Freshness
 from mcp_operator_proxy.eras.translate import is_modern
 from mcp_operator_proxy.fastlane.results import shown
 from mcp_operator_proxy.fastlane.rewrite import LIST_KEYS
+from mcp_operator_proxy.pages import BadCursor, page
 from mcp_operator_proxy.table import RouteTable
 
 _STALE: Final = msgspec.json.encode(STALE.wire())[:-1] + b","
@@ -23,31 +24,37 @@ _ATTRIBUTES: Final = {
 class Lists:
     """Of one immutable table, so that a page never gets old."""
 
-    def __init__(self, table: RouteTable, *, paged: bool) -> None:
+    def __init__(self, table: RouteTable) -> None:
         self._table = table
-        self._paged = paged
-        self._pages: dict[tuple[str, str], bytes | None] = {}
+        self._pages: dict[tuple[str, str, str], bytes] = {}
 
     def page(
         self, method: str, version: str, cursor: str, stamp: dict[str, Any], freshness: Freshness = STALE
     ) -> bytes | None:
-        """The result as JSON; None where the full path has to say what is wrong. `freshness` is for the modern era."""
-        if cursor or self._paged:
-            return None
-        key = (method, version)
-        if key not in self._pages:
-            self._pages[key] = self._made(method, version, stamp)
-        found = self._pages[key]
-        if found is None or freshness == STALE:
+        """The result as JSON; None where the full path has to say what is wrong.
+
+        An empty `cursor` is the first page. `freshness` is for the modern era.
+        """
+        key = (method, version, cursor)
+        found = self._pages.get(key)
+        if found is None:
+            found = self._made(method, version, cursor, stamp)
+            if found is None:
+                return None
+            self._pages[key] = found  # as many as there are cursors that are good
+        if freshness == STALE or not is_modern(version):
             return found
         return msgspec.json.encode(freshness.wire())[:-1] + b"," + found[len(_STALE) :]
 
-    def _made(self, method: str, version: str, stamp: dict[str, Any]) -> bytes | None:
+    def _made(self, method: str, version: str, cursor: str, stamp: dict[str, Any]) -> bytes | None:
         key = LIST_KEYS[method]
-        entries = getattr(self._table, _ATTRIBUTES[key]).values()
         try:
-            result = shown(method, version, {key: [dict(entry.definition) for entry in entries]}, None, stamp)
-        except MCPError:
+            found, following = page(getattr(self._table, _ATTRIBUTES[key]), cursor or None, self._table.page_size)
+            listed: dict[str, Any] = {key: [dict(entry.definition) for entry in found]}
+            if following is not None:
+                listed["nextCursor"] = following
+            result = shown(method, version, listed, None, stamp)
+        except (BadCursor, MCPError):
             return None
         if not is_modern(version):
             return msgspec.json.encode(result)
