@@ -1,5 +1,6 @@
 """The ASGI application: MCP endpoints by path, and `/healthz`, `/readyz`, `/status`, `/metrics`."""
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -220,11 +221,19 @@ class App:
         if self._pod is not None and not alone:
             status = await self._pod.status(revision, seconds)
         else:
-            status = await self.proxy.wait_for(revision, seconds) if revision is not None else self.proxy.status()
-        return Response(status.model_dump_json(by_alias=True), media_type="application/json")
+            status = (
+                await self.proxy.wait_for(revision, seconds)
+                if revision is not None
+                else await asyncio.to_thread(self.proxy.status)
+            )
+        body = await asyncio.to_thread(status.model_dump_json, by_alias=True)
+        return Response(body, media_type="application/json")
 
     async def _metrics(self, _: QueryParams, *, alone: bool = False) -> Response:
-        text = self.proxy.metrics.render() if self._pod is None or alone else await self._pod.metrics()
+        # In a thread, as is the status: with a thousand servers it takes longer than a call may be held up.
+        if self._pod is None or alone:
+            return Response(await asyncio.to_thread(self.proxy.metrics.render), media_type=CONTENT_TYPE)
+        text = await self._pod.metrics()
         return Response(text, media_type=CONTENT_TYPE)
 
 

@@ -2,7 +2,7 @@
 
 A full collection looks at every object there is: with a thousand servers it holds up all calls for a tenth of a second or
 more, and opening a thousand connections sets off many. What was made by the start and by swaps lives long; it is put
-out of the collector's sight (`gc.freeze`), and comes back into it once much of it may have become garbage.
+out of the collector's sight (`gc.freeze`), and comes back into it, in a moment without calls, once much of it may be garbage.
 """
 
 import gc
@@ -10,15 +10,19 @@ from typing import Final
 
 THRESHOLDS: Final = (20_000, 20, 50)
 """Allocations before the youngest generation is looked at (Python's own: 700), and how often before the next one is."""
-SHARE: Final = 0.25
-"""Frozen servers that are gone, as a share of those in use, before everything is collected: Python's own rule for objects."""
+DUE: Final = 0.25
+"""Frozen servers that are gone, as a share of those in use, before they are to be collected: Python's own rule for objects."""
+OVERDUE: Final = 2.0
+"""And before that must be, calls or not."""
+LEAST: Final = 8
 
 
 class Collector:
-    """Call `started` once all is imported, and `settled` when servers have been added or have gone."""
+    """Call `started` once all is imported, `settled` when servers have been added or have gone, `collect` when it is due."""
 
     def __init__(self) -> None:
         self._gone = 0
+        self._servers = 0
 
     def started(self) -> None:
         gc.freeze()
@@ -26,9 +30,21 @@ class Collector:
 
     def settled(self, *, servers: int, gone: int = 0) -> None:
         """`servers` are in use, and `gone` more have been closed since the last time."""
+        self._servers = servers
         self._gone += gone
-        if self._gone > max(8, servers * SHARE):
-            self._gone = 0
-            gc.unfreeze()
-            gc.collect()
+        gc.freeze()
+
+    @property
+    def due(self) -> bool:
+        """It is worth a moment in which nobody calls."""
+        return self._gone > max(LEAST, self._servers * DUE)
+
+    @property
+    def overdue(self) -> bool:
+        return self._gone > max(1000, self._servers * OVERDUE)
+
+    def collect(self) -> None:
+        self._gone = 0
+        gc.unfreeze()
+        gc.collect()
         gc.freeze()

@@ -44,6 +44,7 @@ from mcp_operator_proxy.usage import Usage
 
 logger = logging.getLogger(__name__)
 WARM_SECONDS: Final = 0.75
+IDLE_SECONDS: Final = 0.05
 REBUILD_SHARE: Final = 0.05
 """Of the time that goes by, at most this much is spent on tables when catalogues change one after the other."""
 HOUSEKEEPING_SECONDS: Final = 60.0
@@ -115,6 +116,7 @@ class Proxy:
         self._unstarted: dict[Backend, None] = {}
         self._retiring: set[Backend] = set()
         self._next_rebuild = 0.0
+        self._collecting = False
         self.holder = holder or Holder()
         self.access = access
         self.lane = Lane(self)
@@ -317,8 +319,24 @@ class Proxy:
             await pace.turn()
 
     def _at_rest(self, gone: int = 0) -> None:
-        if self._collector is not None and self.state is not None:
-            self._collector.settled(servers=len(self.state.backends), gone=gone)
+        collector = self._collector
+        if collector is None or self.state is None:
+            return
+        collector.settled(servers=len(self.state.backends), gone=gone)
+        if collector.due and not self._collecting:
+            self._collecting = True
+            self._spawn(self._collect(collector))
+
+    async def _collect(self, collector: Collector) -> None:
+        """Collect garbage in a moment without calls."""
+        while self._busy() and not collector.overdue:  # noqa: ASYNC110 - whatever ends the last call
+            await asyncio.sleep(IDLE_SECONDS)
+        self._collecting = False
+        collector.collect()
+
+    def _busy(self) -> bool:
+        state = self.state
+        return len(self.lane) > 0 or (state is not None and any(b.gate.busy for b in state.backends.values()))
 
     def _endpoints(self, config: ProxyConfig) -> dict[str, Endpoint]:
         """An endpoint for each route; those of paths that stay are the same as before."""
@@ -433,7 +451,7 @@ class Proxy:
             async with asyncio.timeout(seconds):
                 while not self._settled(revision, before):
                     await self._moved.wait()
-        return self.status()
+        return await asyncio.to_thread(self.status)
 
     async def settled(self) -> None:
         """Wait until a first configuration is in use or refused."""

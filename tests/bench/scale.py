@@ -89,11 +89,11 @@ async def _memory(url: str, process: Process, sessions: int, calls: int) -> dict
     mib = 1024 * 1024
     start = process.rss()
     clients = await opened(url, "legacy", sessions, headers=HEADERS, method="tools/call", tool=f"a_{TOOL}")
-    first = await measure(clients, calls=2 * sessions, seconds=120)
+    first = await measure(clients, calls=2 * sessions, seconds=60)
     after_open = process.rss()
     points = []
     for _ in range(4):
-        sample = await measure(clients, calls=calls // 4, seconds=180)
+        sample = await measure(clients, calls=calls // 4, seconds=40)
         points.append((sample, process.rss()))
     for client in clients:
         await client.close()

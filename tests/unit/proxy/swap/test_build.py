@@ -131,6 +131,13 @@ def test_what_stays_is_out_of_the_collector_s_sight_until_much_of_it_has_gone() 
     collector.settled(servers=100, gone=20)
     gc.collect()
     assert Cycle.alive == 1, "frozen with the rest"
+    assert not collector.due
     collector.settled(servers=100, gone=6)
+    assert collector.due
+    assert not collector.overdue
+    collector.collect()
     assert Cycle.alive == 0
+    assert not collector.due
     assert gc.get_freeze_count() > 0
+    collector.settled(servers=1000, gone=2001)
+    assert collector.overdue
