@@ -19,6 +19,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = ROOT / "tests" / "conformance"
 START_SECONDS: Final = 60.0
 RUN_SECONDS: Final = 300.0
+END_SECONDS: Final = 10.0
 REVISION: Final = "conformance"
 
 
@@ -67,11 +68,13 @@ async def run(packages: Path, what: str, *, proxied: bool, keep: Path) -> Run:
                 *(*node, "server", "--url", url, *chosen, "-o", out), cwd=out, stdout=log, stderr=log
             )
             try:
-                async with asyncio.timeout(RUN_SECONDS):
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RUN_SECONDS):
+                        await suite.wait()
+            finally:
+                if suite.returncode is None:
+                    suite.kill()
                     await suite.wait()
-            except TimeoutError:
-                suite.kill()
-                await suite.wait()
         return read_run(what, out, required)
 
 
@@ -161,12 +164,18 @@ async def _process(arguments: tuple[str | Path, ...], log: Path) -> AsyncIterato
     try:
         yield process
     finally:
-        if child.returncode is None:
-            child.terminate()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(10):
-                    await child.wait()
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
+        await _end(child)
         await reading
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    if child.returncode is None:
+        child.terminate()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(END_SECONDS):
+                    await child.wait()
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()

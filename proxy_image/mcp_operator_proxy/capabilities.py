@@ -7,9 +7,9 @@ from mcp.server.lowlevel.server import Server
 from mcp_types import ServerCapabilities
 
 from mcp_operator_proxy.backends.catalogue import Catalogue
+from mcp_operator_proxy.eras.capabilities import TASKS
 from mcp_operator_proxy.subscriptions import Sources
 
-TASKS: Final = "io.modelcontextprotocol/tasks"
 UI: Final = "io.modelcontextprotocol/ui"
 PASSED_ON: Final = frozenset({TASKS, UI})
 """Extensions that need nothing, or no more than the proxy gives, from a gateway between client and server."""

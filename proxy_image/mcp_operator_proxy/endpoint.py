@@ -32,6 +32,7 @@ from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.internal import missed
 from mcp_operator_proxy.sessions.table import SESSION_HEADER, Session, SessionTable
 from mcp_operator_proxy.table import Changes
+from mcp_operator_proxy.tasktokens import TaskTokens
 
 MAX_BODY: Final = 4 * 1024 * 1024
 _BLANKS: Final = (b" ", b"\t")
@@ -52,7 +53,7 @@ class Endpoint:
         self._observe = observe
         self.mcp: FastMCP[Any] = FastMCP(name, version=__version__, dereference_schemas=False)
         self.parked = ParkingLot(States(lambda: holder.keys), lambda: (holder.instance, holder.address))
-        self._provider = RouteProvider(self.mcp, route, self.parked)
+        self._provider = RouteProvider(self.mcp, route, self.parked, TaskTokens(lambda: holder.keys, path))
         self.audience = Audience(self._has_stream)
         server = self.mcp._mcp_server  # noqa: SLF001
         # States of multi-round-trip requests are sealed by `eras.states`, with keys that replicas share.

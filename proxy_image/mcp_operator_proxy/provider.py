@@ -31,8 +31,9 @@ from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontContext
+from mcp_operator_proxy.backends.session import TASK_METHODS
 from mcp_operator_proxy.cache import ResultCache
-from mcp_operator_proxy.capabilities import declare
+from mcp_operator_proxy.capabilities import catalogues, declare
 from mcp_operator_proxy.eras import translate, uris
 from mcp_operator_proxy.eras.exchange import Exchange, principal_of
 from mcp_operator_proxy.eras.freshness import Freshness
@@ -40,6 +41,8 @@ from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.pages import BadCursor, page
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
+from mcp_operator_proxy.taskrequests import TaskParams, check_task_request
+from mcp_operator_proxy.tasktokens import TaskTokens
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +68,10 @@ class RouteState(Protocol):
 class RouteProvider:
     """The request handlers of one route, installed on one FastMCP server."""
 
-    def __init__(self, mcp: FastMCP[Any], route: RouteState, lot: ParkingLot) -> None:
+    def __init__(self, mcp: FastMCP[Any], route: RouteState, lot: ParkingLot, tokens: TaskTokens) -> None:
         self._route = route
         self._lot = lot
+        self._tokens = tokens
         server = mcp._mcp_server  # noqa: SLF001
         declare(server, route)
         # The modern era's header check asks for one schema; unset, the server would list all tools for every call.
@@ -88,6 +92,7 @@ class RouteProvider:
             "resources/read": (ReadResourceRequestParams, self._read_resource),
             "completion/complete": (CompleteRequestParams, self._complete),
             "logging/setLevel": (SetLevelRequestParams, self._set_level),
+            **{method: (TaskParams, self._task_request(method)) for method in TASK_METHODS},
         }
         for method, (params, handler) in handlers.items():
             server.add_request_handler(method, params, handler)
@@ -114,7 +119,7 @@ class RouteProvider:
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         self._permit(ctx, "tool", params.name)
-        return await self._ask(
+        result = await self._ask(
             ctx,
             entry.server,
             "tools/call",
@@ -123,6 +128,27 @@ class RouteProvider:
             seconds=entry.timeout,
             cache_seconds=entry.cache_seconds,
         )
+        if result.get("resultType") == "task" and isinstance(task_id := result.get("taskId"), str):
+            return {**result, "taskId": self._tokens.seal(entry.server, task_id, principal_of(ctx))}
+        return result
+
+    def _task_request(self, method: str) -> Callable[..., Any]:
+        """SEP-2663: the task's id says which server has it, and whether it is the caller's."""
+
+        async def handler(ctx: FrontContext, params: TaskParams) -> dict[str, Any]:
+            check_task_request(ctx, params, catalogues(self._route))
+            found = self._tokens.open(params.task_id, principal_of(ctx))
+            if found is None or found[0] not in self._route.table().servers or self._route.backend(found[0]) is None:
+                raise MCPError(INVALID_PARAMS, "Unknown task")
+            server, own = found
+            result = await self._ask(ctx, server, method, {"taskId": own}, repeatable=method == "tasks/get")
+            if "taskId" in result:
+                result = {**result, "taskId": params.task_id}
+            if isinstance(inner := result.get("result"), dict):
+                result = {**result, "result": uris.rewrite("tools/call", inner, self._route.table().exposer(server))}
+            return result
+
+        return handler
 
     async def _get_prompt(self, ctx: FrontContext, params: GetPromptRequestParams) -> dict[str, Any]:
         entry = self._route.table().prompts.get(params.name)

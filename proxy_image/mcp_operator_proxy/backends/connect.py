@@ -186,7 +186,7 @@ async def _open(
 
 
 class _Session(ClientSession):
-    """Declares of elicitation, sampling and roots what `declared` says."""
+    """Declares of elicitation, sampling, roots and extensions what `declared` says."""
 
     declared: ClientCapabilities | None = None
 
@@ -199,7 +199,7 @@ class _Session(ClientSession):
             for kind in ("elicitation", "sampling", "roots")
             if getattr(built, kind) is not None
         }
-        return built.model_copy(update=exact)
+        return built.model_copy(update={**exact, "extensions": self.declared.extensions})
 
 
 def _session(streams: tuple[Any, Any], callbacks: Callbacks) -> ClientSession:

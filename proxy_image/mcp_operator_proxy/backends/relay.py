@@ -118,7 +118,9 @@ class FrontRelay(Relay):
     """For the one backend session that belongs to one client's session."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__(connection.client_capabilities)
+        declared = connection.client_capabilities
+        # Extensions are of the modern era: a client of an older one could not read their results.
+        super().__init__(declared.model_copy(update={"extensions": None}) if declared is not None else None)
         self._connection = connection
         self.log_level: str | None = None
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
@@ -110,6 +110,16 @@ class Call:
 
 current_call: ContextVar[Call | None] = ContextVar("backend_call", default=None)
 """The call in whose HTTP exchange a message of the backend arrived: its POST runs in the caller's context."""
+
+
+TASK_METHODS: Final = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+_Request: TypeAlias = Request[dict[str, Any], str]
+
+
+class _TaskRequest(_Request):
+    """SEP-2663: the header `Mcp-Name` repeats the task's id."""
+
+    name_param: ClassVar[str | None] = "taskId"
 
 
 class BackendSession:
@@ -219,7 +229,7 @@ class BackendSession:
 
     async def _send(self, method: str, params: dict[str, Any], call: Call, attempt: Attempt) -> dict[str, Any]:
         session = self.connected.session
-        wire = Request[dict[str, Any], str](method=method, params=params)
+        wire = (_TaskRequest if method in TASK_METHODS else _Request)(method=method, params=params)
         request = session.send_request(wire, RAW, progress_callback=call.on_progress)
         if self.connected.transport != "sse":
             result: dict[str, Any] = await request

@@ -57,5 +57,5 @@ def shown(
 
 
 def asks(result: dict[str, Any]) -> bool:
-    """Whether the server wants an answer from the client first (SEP-2322)."""
-    return is_input_required(result)
+    """Whether the server wants an answer from the client first (SEP-2322), or answers in a way of an extension."""
+    return is_input_required(result) or result.get("resultType", "complete") not in CORE

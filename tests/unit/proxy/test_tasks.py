@@ -1,0 +1,190 @@
+# ruff: noqa: SIM117 - nested, in the order in which they start
+"""Tasks (SEP-2663) through the proxy: whose they are, and at which server."""
+
+from typing import Any
+
+import pytest
+from fastmcp import FastMCP
+from mcp.server.request_state import AESGCMRequestStateCodec
+from mcp.shared.exceptions import MCPError
+from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, METHOD_NOT_FOUND, MISSING_REQUIRED_CLIENT_CAPABILITY
+
+from mcp_operator_proxy.auth import Principal
+from mcp_operator_proxy.backends.session import _TaskRequest
+from mcp_operator_proxy.eras.capabilities import TASKS
+from mcp_operator_proxy.sessions.ids import Keys
+from mcp_operator_proxy.tasktokens import MAX_LENGTH, TaskTokens
+from support.backends import ServedMCP, eventually
+from support.gateway import Gateway, make_config, running_gateway
+from support.taskserver import Task, Tasks
+
+ANN, BOB = Principal("ann"), Principal("bob")
+KEYS = {"ann": "a-key-of-ann-0123456789", "bob": "a-key-of-bob-0123456789"}
+
+
+def server(name: str) -> tuple[FastMCP[Any], Tasks]:
+    mcp: FastMCP[Any] = FastMCP(name)
+    tasks = Tasks()
+    mcp.add_extension(tasks)
+
+    @tasks.job(mcp, "work")
+    async def work(arguments: Any, task: Task | None) -> str:
+        if task is None:
+            return f"{name} at once"
+        answers = await task.ask({"q": {"method": "elicitation/create", "params": {"message": "?"}}})
+        return f"{name} heard {answers['q']}"
+
+    return mcp, tasks
+
+
+class Caller:
+    """A client of the modern era, down to its bytes: the library's client hides tasks."""
+
+    def __init__(self, running: Gateway, *, who: str | None = None, tasks: bool = True) -> None:
+        self._running = running
+        self._headers = {"Authorization": f"Bearer {KEYS[who]}"} if who else {}
+        self._extensions = {"extensions": {TASKS: {}}} if tasks else {}
+
+    async def ask(self, method: str, header: str | None, **params: Any) -> dict[str, Any]:
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": self._extensions,
+        }
+        headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method, **self._headers}
+        headers |= {"Mcp-Name": header} if header is not None else {}
+        response = await self._running.http.post(
+            self._running.url,
+            headers={**headers, "Accept": "application/json, text/event-stream"},
+            json={"jsonrpc": "2.0", "id": 1, "method": method, "params": {**params, "_meta": meta}},
+        )
+        body: dict[str, Any] = response.json()
+        if "error" in body:
+            raise MCPError(body["error"]["code"], body["error"]["message"], body["error"].get("data"))
+        result: dict[str, Any] = body["result"]
+        return result
+
+    async def call(self, tool: str) -> dict[str, Any]:
+        return await self.ask("tools/call", tool, name=tool, arguments={})
+
+    async def task(self, method: str, task_id: str, **params: Any) -> dict[str, Any]:
+        return await self.ask(method, task_id, taskId=task_id, **params)
+
+
+async def test_a_task_from_its_beginning_to_its_end() -> None:
+    mcp, tasks = server("one")
+    async with ServedMCP(mcp) as served, running_gateway(make_config({"s": served.url})) as running:
+        caller = Caller(running)
+        made = await caller.call("s_work")
+        (task,) = tasks.tasks.values()
+        assert (made["resultType"], made["status"]) == ("task", "working")
+        assert made["taskId"] != task.id
+        await eventually(lambda: task.status == "input_required")
+        found = await caller.task("tasks/get", made["taskId"])
+        assert (found["taskId"], list(found["inputRequests"])) == (made["taskId"], ["q"])
+        assert (await caller.task("tasks/update", made["taskId"], inputResponses={"q": "yes"}))[
+            "resultType"
+        ] == "complete"
+        await eventually(lambda: task.status == "completed")
+        done = await caller.task("tasks/get", made["taskId"])
+        assert done["result"]["content"] == [{"type": "text", "text": "one heard yes"}]
+
+        other = await caller.call("s_work")
+        await caller.task("tasks/cancel", other["taskId"])
+        assert (await caller.task("tasks/get", other["taskId"]))["status"] == "cancelled"
+
+
+async def test_equal_ids_of_two_servers_do_not_collide() -> None:
+    (one, ones), (two, twos) = server("one"), server("two")
+    async with ServedMCP(one) as first, ServedMCP(two) as second:
+        async with running_gateway(make_config({"a": first.url, "b": second.url})) as running:
+            caller = Caller(running)
+            made = [await caller.call(tool) for tool in ("a_work", "b_work")]
+            for tasks in (ones, twos):
+                (task,) = tasks.tasks.values()
+                tasks.tasks = {"same": task}
+                task.id = "same"
+            assert running.proxy.state is not None
+            tokens = running.proxy.endpoints["/mcp"]._provider._tokens
+            ids = [tokens.seal(name, "same", None) for name in ("ns/a", "ns/b")]
+            await eventually(lambda: all(t.tasks["same"].status == "input_required" for t in (ones, twos)))
+            await caller.task("tasks/update", ids[1], inputResponses={"q": "yes"})
+            await eventually(lambda: twos.tasks["same"].status == "completed")
+            assert ones.tasks["same"].status == "input_required"
+            assert made[0]["taskId"] != made[1]["taskId"]
+
+
+async def test_a_task_is_its_makers() -> None:
+    mcp, tasks = server("one")
+    auth = {"apiKeys": [{"name": name, "secret": {"file": f"key-{name}"}} for name in KEYS]}
+    secrets = {f"key-{name}": key for name, key in KEYS.items()}
+    async with ServedMCP(mcp) as served:
+        async with running_gateway(make_config({"s": served.url}, auth=auth), secrets) as running:
+            ann, bob = Caller(running, who="ann"), Caller(running, who="bob")
+            made = await ann.call("s_work")
+            (task,) = tasks.tasks.values()
+            assert (await ann.task("tasks/get", made["taskId"]))["taskId"] == made["taskId"]
+            for method in ("tasks/get", "tasks/update", "tasks/cancel"):
+                for caller, task_id in ((bob, made["taskId"]), (bob, task.id), (ann, task.id), (ann, "x")):
+                    with pytest.raises(MCPError, match="Unknown task") as caught:
+                        await caller.task(method, task_id)
+                    assert caught.value.code == INVALID_PARAMS
+            assert task.status != "cancelled"
+
+
+async def test_who_does_not_declare_tasks_gets_none() -> None:
+    mcp, tasks = server("one")
+    async with ServedMCP(mcp) as served, running_gateway(make_config({"s": served.url})) as running:
+        plain = Caller(running, tasks=False)
+        assert (await plain.call("s_work"))["content"][0]["text"] == "one at once"
+        made = await Caller(running).call("s_work")
+        with pytest.raises(MCPError) as caught:
+            await plain.task("tasks/get", made["taskId"])
+        assert caught.value.code == MISSING_REQUIRED_CLIENT_CAPABILITY
+        for name in ("x", None):
+            with pytest.raises(MCPError) as caught:
+                await Caller(running).ask("tasks/get", name, taskId=made["taskId"])
+            assert caught.value.code == HEADER_MISMATCH
+        assert len(tasks.tasks) == 1
+
+
+async def test_a_route_without_tasks_knows_none() -> None:
+    async with ServedMCP(FastMCP("plain")) as served, running_gateway(make_config({"s": served.url})) as running:
+        with pytest.raises(MCPError) as caught:
+            await Caller(running).task("tasks/get", "x")
+        assert caught.value.code == METHOD_NOT_FOUND
+        declared = await Caller(running).ask("server/discover", None)
+        assert TASKS not in declared["capabilities"].get("extensions", {})
+
+
+def tokens(keys: Keys | None = None, route: str = "/mcp") -> TaskTokens:
+    held = keys or Keys((b"a signing key of 24 byte",))
+    return TaskTokens(lambda: held, route)
+
+
+def test_tokens() -> None:
+    made = tokens().seal("ns/a", "task-1", ANN)
+    assert tokens().open(made, ANN) == ("ns/a", "task-1")  # of another process with the same keys
+    assert made.isascii()
+    assert "task-1" not in made
+    for other in (BOB, None, Principal("")):
+        assert tokens().open(made, other) is None
+    assert tokens(route="/other").open(made, ANN) is None
+    assert tokens(Keys.random()).open(made, ANN) is None
+    assert tokens().open(tokens().seal("ns/a", "task-1", None), None) == ("ns/a", "task-1")
+
+
+@pytest.mark.parametrize("text", ["", "x", "é", "A" * (MAX_LENGTH + 1)])
+def test_what_is_no_token(text: str) -> None:
+    assert tokens().open(text, ANN) is None
+
+
+def test_an_altered_token() -> None:
+    made = tokens().seal("ns/a", "task-1", ANN)
+    for at in range(0, len(made), 7):
+        assert tokens().open(made[:at] + ("A" if made[at] != "A" else "B") + made[at + 1 :], ANN) is None
+
+
+def test_what_the_library_is_relied_on_for() -> None:
+    """The header of a task's id comes from this attribute of the SDK's requests; the codec's tokens are URL-safe."""
+    assert _TaskRequest.name_param == "taskId"
+    assert hasattr(AESGCMRequestStateCodec, "seal")
