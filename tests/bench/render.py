@@ -77,7 +77,7 @@ def _value(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def plot(rows: Sequence[Row], noise: str, files: Sequence[Path]) -> None:
+def plot(rows: Sequence[Row], title: str, noise: str, files: Sequence[Path]) -> None:
     """Throughput by target on a logarithmic axis, one panel a front era, one bar a concurrency."""
     import matplotlib as mpl  # noqa: PLC0415 - it takes a second to import
 
@@ -114,9 +114,7 @@ def plot(rows: Sequence[Row], noise: str, files: Sequence[Path]) -> None:
     axes[0][0].invert_yaxis()
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[level]) for level in levels]
     figure.legend(handles, [f"c = {level}" for level in levels], loc="upper right", ncols=len(levels), frameon=False)
-    figure.suptitle(
-        "One process each, the same backend and load generator; medians of 3", x=0.01, ha="left", fontsize=11
-    )
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     figure.text(0.01, 0.01, noise, fontsize=7, color="#555555")
     figure.tight_layout(rect=(0, 0.03, 1, 0.97))
     for file in files:

@@ -107,14 +107,15 @@ def _say(found: Row) -> None:
     print(text + (f"  errors {found.errors}: {(found.reason or '')[:160]}" if found.errors else ""), flush=True)
 
 
-def write(rows: Sequence[Row], extra: dict[str, object], noises: Sequence[str], out: Path) -> None:
+def write(rows: Sequence[Row], extra: dict[str, object], noises: Sequence[str], *, rounds: int, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "proxy.json").write_text(json.dumps([asdict(found) for found in rows], indent=1) + "\n")
     (out / "proxy-extra.json").write_text(json.dumps({"noise": list(noises), **extra}, indent=1) + "\n")
     text = f"# Benchmark of the proxy\n\n{'; '.join(noises)}\n\n{markdown(rows, STOCK_2.name)}\n"
     text += "".join(f"## {name}\n\n{findings(value)}\n" for name, value in extra.items() if isinstance(value, dict))
     (out / "proxy.md").write_text(text)
-    plot(rows, "; ".join(noises), [out / "proxy.png", out / "proxy.svg"])
+    title = f"One process each, the same backend and load generator; medians of {rounds}"
+    plot(rows, title, "; ".join(noises), [out / "proxy.png", out / "proxy.svg"])
     print("\n" + text)
 
 
@@ -143,7 +144,7 @@ def main() -> None:
             extra = scale.measure_all(folder, quick=args.quick)
     noises.append(f"after: load average {os.getloadavg()[0]:.1f}")
     extra["took"] = {"seconds": round(time.perf_counter() - began, 1), "rounds": rounds}
-    write(rows, extra, noises, args.out)
+    write(rows, extra, noises, rounds=rounds, out=args.out)
 
 
 if __name__ == "__main__":
