@@ -56,6 +56,7 @@ class Bridge:
             timeout_graceful_shutdown=1,
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             ws="none",
         )
         self._http = _HttpServer(config)
