@@ -331,7 +331,7 @@ class Backend:
         token = current_attempt.set(attempt)
         try:
             async with asyncio.timeout(max(self.resolved.server.connect_timeout_seconds, self.call_timeout)):
-                return await list_catalogue(connected)
+                return await list_catalogue(connected, self.catalogue)
         except Exception as error:
             report = classify(attempt.failure or error, secrets=self.secrets())
             raise BackendError(report, challenge=challenge_of(attempt.failure)) from error

@@ -45,9 +45,21 @@ class Catalogue:
     freshness: Mapping[str, Freshness] = field(default_factory=dict)
     """What it says of its lists, by method; those that it does not have are left out."""
 
+    def lists(self) -> Mapping[str, tuple[JsonObject, ...]]:
+        """By method."""
+        return {
+            "tools/list": self.tools,
+            "prompts/list": self.prompts,
+            "resources/list": self.resources,
+            "resources/templates/list": self.resource_templates,
+        }
 
-async def list_catalogue(connected: Connected) -> Catalogue:
+
+async def list_catalogue(connected: Connected, before: Catalogue | None = None) -> Catalogue:
     """List everything that the server says it has.
+
+    A server may declare lists that it does not have, and then knows no such method. One that had entries `before` is taken
+    to be out of order instead.
 
     Raises:
         MCPError: the server answered with an error.
@@ -61,7 +73,12 @@ async def list_catalogue(connected: Connected) -> Catalogue:
         "resources/list": capabilities.resources,
         "resources/templates/list": capabilities.resources,
     }
-    found = {method: await _pages(session, method) for method, offer in offered.items() if offer}
+    had = {} if before is None else before.lists()
+    found = {
+        method: await _pages(session, method, optional=not had.get(method))
+        for method, offer in offered.items()
+        if offer
+    }
     lists = {method: items for method, (items, _) in found.items()}
     return Catalogue(
         tools=lists.get("tools/list", ()),
@@ -75,7 +92,9 @@ async def list_catalogue(connected: Connected) -> Catalogue:
     )
 
 
-async def _pages(session: ClientSession, method: str) -> tuple[tuple[JsonObject, ...], Freshness | None]:
+async def _pages(
+    session: ClientSession, method: str, *, optional: bool
+) -> tuple[tuple[JsonObject, ...], Freshness | None]:
     """The entries, and how long they are good for; None where the server has no such list."""
     key = _KEYS[method]
     items: list[JsonObject] = []
@@ -87,7 +106,7 @@ async def _pages(session: ClientSession, method: str) -> tuple[tuple[JsonObject,
         try:
             page = await session.send_request(Request[dict[str, Any], str](method=method, params=params), RAW)
         except MCPError as error:
-            if error.code == METHOD_NOT_FOUND and not cursors:
+            if error.code == METHOD_NOT_FOUND and optional and not cursors:
                 return (), None
             raise
         items.extend(page.get(key, ()))

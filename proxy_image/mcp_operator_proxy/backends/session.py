@@ -25,6 +25,7 @@ from mcp_operator_proxy.backends.classify import BackendError, challenge_of, cla
 from mcp_operator_proxy.backends.connect import Connected
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
+from mcp_operator_proxy.eras.translate import check_whole
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.tasks import cancel
 
@@ -216,7 +217,9 @@ class BackendSession:
         self.calls.append(call)
         try:
             async with call.deadline.running():
-                return await self._send(method, params, call, attempt)
+                result = await self._send(method, params, call, attempt)
+                check_whole(method, result)
+                return result
         except (MCPError, ValidationError, TimeoutError, OSError, RuntimeError) as error:
             raise self._failure(error, attempt) from error
         finally:

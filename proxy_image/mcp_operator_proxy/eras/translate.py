@@ -22,6 +22,7 @@ from mcp_types import (
 )
 from mcp_types.methods import CACHEABLE_METHODS, CLIENT_NOTIFICATIONS, CLIENT_REQUESTS, SERVER_NOTIFICATIONS
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
+from pydantic_core import InitErrorDetails, ValidationError
 
 Json: TypeAlias = dict[str, Any]
 
@@ -42,6 +43,12 @@ COMPLETE: Final[Mapping[str, Any]] = {"resultType": "complete"}
 UNCACHED: Final[Mapping[str, Any]] = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 """What the modern era requires of a result that says nothing about its freshness."""
 _MODERN_FIELDS: Final = frozenset({"resultType", "ttlMs", "cacheScope"})
+_MEMBERS: Final = {
+    "tools/call": "content",
+    "prompts/get": "messages",
+    "resources/read": "contents",
+    "completion/complete": "completion",
+}
 _FORMS: Final = frozenset((*CLIENT_REQUESTS, *CLIENT_NOTIFICATIONS, *SERVER_NOTIFICATIONS))
 
 
@@ -109,6 +116,22 @@ def result_for_legacy(method: str, result: Json) -> Json:
         translated = tools_for_legacy(tools)
         return result if translated is tools else {**result, "tools": translated}
     return result
+
+
+def check_whole(method: str, result: Mapping[str, Any]) -> None:
+    """See that a result has what its method promises, so that no failing server gives an empty success.
+
+    The library's schema of 2026-07-28 lets `{}` pass, as all members of its `InputRequiredResult` are optional.
+
+    Raises:
+        pydantic.ValidationError: it has not.
+    """
+    member = _MEMBERS.get(method)
+    if member is None or result.get("resultType", "complete") != "complete":
+        return
+    if not isinstance(result.get(member), list | Mapping):
+        missing = InitErrorDetails(type="missing", loc=(member,), input=None)
+        raise ValidationError.from_exception_data(method, [missing])
 
 
 def without_connection_meta(result: Json) -> Json:

@@ -9,6 +9,7 @@ from mcp_types.methods import is_input_required, serialize_server_result, valida
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from mcp_operator_proxy.eras.translate import check_whole
 from mcp_operator_proxy.eras.uris import Expose
 from mcp_operator_proxy.provider import show
 
@@ -25,6 +26,7 @@ def object_of(raw: bytes, method: str, version: str) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise ValueError("a result is an object")  # noqa: TRY004 - its callers know one error for all bad input
     if result.get("resultType", "complete") in CORE:
+        check_whole(method, result)
         validate_server_result(method, version, result if version not in MODERN_PROTOCOL_VERSIONS else _typed(result))
     return result
 
