@@ -71,6 +71,7 @@ def _run(args: argparse.Namespace, transport: str, pipes: Any, program: str) -> 
 
 def _made(args: argparse.Namespace, transport: str, environ: Mapping[str, str]) -> "ToolProxy":
     """Raises Usage, ConfigError."""
+    from mcp_operator_proxy.access import stdout  # noqa: PLC0415
     from mcp_operator_proxy.library.proxy import DEFAULT_NAME, ToolProxy  # noqa: PLC0415
 
     if (args.url is None) == (args.config is None):
@@ -80,8 +81,10 @@ def _made(args: argparse.Namespace, transport: str, environ: Mapping[str, str]) 
         "path": "/" if transport == "sse" else "/mcp",
         "warm_seconds": args.wait,
         "allowed_origins": args.allowed_origin,
-        "access_log": transport != "stdio",
+        "access_log": stdout if args.access_log else None,
     }
+    if args.access_log and transport == "stdio":
+        raise Usage("--access-log is for --transport http and sse: stdout belongs to the client")
     if args.api_key_env is not None:
         if transport == "stdio":
             raise Usage("--api-key-env is for --transport http and sse: whoever starts the command owns its stdin")
@@ -142,6 +145,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     front.add_argument(
         "--allowed-origin", action="append", default=[], metavar="ORIGIN", help="of browsers; repeatable"
     )
+    front.add_argument("--access-log", action="store_true", help="a JSON line for each request, on stdout")
     back = parser.add_argument_group("towards the server")
     back.add_argument(
         "--transport-type", choices=("auto", "http", "sse"), help="what the URL speaks (default: found out)"

@@ -17,6 +17,7 @@ from mcp_types import Tool
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.library import mounting
@@ -65,7 +66,7 @@ class ToolProxy:
         path: str = "/mcp",
         api_key: str | Mapping[str, str] | None = None,
         allowed_origins: Sequence[str] = (),
-        access_log: bool = False,
+        access_log: Callable[[bytes], None] | None = None,
         warm_seconds: float = WARM_SECONDS,
         environ: Mapping[str, str] | None = None,
         source: str = "config",
@@ -73,6 +74,7 @@ class ToolProxy:
         """`config` is that of desktop clients (`mcpServers`), or `servers` with `proxy`; None serves local tools alone.
 
         `api_key` is needed of every client over HTTP; several are given by the name of whom they authenticate.
+        `access_log` takes JSON lines, one for each request over HTTP; it may block, as a thread calls it.
         `warm_seconds` is how long starting and reloading wait for new servers at most. `environ` is what `${VAR}` is taken from.
 
         Raises:
@@ -86,13 +88,14 @@ class ToolProxy:
         self._document = parse(self._raw, self._environ, source)
         mounting.authenticator(api_key)  # says what is wrong with a key
         keys = {"api-key": api_key} if isinstance(api_key, str) else dict(api_key or {})
-        self._options = Options(path, keys, tuple(allowed_origins), access_log)
+        self._options = Options(path, keys, tuple(allowed_origins), access_log is not None)
         self._bundles = ca_bundles(self._document, source)
         self._switches = Switches(self._document.proxy.enabled)
         self._local = LocalServer()
         self._salt = secrets.token_bytes(16)
         self._lock = asyncio.Lock()
-        self._proxy = Proxy(warm_seconds=warm_seconds, name=name)
+        access = AccessLog(access_log) if access_log is not None else None
+        self._proxy = Proxy(warm_seconds=warm_seconds, name=name, access=access)
         self._names = {LOCAL_ID: LOCAL}
         self._caller: Caller | None = None
         self._following: asyncio.Task[None] | None = None

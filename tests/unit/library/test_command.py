@@ -98,7 +98,7 @@ async def test_on_a_port_with_a_key(tmp_path: Path) -> None:
     file = tmp_path / "servers.yaml"
     async with clock() as backend:
         file.write_text(f"proxy: {{namespace: my}}\nservers:\n  clock: {{url: '{backend.url}'}}\n")
-        arguments = ("--config", str(file), "--port", "0", "--api-key-env", "KEY")
+        arguments = ("--config", str(file), "--port", "0", "--api-key-env", "KEY", "--access-log")
         async with served(*arguments, env={"KEY": "a-key-of-20-characters"}) as running:
             url = running.url or ""
             assert url.endswith("/mcp"), running.lines
@@ -107,7 +107,11 @@ async def test_on_a_port_with_a_key(tmp_path: Path) -> None:
             running.process.send_signal(signal.SIGTERM)
             assert await running.process.wait() == 0
             assert running.process.stdout is not None
-            assert await running.process.stdout.read() == b""
+            logged = [json.loads(line) for line in (await running.process.stdout.read()).splitlines()]
+            assert {("tools/call", "my.clock.get_current_time", "ok")} <= {
+                (line.get("method"), line.get("name"), line.get("outcome")) for line in logged
+            }
+            assert "a-key-of-20-characters" not in str(logged)
 
 
 async def test_the_legacy_transport_towards_clients_and_server() -> None:
@@ -170,6 +174,7 @@ async def test_nothing_but_the_protocol_on_stdout_and_an_orderly_end() -> None:
         (["http://127.0.0.1:9/mcp", "--header-env", "A=NO_SUCH_V"], "--header-env: the environment variable NO_SUCH_V is not set"),
         (["http://127.0.0.1:9/mcp", "--header", "A: ${NO_SUCH_V}"], "headers.A: the environment variable NO_SUCH_V is not set"),
         (["http://127.0.0.1:9/mcp", "--api-key-env", "PATH", "--transport", "stdio"], "--api-key-env is for --transport http and sse"),
+        (["http://127.0.0.1:9/mcp", "--access-log", "--transport", "stdio"], "--access-log is for --transport http and sse"),
         (["http://127.0.0.1:9/mcp", "--naming", "x"], "proxy.naming: naming template needs {tool} exactly once"),
     ],
 )  # fmt: skip
