@@ -92,6 +92,15 @@ async def test_failures_are_typed() -> None:
             assert (total.calls, total.errors) == (3, 3)
 
 
+async def test_answers_from_memory_where_it_is_wanted() -> None:
+    cached = {"overrides": {"get_*": {"cacheSeconds": 600}}}
+    async with clock() as served, ToolProxy.from_config(servers(served, tools=cached), **WARM) as proxy:
+        for zone in ("UTC", "UTC", "CET"):
+            assert (await proxy.call_tool("proxy.time.get_current_time", {"timezone": zone})).data["timezone"] == zone
+        assert served.methods.count("tools/call") == 2
+        assert proxy.stats().total.calls == 3
+
+
 async def test_the_servers_own_deadline() -> None:
     limited = {"overrides": {"slow": {"timeoutSeconds": 0.05}}}
     async with clock() as served, ToolProxy.from_config(servers(served, tools=limited), **WARM) as proxy:
