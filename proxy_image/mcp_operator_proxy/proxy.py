@@ -44,7 +44,9 @@ from mcp_operator_proxy.usage import Usage
 
 logger = logging.getLogger(__name__)
 WARM_SECONDS: Final = 0.75
-IDLE_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 0.05
+QUIET_LOOKS: Final = 20
+"""So many looks in a row must find no call in flight before garbage is collected."""
 REBUILD_SHARE: Final = 0.05
 """Of the time that goes by, at most this much is spent on tables when catalogues change one after the other."""
 HOUSEKEEPING_SECONDS: Final = 60.0
@@ -289,6 +291,7 @@ class Proxy:
         updated: list[tuple[Backend, ResolvedServer]] = []
         pace = Pace()
         for key, server in resolved.items():
+            await pace.turn()
             known = before.get(key)
             if known is not None and known.resolved.same_endpoint(server):
                 if known.resolved != server:
@@ -298,7 +301,6 @@ class Proxy:
             backend = Backend(server, on_change=self._changed, catalogue=known.catalogue if known else None)
             backends[key] = backend
             fresh.append(backend)
-            await pace.turn()
         return backends, fresh, updated
 
     async def _start(self) -> None:
@@ -329,8 +331,10 @@ class Proxy:
 
     async def _collect(self, collector: Collector) -> None:
         """Collect garbage in a moment without calls."""
-        while self._busy() and not collector.overdue:  # noqa: ASYNC110 - whatever ends the last call
-            await asyncio.sleep(IDLE_SECONDS)
+        quiet = 0
+        while quiet < QUIET_LOOKS and not collector.overdue:
+            await asyncio.sleep(LOOK_SECONDS)
+            quiet = 0 if self._busy() else quiet + 1
         self._collecting = False
         collector.collect()
 
