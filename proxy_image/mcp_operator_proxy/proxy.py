@@ -405,6 +405,11 @@ class Proxy:
             loop.call_later(max(0.0, self._next_rebuild - loop.time()), self._rebuild)
         self._dirty.add(backend.id)
 
+    @property
+    def stale(self) -> bool:
+        """A catalogue has changed, and the table will show it in a moment."""
+        return bool(self._dirty)
+
     def _rebuild(self) -> None:
         self._dirty.clear()
         state = self.state

@@ -415,7 +415,7 @@ class ToolProxy:
     ) -> ToolCallResult:
         """Call a tool by the name that clients see, or by `namespace.server.tool` with the server's own name of it.
 
-        `timeout` in seconds is beside that of the server.
+        `timeout` in seconds is beside that of the server. A tool that is not known is waited for while servers are starting.
 
         Raises:
             UnknownTool: nothing of that name is shown.
@@ -426,8 +426,9 @@ class ToolProxy:
         """
         self._running()
         await self._settled()
-        table = self._table()
-        shown = name if name in table.tools else self._address(table, name)
+        table, shown = self._find(name)
+        if shown is None and await self._all_answered(timeout or LISTED_SECONDS):
+            table, shown = self._find(name)
         if shown is None:
             close = difflib.get_close_matches(name, table.tools, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
@@ -436,6 +437,22 @@ class ToolProxy:
             self._caller = Caller(self._proxy.endpoints[self.path].mcp._mcp_server)  # noqa: SLF001
         server = self._names.get(table.tools[shown].server, "")
         return await self._caller.call(shown, arguments or {}, server=server, seconds=timeout)
+
+    def _find(self, name: str) -> tuple[RouteTable, str | None]:
+        table = self._table()
+        return table, name if name in table.tools else self._address(table, name)
+
+    async def _all_answered(self, seconds: float) -> bool:
+        """Whether there were servers that had not answered for the first time; they are waited for."""
+        state = self._proxy.state
+        starting = [b for b in state.backends.values() if not b.asked.is_set()] if state is not None else []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for backend in starting:
+                    await backend.asked.wait()
+                while starting and self._proxy.stale:  # noqa: ASYNC110 - a few turns of the loop
+                    await asyncio.sleep(0.005)
+        return bool(starting)
 
     def _address(self, table: RouteTable, name: str) -> str | None:
         namespace, _, rest = name.partition(".")

@@ -22,7 +22,7 @@ from support.backends import Ears, client, eventually
 from unit.library.servers import STDIO, clock
 
 ROOT = Path(__file__).parents[3]
-COMMAND = ["-W", "error::ResourceWarning", "-m", "mcp_operator.cli.main", "proxy"]
+COMMAND = ["-W", "error::ResourceWarning", "-m", "mcp_operator.cli.main", "proxy", "--wait", "20"]
 ENV = {"PYTHONPATH": os.pathsep.join((str(ROOT / "operator"), str(ROOT / "proxy_image"))), "PATH": os.environ["PATH"]}
 
 

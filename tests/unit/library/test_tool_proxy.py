@@ -101,6 +101,16 @@ async def test_answers_from_memory_where_it_is_wanted() -> None:
         assert proxy.stats().total.calls == 3
 
 
+async def test_a_tool_of_a_server_that_is_starting_is_waited_for() -> None:
+    async with clock() as served:
+        config = servers(served)
+        config["servers"]["env"] = {**STDIO, "env": {"TOKEN": "1"}}
+        async with ToolProxy.from_config(config, warm_seconds=0.001) as proxy:
+            assert (await proxy.call_tool("proxy.env.show")).data["token"] == "1"
+            with pytest.raises(UnknownTool):
+                await proxy.call_tool("proxy.env.hide")
+
+
 async def test_the_servers_own_deadline() -> None:
     limited = {"overrides": {"slow": {"timeoutSeconds": 0.05}}}
     async with clock() as served, ToolProxy.from_config(servers(served, tools=limited), **WARM) as proxy:
