@@ -77,7 +77,7 @@ bench-swap: venv cluster images ## 20 swaps under the traffic of 8 clients; figu
 	@$(PYTEST_IN_CLUSTER) tests/e2e/test_swap.py --capture=no
 
 .PHONY: test
-test: check cluster-tests e2e ## Everything: lint, types, unit, the real API server, end to end; leaves no cluster behind
+test: check conformance cluster-tests e2e ## Everything: lint, types, unit, the conformance suite, the real API server, end to end; leaves no cluster behind
 	@$(MAKE) --no-print-directory cluster-down
 
 .PHONY: demo
