@@ -89,6 +89,7 @@ class StdioHost:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 raise
             watched().join()
+            watched().add(str(self._folder.resolve()))
             self._serving = asyncio.get_running_loop().create_task(self._bridge.serve(), name=f"stdio {self.id}")
         assert self._bridge.settings.uds is not None
         return self._bridge.settings.uds
@@ -103,6 +104,7 @@ class StdioHost:
             logger.error("stdio host failed", extra={"server": self.id, "error": type(error).__name__})
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+            watched().remove(str(self._folder.resolve()))
             self._folder = None
             await watched().leave()
 

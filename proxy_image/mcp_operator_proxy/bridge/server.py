@@ -5,7 +5,6 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
 
 import uvicorn
 
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class _HttpServer(uvicorn.Server):
-    """Without the ten ticks a second of uvicorn's main loop, which many servers in one process would feel."""
+    """uvicorn for one of many servers in a process: no signals, no words about processes, no ten ticks a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -31,13 +30,12 @@ class _HttpServer(uvicorn.Server):
     def end(self) -> None:
         self._end.set()
 
-    async def main_loop(self) -> None:
+    async def run_until_end(self, listener: socket.socket) -> None:
+        self.config.load()
+        self.lifespan = self.config.lifespan_class(self.config)
+        await self.startup(sockets=[listener])
         await self._end.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are the bridge's: the server process has to end in order too."""
-        yield
+        await self.shutdown(sockets=[listener])
 
 
 class Bridge:
@@ -77,7 +75,7 @@ class Bridge:
 
     async def serve(self) -> None:
         hub = asyncio.create_task(self.hub.run())
-        http = asyncio.create_task(self._http.serve(sockets=[self._socket]))
+        http = asyncio.create_task(self._http.run_until_end(self._socket))
         sweeper = asyncio.create_task(self.hub.sweep())
         stopping = asyncio.create_task(self._stop.wait())
         place = self.settings.uds or self.url

@@ -1,4 +1,4 @@
-"""The side of `watchdog` that lives in the proxy: tells it which process groups there are."""
+"""The side of `watchdog` that lives in the proxy: tells it which process groups and folders there are."""
 
 import asyncio
 import contextlib
@@ -17,10 +17,10 @@ _AGAIN_SECONDS: Final = 1.0
 
 
 class Watched:
-    """The process groups of one event loop, known to one watchdog, which runs from the first `join` to the last `leave`."""
+    """The process groups and sockets of one event loop, known to one watchdog, which runs from the first `join` to the last `leave`."""
 
     def __init__(self) -> None:
-        self._groups: set[int] = set()
+        self._told: set[str] = set()
         self._users = 0
         self._process: Process | None = None
         self._keeping: asyncio.Task[None] | None = None
@@ -44,13 +44,15 @@ class Watched:
         keeping, self._keeping = self._keeping, None
         await cancel([keeping])
 
-    def add(self, group: int) -> None:
-        self._groups.add(group)
-        self._tell(f"+{group}\n")
+    def add(self, thing: int | str) -> None:
+        """A process group, or the absolute path of a folder that holds only a socket."""
+        self._told.add(str(thing))
+        self._tell(f"+{thing}\n")
 
-    def remove(self, group: int) -> None:
-        self._groups.discard(group)
-        self._tell(f"-{group}\n")
+    def remove(self, thing: int | str) -> None:
+        """It is no more, or the caller sees to its end."""
+        self._told.discard(str(thing))
+        self._tell(f"-{thing}\n")
 
     def _tell(self, line: str) -> None:
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
@@ -75,14 +77,14 @@ class Watched:
             start_new_session=True,
         )
         try:
-            for group in self._groups:
-                self._tell(f"+{group}\n")
+            for thing in self._told:
+                self._tell(f"+{thing}\n")
             await process.wait()
         finally:
             self._process = None
             assert process.stdin is not None
-            for group in self._groups if process.returncode is None else ():
-                process.stdin.write(f"-{group}\n".encode())
+            for thing in self._told if process.returncode is None else ():
+                process.stdin.write(f"-{thing}\n".encode())
             process.stdin.close()
             with contextlib.suppress(OSError):
                 await process.wait()

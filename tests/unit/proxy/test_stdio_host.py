@@ -18,7 +18,6 @@ import psutil
 import pytest
 
 from mcp_operator_proxy.backends.stdio import URL, StdioHost, environment
-from mcp_operator_proxy.bridge import server as bridge_server
 from mcp_operator_proxy.bridge.watched import watched
 from mcp_operator_proxy.config import EnvVar, SecretRef, Stdio
 from support.waiting import Eventually
@@ -184,7 +183,7 @@ async def main():
     await host.start()
     while host.report().pid is None:
         await asyncio.sleep(0.01)
-    print(host.report().pid, flush=True)
+    print(host.report().pid, host.socket, flush=True)
     await asyncio.sleep(600)
 
 asyncio.run(main())
@@ -192,16 +191,16 @@ asyncio.run(main())
 
 
 async def test_a_kill_of_the_proxy_leaves_no_process(eventually: Eventually) -> None:
-    """Neither a server that ends with its stdin, nor one that ignores that and SIGTERM too, nor the watchdog."""
+    """Neither a server that ends with its stdin, nor one that ignores that and SIGTERM too, nor the watchdog, nor a socket."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", KILLED, *raw("--stubborn")),
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(PROXY_IMAGE)},
     )
     assert process.stdout
-    pid = int(await process.stdout.readline())
+    pid, socket = (await process.stdout.readline()).decode().split()
     tree = psutil.Process(process.pid).children(recursive=True)
-    assert pid in {child.pid for child in tree}
+    assert int(pid) in {child.pid for child in tree}
     process.kill()
     await process.wait()
 
@@ -209,6 +208,7 @@ async def test_a_kill_of_the_proxy_leaves_no_process(eventually: Eventually) -> 
         return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in tree)
 
     await eventually(gone, within=20)
+    await eventually(lambda: not Path(socket).parent.exists())
 
 
 async def test_a_watchdog_that_died_is_replaced(run: Run, eventually: Eventually) -> None:
@@ -229,9 +229,3 @@ async def test_a_long_path_for_temporary_files_is_gone_around(
     host = await run()
     assert host.socket
     assert len(os.fsencode(host.socket)) < 108
-
-
-def test_uvicorn_has_the_loop_that_is_replaced() -> None:
-    """`_HttpServer` overrides `main_loop`; without it the server would end at once or tick."""
-    assert "main_loop" in vars(bridge_server._HttpServer)
-    assert hasattr(bridge_server.uvicorn.Server, "main_loop")
