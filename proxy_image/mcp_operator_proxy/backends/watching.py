@@ -207,7 +207,17 @@ class ResourceWatch:
                 await cancel([stream])
 
     async def _stream(self, session: BackendSession, wanted: frozenset[str], ready: "asyncio.Future[None]") -> None:
-        async with listen(session.connected.session, resource_subscriptions=sorted(wanted)) as updates:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._seconds()):
+                    updates = await stack.enter_async_context(
+                        listen(session.connected.session, resource_subscriptions=sorted(wanted))
+                    )
+            except MCPError as error:
+                if error.code != METHOD_NOT_FOUND:
+                    raise
+                self._refuse_all()
+                return
             honored = {str(uri) for uri in updates.honored.resource_subscriptions or ()}
             for uri in wanted:
                 if uri in honored:

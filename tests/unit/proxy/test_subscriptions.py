@@ -3,12 +3,16 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import inspect
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from fastmcp import Client, FastMCP
 from mcp.client.subscriptions import Subscription, listen
+from mcp.server.connection import Connection
+from mcp.server.session import ServerSession
 from mcp.shared.exceptions import MCPError
 from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import METHOD_NOT_FOUND, ResourceUpdatedNotification
@@ -237,6 +241,50 @@ async def test_a_client_without_a_stream_is_told_when_it_opens_one() -> None:
             assert connection.session_id is not None
             audience.stream_opened(connection.session_id)
             await eventually(lambda: listener.heard == ["data://e/one"])
+
+
+async def test_a_server_that_does_not_answer_is_not_waited_for() -> None:
+    mcp, source = watched_server()
+    silent = asyncio.Event()
+
+    async def silence(*_: Any) -> None:
+        await silent.wait()
+
+    source.listen = silence  # type: ignore[assignment]
+    async with ServedMCP(mcp) as served:
+        config = make_config({"e": served.url}, server={"callTimeoutSeconds": 0.3})
+        async with running_gateway(config) as running, client(running.url, "legacy") as through:
+            with pytest.raises(MCPError, match="did not answer in time"):
+                await through.session.subscribe_resource("data://e/one")
+            silent.set()
+
+
+async def test_what_a_caller_may_not_use_cannot_be_watched() -> None:
+    class Refuse:
+        def refusal(self, principal: Any, route: str, kind: str, name: str) -> str | None:
+            asked = (principal, route, kind, name)
+            return "not yours" if asked == (None, "/mcp", "resource", "data://e/one") else None
+
+    mcp, _ = watched_server()
+    async with ServedMCP(mcp) as served, running_gateway(make_config({"e": served.url})) as running:
+        assert running.proxy.state is not None
+        running.proxy.state = dataclasses.replace(running.proxy.state, policy=Refuse())
+        async with client(running.url, "legacy") as through:
+            with pytest.raises(MCPError, match="not yours"):
+                await through.session.subscribe_resource("data://e/one")
+        with pytest.raises(MCPError, match="not yours"):
+            async with Listener().at(running.url, "auto", "data://e/one"):
+                pass
+        assert subscriptions(running) == 0
+
+
+def test_what_the_library_is_relied_on_for() -> None:
+    """A session's subscriptions hang on the object behind it, and end with its exit stack."""
+    connection = Connection.from_envelope("2026-07-28", None, None)
+    assert isinstance(connection.state, dict)
+    assert callable(connection.exit_stack.callback)
+    assert callable(connection.notify)
+    assert "connection" in inspect.signature(ServerSession.__init__).parameters
 
 
 async def test_capabilities_are_those_of_the_servers() -> None:
