@@ -1,6 +1,7 @@
 """Isolation `user`: a process for each user, which that user's sessions share."""
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import replace
 from typing import Final
@@ -19,6 +20,7 @@ from mcp_operator_proxy.bridge.supervisor import State
 log = logging.getLogger(__name__)
 
 _SWEEP: Final = 30.0
+_REST_SECONDS: Final = 1.0
 
 
 class UsersHub(Hub):
@@ -142,6 +144,8 @@ class UsersHub(Hub):
                 self.metrics.refused.inc()
                 return too_many(self.settings.name, message, "processes", limit)
             longest.rest()
-            await longest.left(State.READY)
+            with contextlib.suppress(TimeoutError):  # a call may have come to it in the meantime: then look again
+                async with asyncio.timeout(_REST_SECONDS):
+                    await longest.left(State.READY)
             await longest.left(State.ENDING)
         return None
