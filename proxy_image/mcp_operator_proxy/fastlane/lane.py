@@ -343,7 +343,7 @@ class Lane:
             token=token,
             stamp=route.stamp,
             stamp_member=route.stamp_member,
-            may_stream=True,
+            may_stream=not meta.asks,
             ended=None,
         )
         sent = meta.sent if token is None else meta.sent[:-1] + b',"progressToken":' + token + b"}"

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from mcp_operator_proxy.backends.connect import CLIENT_INFO
 from mcp_operator_proxy.eras.capabilities import Capabilities
+from mcp_operator_proxy.eras.translate import may_be_asked
 from mcp_operator_proxy.fastlane.rewrite import members, without
 
 LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -68,6 +69,8 @@ class ModernMeta:
     """The whole object for a modern backend, without a progress token."""
     levels: frozenset[str]
     """Log levels that the client wants to hear."""
+    asks: bool
+    """A server may ask the client something."""
 
 
 class ModernMetas:
@@ -102,7 +105,8 @@ def _modern_meta(meta: bytes, spoken: str) -> ModernMeta | None:
     if sent is None:
         return None
     level = value.get(LOG_LEVEL_META_KEY)
-    return ModernMeta(version, sent, levels_from(level) if level in LEVELS else frozenset())
+    levels = levels_from(level) if level in LEVELS else frozenset[str]()
+    return ModernMeta(version, sent, levels, may_be_asked(value[CLIENT_CAPABILITIES_META_KEY]))
 
 
 def levels_from(level: str) -> frozenset[str]:

@@ -5,13 +5,18 @@ import json
 from typing import Any
 
 import pytest
+from fastmcp import FastMCP
+from fastmcp.prompts import Message
+from fastmcp.tools.base import ToolResult
 from hypothesis import given
 from hypothesis import strategies as st
+from mcp_types import EmbeddedResource, ResourceLink, TextResourceContents
 
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.eras import uris
 from mcp_operator_proxy.table import RouteTable, build_table
-from support.gateway import make_config
+from support.backends import ServedMCP, client
+from support.gateway import make_config, running_gateway
 
 
 def expose(uri: str) -> str:
@@ -149,3 +154,52 @@ def test_what_is_exposed_leads_back(uri: str) -> None:
     assert exposed is not None
     if (shown := exposed(uri)) != uri:
         assert route.resource(shown) == ("ns/p", uri)
+
+
+class Library:
+    """Results that link to resources of their server."""
+
+    def __init__(self) -> None:
+        self.mcp: FastMCP[Any] = FastMCP("library")
+        self.mcp.tool(self.find)
+        self.mcp.prompt(self.cite)
+        self.mcp.resource("data://book/{name}")(self.book)
+
+    def find(self) -> ToolResult:
+        text = TextResourceContents(uri="data://book/two", text="data://book/two")  # type: ignore[arg-type]
+        return ToolResult(
+            content=[
+                ResourceLink(type="resource_link", uri="data://book/one", name="one"),  # type: ignore[arg-type]
+                EmbeddedResource(type="resource", resource=text),
+                ResourceLink(type="resource_link", uri="https://example.org/", name="web"),  # type: ignore[arg-type]
+            ],
+            structured_content={"uri": "data://book/one"},
+        )
+
+    def cite(self) -> Any:
+        text = TextResourceContents(uri="data://book/three", text="3")  # type: ignore[arg-type]
+        return [Message(EmbeddedResource(type="resource", resource=text))]
+
+    def book(self, name: str) -> str:
+        return f"the book {name}"
+
+
+@pytest.mark.parametrize("back", ["legacy", "both"])
+@pytest.mark.parametrize("front", ["legacy", "auto"])
+async def test_a_client_can_read_what_a_result_links_to(front: str, back: str) -> None:
+    async with ServedMCP(Library().mcp, era=back) as served:
+        config = make_config({"l": served.url, "plain": served.url}, prefixes={"plain": ""})
+        async with running_gateway(config) as gateway, client(gateway.url, front) as through:
+            for _ in range(2):  # the second call of a session may take the fast lane
+                link, embedded, web = (await through.call_tool_mcp("l_find", {})).content
+            assert str(link.uri) == "data://l/book/one"  # type: ignore[union-attr]
+            assert (await through.read_resource(str(link.uri)))[0].text == "the book one"  # type: ignore[union-attr]
+            assert str(embedded.resource.uri) == "data://l/book/two"  # type: ignore[union-attr]
+            assert embedded.resource.text == "data://book/two"  # type: ignore[union-attr]
+            assert str(web.uri) == "https://example.org/"  # type: ignore[union-attr]
+            assert (await through.call_tool_mcp("l_find", {})).structured_content == {"uri": "data://book/one"}
+            (message,) = (await through.get_prompt("l_cite")).messages
+            assert str(message.content.resource.uri) == "data://l/book/three"  # type: ignore[union-attr]
+            plain = (await through.call_tool_mcp("find", {})).content[0]
+            assert str(plain.uri) == "data://book/one"  # type: ignore[union-attr]
+            assert (await through.read_resource("data://book/one"))[0].text == "the book one"  # type: ignore[union-attr]
