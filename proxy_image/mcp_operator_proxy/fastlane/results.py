@@ -26,8 +26,8 @@ def object_of(raw: bytes, method: str, version: str) -> dict[str, Any]:
     if not isinstance(result, dict):
         raise ValueError("a result is an object")  # noqa: TRY004 - its callers know one error for all bad input
     if result.get("resultType", "complete") in CORE:
-        check_whole(method, result)
         validate_server_result(method, version, result if version not in MODERN_PROTOCOL_VERSIONS else _typed(result))
+        check_whole(method, result)
     return result
 
 
