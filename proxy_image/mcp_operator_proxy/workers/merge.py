@@ -18,6 +18,10 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_proxy_sessions": sum,
     "mcp_proxy_backend_up": min,
     "mcp_proxy_server_tools": max,
+    "mcp_proxy_stdio_processes": sum,
+    "mcp_proxy_backend_circuit_state": max,
+    "mcp_proxy_backend_calls_in_flight": sum,
+    "mcp_proxy_backend_calls_waiting": sum,
     "mcp_proxy_config_info": max,
 }
 """How the values of the workers become one; a sum where nothing is said. Counters and histograms are sums."""
@@ -36,7 +40,7 @@ def merge_status(reports: Sequence[StatusReport], *, missing: int = 0) -> Status
     for report in reports:
         for server in report.servers:
             known = by_id.get(server.id)
-            if known is None or _SEVERITY.index(server.state) > _SEVERITY.index(known.state):
+            if known is None or _severity(server) > _severity(known):
                 by_id[server.id] = server
     return last.model_copy(
         update={
@@ -52,6 +56,10 @@ def merge_status(reports: Sequence[StatusReport], *, missing: int = 0) -> Status
             "workers_up": len(reports),
         }
     )
+
+
+def _severity(server: ServerReport) -> tuple[int, bool]:
+    return _SEVERITY.index(server.state), server.circuit != "closed"
 
 
 class _Merged(Collector):
