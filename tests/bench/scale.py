@@ -89,7 +89,10 @@ async def _memory(url: str, process: Process, sessions: int, calls: int) -> dict
     mib = 1024 * 1024
     start = process.rss()
     clients = await opened(url, "legacy", sessions, headers=HEADERS, method="tools/call", tool=f"a_{TOOL}")
-    first = await measure(clients, calls=2 * sessions, seconds=60)
+    firsts = []
+    for start in range(0, sessions, 16):  # the first call of each opens its session with the server
+        some = clients[start : start + 16]
+        firsts.append(await measure(some, calls=2 * len(some), seconds=60))
     after_open = process.rss()
     points = []
     for _ in range(4):
@@ -100,8 +103,9 @@ async def _memory(url: str, process: Process, sessions: int, calls: int) -> dict
     closed = process.rss()
     return {
         "sessions": sessions,
-        "calls": first.calls + sum(sample.calls for sample, _ in points),
-        "errors": first.errors + sum(sample.errors for sample, _ in points),
+        "calls": sum(sample.calls for sample in (*firsts, *(s for s, _ in points))),
+        "errors": sum(sample.errors for sample in (*firsts, *(s for s, _ in points))),
+        "reasons": [problem for sample, _ in points for problem in sample.problems[:1]],
         "rss_start_mib": round(start / mib, 1),
         "rss_sessions_open_mib": round(after_open / mib, 1),
         "rss_per_session_kib": round((after_open - start) / 1024 / sessions, 1),
@@ -114,7 +118,9 @@ async def _memory(url: str, process: Process, sessions: int, calls: int) -> dict
 def memory(folder: Path, sessions: int, calls: int) -> dict[str, Any]:
     """RSS with so many sessions open (each has a session of its own with the legacy server), and over so many calls."""
     with backend(folder / "backend.log", era="legacy") as (base, _):
-        write_config(folder / "config", config({"a": f"{base}/a/mcp"}))
+        content = config({"a": f"{base}/a/mcp"})
+        content["servers"][0]["maxConcurrency"] = sessions  # by default 256, and the others wait
+        write_config(folder / "config", content)
         with (
             proxy(folder / "config", name="memory") as (url, process),
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
