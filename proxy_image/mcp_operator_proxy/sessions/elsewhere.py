@@ -1,5 +1,6 @@
 """A request whose session is not held here: find the process that holds it, or agree on one that takes it up."""
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -82,7 +83,7 @@ class Elsewhere:
                 if scope["method"] == "DELETE" and status() < 300:
                     self._table.remember_ended(ticket)
                 return True
-            if outcome is Outcome.LOST and b'"tools/call"' in exchange.body:
+            if outcome is Outcome.LOST and _may_have_run(exchange.body):
                 scope.setdefault("mcp_method", "forwarded")
                 answer = Response(lost(exchange.body), 200, media_type="application/json")
                 await answer(scope, exchange.receive, exchange.send)
@@ -101,6 +102,14 @@ class Elsewhere:
         if self._holder.draining and len(others) > 1:
             others -= {peers.own}
         return [*maker, *((address, Hop.TAKE) for address in ranked(session_id, others))]
+
+
+def _may_have_run(body: bytes) -> bool:
+    """Whether a request that was sent must not be sent again."""
+    try:
+        return bool(json.loads(body).get("method") == "tools/call")
+    except (ValueError, AttributeError):
+        return False
 
 
 def _watching(send: Send) -> tuple[Send, Callable[[], int]]:

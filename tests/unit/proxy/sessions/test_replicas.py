@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -16,9 +17,18 @@ from support.replicas import ACCEPT, INITIALIZE, SECRETS, SIGNED, Replica, Wire,
 from support.waiting import Eventually
 
 CALL = {"name": "s_who", "arguments": {}}
+LARGE = "x" * 3_000_000
 
 
-def backend() -> FastMCP[Any]:
+@dataclass
+class Gate:
+    """Of the tool `wait`."""
+
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
+    open: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def backend(gate: Gate) -> FastMCP[Any]:
     mcp: FastMCP[Any] = FastMCP("backend")
 
     @mcp.tool
@@ -30,12 +40,27 @@ def backend() -> FastMCP[Any]:
         answer = await ctx.elicit("your name?", response_type=str)
         return f"hello {answer.data}"  # type: ignore[union-attr]
 
+    @mcp.tool
+    def large() -> str:
+        return LARGE
+
+    @mcp.tool
+    async def wait() -> str:
+        gate.waiting.set()
+        await gate.open.wait()
+        return "done"
+
     return mcp
 
 
 @pytest.fixture
-async def served() -> AsyncIterator[ServedMCP]:
-    async with ServedMCP(backend(), era="legacy") as served:
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+async def served(gate: Gate) -> AsyncIterator[ServedMCP]:
+    async with ServedMCP(backend(gate), era="legacy") as served:
         yield served
 
 
@@ -299,3 +324,43 @@ async def test_messages_of_an_http_sse_client_reach_the_replica_with_its_stream(
         await eventually(lambda: a.proxy.endpoints["/mcp"].open_sessions == 0)
         gone = await http.post(base + where, json=_PING)
         assert gone.status_code == 404
+
+
+async def test_a_large_answer_comes_through_whole(served: ServedMCP, http: httpx2.AsyncClient) -> None:
+    async with running_replicas(2, make_config({"s": served.url}, **SIGNED)) as (a, b):
+        wire = Wire(http)
+        await wire.open(a)
+
+        assert text_of(await wire.ask(b, "tools/call", name="s_large", arguments={})) == LARGE
+
+
+async def test_in_an_orderly_stop_calls_end_where_they_began_and_the_stream_is_opened_elsewhere(
+    served: ServedMCP, http: httpx2.AsyncClient, gate: Gate, eventually: Eventually
+) -> None:
+    async with running_replicas(2, make_config({"s": served.url}, **SIGNED), grace_seconds=10) as (a, b):
+        wire = Wire(http)
+        await wire.open(a)
+        async with wire.listening(b) as stream:
+            calling = asyncio.create_task(wire.ask(b, "tools/call", name="s_wait", arguments={}))
+            await eventually(gate.waiting.is_set)
+            stopping = asyncio.create_task(a.stop())
+            assert "data:" not in "".join([line async for line in stream.aiter_lines()])  # it ends
+        async with wire.listening(b) as again:
+            assert again.status_code == 200
+            await eventually(lambda: b.held() == 1)
+            gate.open.set()
+            assert text_of(await calling) == "done"
+            await stopping
+
+
+async def test_a_replica_that_stops_takes_nothing_up(served: ServedMCP, http: httpx2.AsyncClient) -> None:
+    async with running_replicas(3, make_config({"s": served.url}, **SIGNED)) as (a, b, c):
+        wires = [Wire(http) for _ in range(8)]
+        for wire in wires:
+            await wire.open(a)
+        await a.stop()
+        await c.proxy.drain()
+        answers = [(await wire.ask(at, "ping")).status_code for wire in wires for at in (b, c)]
+
+        assert set(answers) == {200}
+        assert (b.held(), c.held()) == (8, 0)

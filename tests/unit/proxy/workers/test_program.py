@@ -16,7 +16,7 @@ from fastmcp import Context, FastMCP
 
 from support.backends import ServedMCP
 from support.gateway import make_config
-from support.program import Program, running_program, write_config
+from support.program import ROOT, Program, running_program, write_config
 from support.replicas import SECRETS, SIGNED, Wire
 from support.waiting import Eventually
 
@@ -184,6 +184,7 @@ async def test_an_occupied_port_is_one_error(folder: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "mcp_operator_proxy.cli", "serve", "--workers", "2"),
             *("--config-dir", str(folder), "--host", "127.0.0.1", "--port", str(port)),
+            env={**os.environ, "PYTHONPATH": str(ROOT / "proxy_image")},
             stderr=asyncio.subprocess.PIPE,
         )
         _, error = await process.communicate()
