@@ -19,44 +19,30 @@ FLUSH_SECONDS: Final = 0.25
 MAX_PENDING: Final = 50_000
 """Lines that wait for a slow reader; what comes beyond is counted and not kept."""
 MAX_NAME: Final = 256
+MAX_TRACE: Final = 64
 
 
-class Line(msgspec.Struct, omit_defaults=True, gc=False):
+class Line(msgspec.Struct, omit_defaults=True, tag_field="message", tag="request", gc=False):
     """One request. `seconds` is from the whole request to the end of its response."""
 
-    time: float
+    time: float | datetime
     """Seconds since the epoch; written as RFC 3339."""
-    client: str | None = None
     route: str | None = None
+    http: str = ""
+    """The HTTP method."""
     status: int = 0
-    http: str = "POST"
+    seconds: float = -1.0
     method: str | None = None
     """The JSON-RPC method."""
     name: str | None = None
-    """Tool, prompt or URI, as the client named it; at most `MAX_NAME` characters."""
-    outcome: str | None = None
-    seconds: float = 0.0
-    lane: bool = False
-    server: str | None = None
-    principal: str | None = None
-    trace: str | None = None
-    """The `traceparent` that came with it."""
-
-
-class _Written(msgspec.Struct, omit_defaults=True, tag_field="message", tag="request", gc=False):
-    time: datetime
-    route: str | None
-    http: str
-    status: int
-    seconds: float
-    method: str | None = None
-    name: str | None = None
+    """Tool, prompt or URI, as the client named it; at most `MAX_NAME` characters are written."""
     outcome: str | None = None
     lane: bool = False
     server: str | None = None
     principal: str | None = None
     client: str | None = None
     trace: str | None = None
+    """The `traceparent` that came with it."""
 
 
 class _Dropped(msgspec.Struct, tag_field="message", tag="access log lines dropped"):
@@ -127,26 +113,13 @@ _ENCODER: Final = msgspec.json.Encoder()
 
 
 def encode(lines: list[Line], dropped: int = 0) -> bytes:
-    """The lines as JSON, one object a line."""
-    written: list[_Written | _Dropped] = [_as_written(line) for line in lines]
-    if dropped:
-        written.append(_Dropped(datetime.now(UTC), dropped))
-    return _ENCODER.encode_lines(written)
-
-
-def _as_written(line: Line) -> _Written:
-    return _Written(
-        time=datetime.fromtimestamp(line.time, UTC),
-        route=line.route,
-        http=line.http,
-        status=line.status,
-        seconds=round(line.seconds, 6),
-        method=line.method,
-        name=None if line.name is None else line.name[:MAX_NAME],
-        outcome=line.outcome,
-        lane=line.lane,
-        server=line.server,
-        principal=line.principal,
-        client=line.client,
-        trace=None if line.trace is None else line.trace[:64],
-    )
+    """The lines as JSON, one object a line. They are made ready in place."""
+    for line in lines:
+        if isinstance(line.time, float):
+            line.time = datetime.fromtimestamp(line.time, UTC)
+        line.seconds = round(line.seconds, 6)
+        if line.name is not None and len(line.name) > MAX_NAME:
+            line.name = line.name[:MAX_NAME]
+        if line.trace is not None and len(line.trace) > MAX_TRACE:
+            line.trace = line.trace[:MAX_TRACE]
+    return _ENCODER.encode_lines([*lines, _Dropped(datetime.now(UTC), dropped)] if dropped else lines)

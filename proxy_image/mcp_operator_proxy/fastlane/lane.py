@@ -475,6 +475,7 @@ class Lane:
                 time=time.time(),
                 client=incoming.client,
                 route=route.path,
+                http="POST",
                 status=status,
                 method=request.method,
                 name=request.name or None,

@@ -188,3 +188,24 @@ async def test_a_client_of_another_asgi_server_that_leaves_frees_its_place(event
             await asyncio.wait([calling])
             await eventually(lambda: len(gateway.proxy.lane) == 0 and scripted.gone == 1)
         assert (await client.call("a_text")).status == 200
+
+
+async def test_an_idle_connection_is_closed_after_the_keep_alive_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage() as (client, _, gateway):
+        made: list[Any] = []
+        original = HttpToolsProtocol.connection_made
+
+        def short(self: Any, transport: Any) -> None:
+            original(self, transport)
+            self.timeout_keep_alive = 0.1
+            made.append(self)
+
+        monkeypatch.setattr(HttpToolsProtocol, "connection_made", short)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
+        async with asyncio.timeout(10):
+            for number, tool in enumerate(["a_text", "nobody", "a_text", "a_text"]):
+                writer.write(wire(client, gateway, tool, number))
+                assert (await answers(reader, 1))[0]["id"] == number
+            assert await reader.read() == b""
+        assert made[0].server_state.total_requests >= 4
+        writer.close()
