@@ -95,11 +95,11 @@ async def test_sessions_go_on_at_every_worker_and_after_one_is_killed(
         killed = program.workers()[0]
         os.kill(killed, signal.SIGKILL)
         # Until its last thread has gone, its socket takes its share of connections along.
-        await eventually(lambda: killed not in program.workers())
+        await eventually(lambda: killed not in program.workers(), within=30)
         after = await asyncio.gather(*(answer(wire, program) for wire in wires))
         assert all(after)
         assert any(now == then for now, then in zip(after, rounds[0], strict=True))  # the other worker's went on
-        await eventually(lambda: program.serving() == 3 and len(program.workers()) == 2)
+        await eventually(lambda: program.serving() == 3 and len(program.workers()) == 2, within=30)
         again = [await asyncio.gather(*(answer(wire, program) for wire in wires)) for _ in range(2)]
         assert again == [after, after]  # the worker's return has moved no session once more
 
@@ -120,10 +120,10 @@ async def test_calls_in_flight_at_a_killed_worker_end_with_a_typed_error(
         wires = [Wire(http) for _ in range(2 * CLIENTS)]
         await asyncio.gather(*(wire.open(program) for wire in wires))
         calls = [asyncio.create_task(wire.ask(program, "tools/call", name="s_wait", arguments={})) for wire in wires]
-        await eventually(lambda: gate.waiting == len(calls))
+        await eventually(lambda: gate.waiting == len(calls), within=30)
         killed = program.workers()[0]
         os.kill(killed, signal.SIGKILL)
-        await eventually(lambda: killed not in program.workers() and any(call.done() for call in calls))
+        await eventually(lambda: killed not in program.workers() and any(call.done() for call in calls), within=30)
         gate.open.set()
         ended = Counter(map(_outcome, await asyncio.gather(*calls, return_exceptions=True)))
 
@@ -149,7 +149,7 @@ async def test_the_status_waits_for_all_workers(folder: Path, http: httpx2.Async
             # The kernel gives the stopped one its share of connections: the first that is answered was the other's.
             asking = [
                 asyncio.create_task(
-                    http.get(f"{program.base}/status", params={"wait": "r1", "timeout": "0.3"}, timeout=3)
+                    http.get(f"{program.base}/status", params={"wait": "r1", "timeout": "0.3"}, timeout=20)
                 )
                 for _ in range(30)
             ]
@@ -168,7 +168,7 @@ async def test_workers_end_with_their_parent(folder: Path, http: httpx2.AsyncCli
         workers = program.workers()
         program.process.kill()
 
-        await eventually(lambda: not any(_runs(pid) for pid in workers))
+        await eventually(lambda: not any(_runs(pid) for pid in workers), within=30)
 
 
 def _runs(pid: int) -> bool:
