@@ -94,13 +94,14 @@ class IsolatedHub(Hub):
                 message, f"MCP server {self.settings.name} is down (crash-loop). {self._last_error}", left
             )
         session, connection = self._take_spare()
-        if connection is None:
-            if (refused := await self._refuse_when_full(message)) is not None:
-                return refused
-            connection = self._connection(session)
+        if connection is not None and (response := await self._answer_of(connection, message)) is not None:
+            return self._opened(session, connection, response)
+        session = Session()
+        if (refused := await self._refuse_when_full(message)) is not None:
+            return refused
+        connection = self._connection(session)
         try:
-            if connection.pid is None:
-                await connection.open()
+            await connection.open()
             response = await self._initialize(connection, message)
         except StartError as error:
             self._failed(error)
@@ -112,6 +113,23 @@ class IsolatedHub(Hub):
         if "error" in response:
             await self._close(connection)
             return Refused(response)
+        return self._opened(session, connection, response)
+
+    async def _answer_of(self, spare: Connection, message: Message) -> Message | None:
+        """What a process that was started in advance answers; None where it died meanwhile, or does not want this client."""
+        try:
+            response = await self._initialize(spare, message)
+        except StartError:
+            response = None
+        except BaseException:
+            await self._close(spare)
+            raise
+        if response is None or "error" in response:
+            await self._close(spare)
+            return None
+        return response
+
+    def _opened(self, session: Session, connection: Connection, response: Message) -> Opened:
         self._worked(response["result"])
         session.connection = connection
         self._admit(session)

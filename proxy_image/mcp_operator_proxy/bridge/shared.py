@@ -100,7 +100,7 @@ class SharedHub(Hub):
 
     def _rests(self) -> bool:
         """The server is known, and it does not run because nobody needs it now."""
-        return self._result is not None and self._supervisor.resting
+        return self._result is not None and self._supervisor.unneeded
 
     @property
     def process(self) -> Connection | None:

@@ -100,6 +100,11 @@ class Supervisor:
         """No process, and none to come before it is needed."""
         return self._care.lazy and self.state is State.IDLE and not self._wanted.is_set()
 
+    @property
+    def unneeded(self) -> bool:
+        """Resting, or about to."""
+        return self._care.lazy and self.state in {State.IDLE, State.ENDING} and not self._wanted.is_set()
+
     async def left(self, state: State) -> None:
         """Wait until it is in another state than this."""
         async with self._changed:

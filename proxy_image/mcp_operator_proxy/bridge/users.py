@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 from dataclasses import replace
 from typing import Final
 
@@ -16,8 +15,6 @@ from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.shared import SharedHub
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.supervisor import State
-
-log = logging.getLogger(__name__)
 
 _SWEEP: Final = 30.0
 _REST_SECONDS: Final = 1.0

@@ -76,7 +76,7 @@ def to(bridge: Bridge) -> httpx2.AsyncClient:
 
 
 async def test_a_thousand_sessions_of_a_shared_process(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
-    bridge = await start(*TINY, uds=str(tmp_path_factory.mktemp("s") / "s"), ping=0.1)
+    bridge = await start(*TINY, uds=str(tmp_path_factory.mktemp("s") / "s"), ping=5.0)
     async with to(bridge) as http:
         await leaves_nothing(one_session(bridge, http), 50, 1000)
     assert bridge.hub.sessions == {}
@@ -85,7 +85,7 @@ async def test_a_thousand_sessions_of_a_shared_process(start: Start, tmp_path_fa
 
 async def test_a_hundred_sessions_with_a_process_each(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
     bridge = await start(
-        *TINY, uds=str(tmp_path_factory.mktemp("s") / "s"), isolation="session", preflight=False, ping=0.1
+        *TINY, uds=str(tmp_path_factory.mktemp("s") / "s"), isolation="session", preflight=False, ping=5.0
     )
     async with to(bridge) as http:
         await leaves_nothing(one_session(bridge, http), 20, 100)
