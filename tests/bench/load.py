@@ -39,11 +39,12 @@ class Failed(Exception):
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """User and system time of processes so far."""
+    """User and system time of those processes that still run."""
     total = 0
     for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            total += int(fields[11]) + int(fields[12])
     return total * _TICK
 
 

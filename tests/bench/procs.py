@@ -52,11 +52,10 @@ class Process:
 
     def pids(self) -> list[int]:
         """Of it and its descendants."""
-        try:
-            root = psutil.Process(self._popen.pid)
-            return [root.pid, *(child.pid for child in root.children(recursive=True))]
-        except psutil.NoSuchProcess:
-            return []
+        found = [self._popen.pid]
+        with contextlib.suppress(psutil.NoSuchProcess):  # one of them has just ended
+            found += [child.pid for child in psutil.Process(self._popen.pid).children(recursive=True)]
+        return found
 
     def rss(self) -> int:
         """Resident memory of all of them, in bytes."""
