@@ -46,7 +46,8 @@ class _Cycle:
     def set(self) -> None:
         """uvicorn wakes the application: here, only when the client has gone."""
         if self.disconnected and self.exchange is not None:
-            self.exchange.client_gone()
+            exchange, self.exchange = self.exchange, None
+            exchange.client_gone()
 
     # Sink
 
@@ -74,6 +75,7 @@ class _Cycle:
         self._complete()
 
     def hand_over(self, scope: dict[str, Any]) -> None:
+        self.exchange = None
         self.scope.update(scope)
         self.protocol.hand_over(self)
 
