@@ -153,22 +153,25 @@ async def _lists_are_whole(gateway: Gateway) -> None:
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 async def test_whatever_a_server_answers(era: str) -> None:
     failing = Failing(era)
-    quick = {"circuitBreaker": {"failures": 10_000}, "callTimeoutSeconds": 1, "connectTimeoutSeconds": 1}
+    patient = {"circuitBreaker": {"failures": 10_000}, "callTimeoutSeconds": 60, "connectTimeoutSeconds": 60}
+    quick = {**patient, "callTimeoutSeconds": 1, "connectTimeoutSeconds": 1}
     names = [f"f{number}" for number in range(len(FAILURES))]
     async with ServedApp(lambda: failing, "/") as served:
         urls = {name: f"{served.url}{name}" for name in names}
-        async with running_gateway(make_config(urls, server=quick)) as gateway:
+        async with running_gateway(make_config(urls, server=patient)) as gateway:
             assert gateway.proxy.state is not None
             backends = gateway.proxy.state.backends.values()
-            await eventually(lambda: all(backend.status.ever_ready for backend in backends))
+            await eventually(lambda: all(backend.status.ever_ready for backend in backends), 60)
             await _lists_are_whole(gateway)
             failing.on = True
+            await gateway.proxy.apply(make_config(urls, server=quick))
             for backend in backends:
                 backend.nudge()
-            await eventually(lambda: all(backend.status.error is not None for backend in backends))
+            await eventually(lambda: all(backend.status.error is not None for backend in backends), 60)
             await _lists_are_whole(gateway)
             await asyncio.gather(*(_fails(gateway, name) for name in names))
             failing.on = False
+            await gateway.proxy.apply(make_config(urls, server=patient))
             async with ModernClient(gateway.url) as modern:
                 assert (await modern.call("f0_one")).text == "1"
 
