@@ -29,6 +29,7 @@ Reply: TypeAlias = tuple[int, tuple[Header, ...], bytes]
 _NO_METHOD: Final = b',"error":{"code":-32601,"message":"Method not found"}}'
 _JSON: Final = ((b"content-type", b"application/json"),)
 _STREAM: Final = ((b"content-type", b"text/event-stream"), (b"cache-control", b"no-cache"))
+_OPEN_STREAM: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _REASONS: Final = {200: b"OK", 202: b"Accepted", 400: b"Bad Request", 405: b"Method Not Allowed"}
 
 
@@ -71,8 +72,15 @@ class Backend:
             return 200, _STREAM, b"event: message\r\ndata: " + out + b"\r\n\r\n"
         return 200, _JSON, out
 
+    def stands(self, method: str, path: str) -> bool:
+        """Whether it is a session's standing stream, which is opened and says nothing."""
+        if method != "GET" or path == "/counts":
+            return False
+        self.counts[method] += 1
+        return True
+
     def other(self, method: str, path: str, query: bytes) -> Reply:
-        """To a GET or DELETE."""
+        """To a DELETE, or a look at the counts."""
         if path != "/counts":
             self.counts[method] += 1
             return 200 if method == "DELETE" else 405, (), b""
@@ -90,6 +98,12 @@ class Backend:
                 message = await receive()
                 body += message["body"]
             status, headers, content = self.answer(body)
+        elif self.stands(scope["method"], scope["path"]):
+            await receive()
+            await send({"type": "http.response.start", "status": 200, "headers": _STREAM})
+            await send({"type": "http.response.body", "body": b"", "more_body": True})
+            await receive()  # the client has gone
+            return
         else:
             status, headers, content = self.other(scope["method"], scope["path"], scope["query_string"])
         if headers is not _STREAM:
@@ -139,6 +153,9 @@ class _Connection(asyncio.Protocol):
             self._transport.write(rendered(self._backend.answer(body)))
             return
         path, _, query = self._url.partition(b"?")
+        if self._backend.stands(method.decode(), path.decode()):
+            self._transport.write(_OPEN_STREAM)
+            return
         self._transport.write(rendered(self._backend.other(method.decode(), path.decode(), query)))
 
 
@@ -147,7 +164,13 @@ async def serve(backend: Backend, server: str, listening: socket.socket) -> None
     print(json.dumps({"port": listening.getsockname()[1]}), flush=True)
     if server == "uvicorn":
         config = uvicorn.Config(
-            backend, log_level="error", access_log=False, lifespan="off", http="httptools", timeout_keep_alive=600
+            backend,
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            http="httptools",
+            timeout_keep_alive=600,
+            timeout_graceful_shutdown=1,
         )
         await uvicorn.Server(config).serve([listening])
         return

@@ -29,6 +29,7 @@ _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
 _PROBLEMS: Final = 5
 ALL_CALLS: Final = 8_000_000
 """As many as there is time for."""
+QUIET_SECONDS: Final = 0.2
 CLOSE_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 30.0
 """How long the answers that are still under way at the end are waited for."""
@@ -242,6 +243,13 @@ async def counted(counts: str | None) -> int | None:
     return sum(json.loads(body).values())
 
 
+async def quiet(counts: str | None) -> None:
+    """Wait until the backend hears nothing for a moment: sessions that were closed before, streams that are being opened."""
+    async with asyncio.timeout(CLOSE_SECONDS):
+        while await counted(counts):  # noqa: ASYNC110 - another process counts
+            await asyncio.sleep(QUIET_SECONDS)
+
+
 async def measure(
     clients: Sequence[Client], *, calls: int, seconds: float, pids: Sequence[int] = (), counts: str | None = None
 ) -> Sample:
@@ -289,6 +297,8 @@ async def _main(args: argparse.Namespace) -> Sample:
         return failed(str(error))
     if args.warm_up:
         await measure(clients, calls=args.warm_up, seconds=args.seconds)
+    with contextlib.suppress(TimeoutError):
+        await quiet(args.counts)
     sample = await measure(clients, calls=args.calls, seconds=args.seconds, pids=args.pid, counts=args.counts)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_SECONDS):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bench.backend import Backend, _Connection
-from bench.load import Failed, counted, measure, opened
+from bench.load import Failed, counted, measure, opened, quiet
 
 
 @pytest.fixture
@@ -55,3 +55,10 @@ async def test_a_server_of_another_era_fails_before_anything_is_measured(served:
     del backend.results["initialize"]
     with pytest.raises(Failed, match="initialize: error"):
         await opened(f"{base}/mcp", "legacy", 1, headers={}, method="tools/call", tool="echo")
+
+
+async def test_it_waits_until_the_backend_hears_nothing_any_more(served: tuple[Backend, str]) -> None:
+    backend, base = served
+    backend.counts["DELETE"] = 3
+    await quiet(f"{base}/counts")
+    assert not backend.counts

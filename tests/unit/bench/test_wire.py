@@ -71,8 +71,17 @@ def test_what_a_backend_makes_of_the_rest() -> None:
     backend = Backend(sse=True)
     assert backend.answer(b'{"method":"notifications/initialized"}')[0] == 202
     assert backend.answer(b"no json")[0] == 400
-    assert backend.other("GET", "/mcp", b"")[0] == 405
-    assert json.loads(backend.other("GET", "/counts", b"reset")[2]) == {"notifications/initialized": 1, "GET": 1}
+    assert backend.other("PUT", "/mcp", b"")[0] == 405
+    assert backend.other("DELETE", "/mcp", b"")[0] == 200
+    assert backend.stands("GET", "/mcp")
+    assert not backend.stands("GET", "/counts")
+    assert not backend.stands("DELETE", "/mcp")
+    assert json.loads(backend.other("GET", "/counts", b"reset")[2]) == {
+        "notifications/initialized": 1,
+        "GET": 1,
+        "PUT": 1,
+        "DELETE": 1,
+    }
     assert json.loads(backend.other("GET", "/counts", b"")[2]) == {}
     stream = rendered(backend.answer(b'{"id":1000000,"method":"tools/call"}'))
     head, _, chunks = stream.partition(b"\r\n\r\n")
