@@ -18,6 +18,8 @@ from mcp_operator_proxy.fastlane.lane import MAX_BODY, Lane
 from mcp_operator_proxy.fastlane.sink import TRIED
 
 logger = logging.getLogger(__name__)
+COPIED: Final = 16 * 1024
+"""A body up to this size is copied behind its head, so that both are one write."""
 _LOOPBACK: Final = ("127.0.0.1", "::1", "")
 _FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto"})
 
@@ -52,7 +54,10 @@ class _Cycle:
     # Sink
 
     def answer(self, status: int, body: bytes, session: bytes | None) -> None:
-        self._head(status, b"application/json", b"content-length: %d\r\n" % len(body), session, body)
+        apart = len(body) > COPIED
+        self._head(status, b"application/json", b"content-length: %d\r\n" % len(body), session, b"" if apart else body)
+        if apart and not self.disconnected:
+            self.protocol.transport.write(body)
         self._complete()
 
     def open(self, content_type: bytes, session: bytes | None) -> None:
