@@ -66,7 +66,7 @@ def compare(
     server: str = "uvicorn",
     era: str | None = None,
 ) -> list[Row]:
-    """Rows of `targets` and of the backend itself, measured in turns so that all meet the same machine.
+    """Rows of `targets`, `DIRECT` for the backend itself, measured in turns so that all meet the same machine.
 
     The backend speaks the front's era alone unless `era` says otherwise.
     """
@@ -74,14 +74,14 @@ def compare(
     rows = []
     with (
         backend(folder / "backend.log", era=era or front, server=server) as (base, process),
-        started(targets, base, front, folder) as endpoints,
+        started([t for t in targets if t is not DIRECT], base, front, folder) as endpoints,
     ):
         counts = f"{base}/counts"
         direct = Endpoint(f"{base}/mcp", process, TOOL)
         for concurrency in (1, 16, 64):
             samples: dict[str, list[Sample]] = {}
             for _ in range(rounds):
-                for target in (DIRECT, *targets):
+                for target in targets:
                     if concurrency not in target.concurrencies:
                         continue
                     known = samples.setdefault(target.name, [])
@@ -135,10 +135,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mcp-bench-") as temporary:
         folder = Path(temporary)
         for front in get_args(Era):
-            rows += compare(own, front, folder, rounds=rounds, factor=factor)
+            rows += compare([DIRECT, *own], front, folder, rounds=rounds, factor=factor)
             for peer in others:
-                found = compare([peer], front, folder, rounds=rounds, factor=factor, era="both")
-                rows += [r for r in found if r.target != DIRECT.name]
+                rows += compare([peer], front, folder, rounds=rounds, factor=factor, era="both")
         extra: dict[str, object] = {}
         if not args.skip_scale:
             extra = scale.measure_all(folder, quick=args.quick)
