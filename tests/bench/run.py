@@ -6,6 +6,7 @@ python -m bench.run [--quick] [--out build/bench]
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument("--only", help="targets whose names contain this (and direct)")
     parser.add_argument("--skip-scale", action="store_true")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     rounds, factor = (1, 0.5) if args.quick else (ROUNDS, 1.0)
     began, noises = time.perf_counter(), [noise()]
     print(noises[0], flush=True)
