@@ -102,7 +102,7 @@ class _KillableServer(uvicorn.Server):
     async def shutdown(self, sockets: Any = None) -> None:  # noqa: ARG002 - none are given
         for listening in self.servers:
             listening.close()
-        for _ in range(3):  # one that was being accepted just now is among them a moment later
+        for _ in range(10):  # one that was being accepted just now is among them some turns of the loop later
             for connection in list(self.server_state.connections):
                 if (transport := getattr(connection, "transport", None)) is not None:
                     transport.abort()

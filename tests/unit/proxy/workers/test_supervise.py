@@ -27,8 +27,8 @@ def work(index, parent):
 say("code", Supervisor(2, work, kill_after={kill_after}).run())
 """
 ORDERLY = """signal.signal(signal.SIGTERM, lambda *_: sys.exit({code}))
-    say("up", index, os.getpid())
     try:
+        say("up", index, os.getpid())
         select.select([parent], [], [])
     except SystemExit as ended:
         return ended.code
