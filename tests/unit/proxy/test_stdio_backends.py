@@ -115,9 +115,10 @@ async def test_a_lazy_server_is_listed_once_and_rests_until_it_is_called(eventua
         await eventually(lambda: process() == "idle")
         assert "one_echo" in {tool.name for tool in await through.list_tools()}
         assert process() == "idle", "it is listed again and again, and need not run for that"
-        assert (await call(through, "one_echo", x=2))["x"] == 2
-        assert process() == "ready"
+        first = await call(through, "one_echo", x=2)
+        assert first["x"] == 2
         await eventually(lambda: process() == "idle")
+        assert (await call(through, "one_echo"))["pid"] != first["pid"], "it had ended in between"
         assert report(gateway, "one").state == "ready"
 
 
