@@ -1,9 +1,10 @@
 """A near-free MCP server as a process of its own: prepared bytes, requests counted by method.
 
-    python -m bench.backend --port 0 --era both --server uvicorn
+    python -m bench.backend --port 0 --era both --server starlette
 
-prints `{"port": N}`. Two servers give the same answers: `uvicorn` (an ASGI application on uvicorn, uvloop and httptools: what
-an MCP server in Python costs at least) and `raw` (a protocol of its own over uvloop and httptools, a third of that).
+prints `{"port": N}`. Three servers give the same answers: `starlette` (a request parsed and an answer rendered by Starlette and
+the standard library, on uvicorn, uvloop and httptools: the least that an MCP server in Python does), `uvicorn` (an ASGI
+application of prepared bytes, about a third of that), and `raw` (a protocol of its own over uvloop and httptools, a third again).
 Every path is an MCP endpoint, so one process stands for any number of servers, but `/counts`, which tells the requests since
 the last look with `?reset`: `{"tools/call": 3, "GET": 1, …}`.
 """
@@ -20,6 +21,10 @@ import httptools
 import msgspec
 import uvicorn
 import uvloop
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
 
 from bench.wire import results
 
@@ -47,7 +52,7 @@ class Backend:
     def __init__(self, *, era: str = "both", tools: int = 1, sse: bool = False) -> None:
         self.counts: Counter[str] = Counter()
         self.sse = sse
-        self._sessions = 0
+        self.sessions = 0
         self.results = {method: b',"result":' + body + b"}" for method, body in results(tools).items()}
         if era == "legacy":
             del self.results["server/discover"]
@@ -66,8 +71,8 @@ class Backend:
             return 202, (), b""
         out = b'{"jsonrpc":"2.0","id":' + message.id + self.results.get(method, _NO_METHOD)
         if method == "initialize":
-            self._sessions += 1
-            return 200, (*_JSON, (b"mcp-session-id", b"bench-%d" % self._sessions)), out
+            self.sessions += 1
+            return 200, (*_JSON, (b"mcp-session-id", b"bench-%d" % self.sessions)), out
         if self.sse and method == "tools/call":
             return 200, _STREAM, b"event: message\r\ndata: " + out + b"\r\n\r\n"
         return 200, _JSON, out
@@ -110,6 +115,31 @@ class Backend:
             headers = (*headers, (b"content-length", b"%d" % len(content)))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
+
+
+def starlette(backend: Backend) -> Starlette:
+    """As an application that parses what comes and renders what goes, in the way of Starlette's documentation."""
+    values = {method: msgspec.json.decode(b"{" + body[1:]) for method, body in backend.results.items()}
+
+    async def post(request: Request) -> Response:
+        try:
+            message = await request.json()
+            method, request_id = message["method"], message.get("id")
+        except (ValueError, TypeError, KeyError):
+            return Response(status_code=400)
+        backend.counts[method] += 1
+        if request_id is None:
+            return Response(status_code=202)
+        if method not in values:
+            error = {"code": -32601, "message": "Method not found"}
+            return JSONResponse({"jsonrpc": "2.0", "id": request_id, "error": error})
+        headers = {}
+        if method == "initialize":
+            backend.sessions += 1
+            headers = {"mcp-session-id": f"bench-{backend.sessions}"}
+        return JSONResponse({"jsonrpc": "2.0", "id": request_id, **values[method]}, headers=headers)
+
+    return Starlette(routes=[Route("/{path:path}", post, methods=["POST"]), Mount("/", backend)])
 
 
 def rendered(reply: Reply) -> bytes:
@@ -162,9 +192,9 @@ class _Connection(asyncio.Protocol):
 async def serve(backend: Backend, server: str, listening: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT."""
     print(json.dumps({"port": listening.getsockname()[1]}), flush=True)
-    if server == "uvicorn":
+    if server != "raw":
         config = uvicorn.Config(
-            backend,
+            backend if server == "uvicorn" or backend.sse else starlette(backend),
             log_level="error",
             access_log=False,
             lifespan="off",
@@ -189,7 +219,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--era", choices=("legacy", "modern", "both"), default="both")
     parser.add_argument("--tools", type=int, default=1)
-    parser.add_argument("--server", choices=("uvicorn", "raw"), default="uvicorn")
+    parser.add_argument("--server", choices=("starlette", "uvicorn", "raw"), default="starlette")
     parser.add_argument("--sse", action="store_true", help="answer calls as event streams")
     args = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -123,7 +123,7 @@ def get(url: str, headers: Mapping[str, str] | None = None, seconds: float = 2.0
 
 @contextlib.contextmanager
 def backend(
-    log: Path, *, era: str, server: str = "uvicorn", tools: int = 1, sse: bool = False
+    log: Path, *, era: str, server: str = "starlette", tools: int = 1, sse: bool = False
 ) -> Iterator[tuple[str, Process]]:
     """A `bench.backend`; yields its base URL and its process."""
     port = free_port()

@@ -64,14 +64,14 @@ def compare(
     *,
     rounds: int,
     factor: float,
-    server: str = "uvicorn",
+    server: str = "starlette",
     era: str | None = None,
 ) -> list[Row]:
     """Rows of `targets`, `DIRECT` for the backend itself, measured in turns so that all meet the same machine.
 
     The backend speaks the front's era alone unless `era` says otherwise.
     """
-    label = f"{front}/streamable-http" + ("" if server == "uvicorn" else f" ({server})")
+    label = f"{front}/streamable-http" + ("" if server == "starlette" else f" ({server})")
     rows = []
     with (
         backend(folder / "backend.log", era=era or front, server=server) as (base, process),
@@ -100,6 +100,18 @@ def compare(
                 rows.append(found)
                 _say(found)
     return rows
+
+
+def barer(folder: Path, *, rounds: int, factor: float) -> dict[str, str]:
+    """The fast lane over servers that do still less than a Python MCP server can: what is left is the proxy's own cost."""
+    found = {}
+    for server in ("uvicorn", "raw"):
+        rows = compare([DIRECT, FAST], "modern", folder, rounds=rounds, factor=factor, server=server)
+        rps = {(r.target, r.concurrency): r.rps or 0.0 for r in rows}
+        found[server] = ", ".join(
+            f"c={c}: {rps[FAST.name, c] / rps[DIRECT.name, c]:.2f} of {rps[DIRECT.name, c]:,.0f}/s" for c in (1, 16, 64)
+        )
+    return found
 
 
 def _say(found: Row) -> None:
@@ -141,8 +153,10 @@ def main() -> None:
             for peer in others:
                 rows += compare([peer], front, folder, rounds=rounds, factor=factor, era="both")
         extra: dict[str, object] = {}
+        if any(t is FAST for t in own):
+            extra["share of direct over barer backends"] = barer(folder, rounds=rounds, factor=factor)
         if not args.skip_scale:
-            extra = scale.measure_all(folder, quick=args.quick)
+            extra |= scale.measure_all(folder, quick=args.quick)
     noises.append(f"after: load average {os.getloadavg()[0]:.1f}")
     extra["took"] = {"seconds": round(time.perf_counter() - began, 1), "rounds": rounds}
     write(rows, extra, noises, rounds=rounds, out=args.out)

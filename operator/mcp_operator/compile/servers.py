@@ -19,7 +19,7 @@ def unsupported(server: McpServer) -> Problem | None:
     if server.spec.isolation == "user":
         return Problem(
             "UnsupportedValue",
-            "isolation: user needs a proxy that authenticates its callers, which this version has not; use shared or session",
+            "isolation: user needs an McpProxy that authenticates its callers, which this version can't declare; use shared or session",
         )
     return None
 
