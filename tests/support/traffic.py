@@ -35,6 +35,7 @@ class Caller:
         self.tally = Tally(era)
         self._stack = AsyncExitStack()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
 
     async def __aenter__(self) -> Self:
         if self.tally.era == "legacy":
@@ -49,9 +50,12 @@ class Caller:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
+        """The last call gets its answer: the SDK's client ends badly when one comes while it is closing."""
+        self._stopping = True
+        *listening, calling = self._tasks
+        for task in listening:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*listening, calling, return_exceptions=True)
         await self._stack.aclose()
 
     async def check_session(self) -> None:
@@ -78,7 +82,7 @@ class Caller:
             self.tally.failures.append(f"subscription: {type(error).__name__}: {error}")
 
     async def _call(self) -> None:
-        while True:
+        while not self._stopping:
             started = time.monotonic()
             try:
                 result = await self._client.call_tool(self._tool, self._arguments)
