@@ -104,7 +104,7 @@ PROBLEMS = {
         0,
         "a.yaml:5: McpRoute default/time: no McpServer matches",
     ),
-    "what this version can't": (HEAD + "spec: {stdio: {command: x}, isolation: user}\n", 0, "isolation: user needs a proxy"),
+    "what this version can't": (HEAD + "spec: {stdio: {command: x}, isolation: user}\n", 0, "isolation: user needs an McpProxy"),
     "an invalid manifest": (HEAD + "spec:\n  stdio: {command: x, argz: []}\n", 1, "a.yaml:5: McpServer default/time: spec.stdio.argz"),
     "no YAML": ("a: [", 1, "a.yaml:2: not YAML"),
     "nothing of ours": ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", 0, "there is no McpServer, McpProxy or McpRoute in it"),
