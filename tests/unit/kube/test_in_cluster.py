@@ -1,7 +1,6 @@
 """As a pod: TLS with the cluster's CA, the namespace, and a service account token that the kubelet rotates."""
 
 import datetime
-import ipaddress
 import itertools
 import ssl
 from collections.abc import AsyncIterator
@@ -9,13 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import Unauthorized, Unavailable
+from support.tls import make_certificate
 
 from .conftest import Answer, ApiServer, Asked, refusal
 
@@ -23,37 +19,13 @@ PATH = "/api/v1/namespaces/a/configmaps/b"
 LOADER = "kubernetes.aio.config.incluster_config"
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1, which is its own CA."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    crt, pem = folder / "ca.crt", folder / "tls.key"
-    crt.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return crt, pem
-
-
 @pytest.fixture
 async def pod(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[tuple[ApiServer, Path]]:
     """A TLS API server, and the folder that is mounted into the pod."""
-    crt, key = certificate(tmp_path)
+    own = make_certificate(tmp_path)
+    crt = own.certificate.rename(tmp_path / "ca.crt")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(crt, key)
+    context.load_cert_chain(crt, own.key)
     server = ApiServer()
     await server.start(context)
     (tmp_path / "token").write_text("first")
@@ -122,7 +94,7 @@ async def test_a_server_with_another_ca_is_not_trusted(
     server, _ = pod
     other = tmp_path / "other"
     other.mkdir()
-    monkeypatch.setattr(f"{LOADER}.SERVICE_CERT_FILENAME", str(certificate(other)[0]))
+    monkeypatch.setattr(f"{LOADER}.SERVICE_CERT_FILENAME", str(make_certificate(other).certificate))
     async with KubeClient.connect() as kube:
         with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
             await kube.get(PATH)
