@@ -149,7 +149,9 @@ def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family(host), backlog=2048, reuse_port=shared)
     except OSError as error:
-        raise OSError(error.errno, f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
+        named = (error.errno or 0) < 0  # a number of getaddrinfo, none of the system's
+        reason = "the name of the host does not resolve" if named else os.strerror(error.errno or 0)
+        raise OSError(error.errno, f"cannot listen on {host}:{port}: {reason}") from error
 
 
 def family(host: str) -> socket.AddressFamily:

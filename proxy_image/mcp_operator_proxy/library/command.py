@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -10,9 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from mcp_operator_proxy.library.errors import ConfigError, Problem
     from mcp_operator_proxy.library.proxy import ToolProxy
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+DESCRIPTION: Final = (
+    "Any MCP server, or many of them, as one: on stdin and stdout (for a desktop client), or on a port."
+)
 EPILOG: Final = """\
 FILE holds the mcpServers of a desktop client, or servers with a proxy namespace; it is followed, and an edit is swapped in
 while clients stay connected. ${VAR} in FILE, URL and --header is taken from the environment.
@@ -53,10 +58,13 @@ def _run(args: argparse.Namespace, transport: str, pipes: Any, program: str) -> 
     try:
         proxy = _made(args, transport, os.environ)
     except ConfigError as error:
-        raise Usage(f"the config is not used\n{error}" if args.config else str(error)) from None
+        raise Usage(_told(error, args)) from None
+    host = args.host or "127.0.0.1"
     logs.configure(args.log_level or ("warning" if transport == "stdio" else "info"), "text")
-    if transport != "stdio" and args.host not in LOOPBACK and args.api_key_env is None:
-        print(f"{program}: whoever reaches {args.host} can call every tool: there is no --api-key-env", file=sys.stderr)
+    if transport != "stdio" and host not in LOOPBACK and args.api_key_env is None:
+        print(
+            f"{program}: anybody who reaches {host} can call every tool; --api-key-env asks for a key", file=sys.stderr
+        )
 
     def announce(base: str) -> None:
         print(f"{program}: serving {base}{'/sse' if transport == 'sse' else proxy.path}", file=sys.stderr, flush=True)
@@ -65,7 +73,7 @@ def _run(args: argparse.Namespace, transport: str, pipes: Any, program: str) -> 
         if transport == "stdio":
             runner.run(run_stdio(proxy, pipes))
         else:
-            runner.run(run_http(proxy, args.host, 8080 if args.port is None else args.port, announce))
+            runner.run(run_http(proxy, host, 8080 if args.port is None else args.port, announce))
     return 0
 
 
@@ -89,9 +97,11 @@ def _made(args: argparse.Namespace, transport: str, environ: Mapping[str, str]) 
         if transport == "stdio":
             raise Usage("--api-key-env is for --transport http and sse: whoever starts the command owns its stdin")
         options["api_key"] = _variable(args.api_key_env, "--api-key-env", environ)
+    if transport == "stdio" and (given := [name for name in ("host", "port", "allowed_origin") if _given(args, name)]):
+        raise Usage(f"--{given[0].replace('_', '-')} is for --transport http and sse")
     if args.config is not None:
         for option in ("header", "header_env", "transport_type", "timeout", "naming"):
-            if getattr(args, option):
+            if _given(args, option):
                 raise Usage(f"--{option.replace('_', '-')} is for a URL; with --config write it into the file")
         return ToolProxy.from_file(args.config, **options)
     return ToolProxy.from_url(
@@ -100,9 +110,29 @@ def _made(args: argparse.Namespace, transport: str, environ: Mapping[str, str]) 
         transport=args.transport_type or "auto",
         timeout_seconds=args.timeout or 30.0,
         naming=args.naming or "{tool}",
-        source="URL",
         **options,
     )
+
+
+def _given(args: argparse.Namespace, option: str) -> bool:
+    return getattr(args, option) not in (None, [])
+
+
+_OPTIONS: Final = {"api_key": "--api-key-env", "allowed_origins": "--allowed-origin", "proxy.naming": "--naming"}
+
+
+def _told(error: "ConfigError", args: argparse.Namespace) -> str:
+    """A config's problems, by the arguments that it was made from."""
+    if args.config is not None and error.source == str(args.config):
+        return f"the config is not used\n{error}"
+    return "; ".join(_argument(problem) for problem in error.problems)
+
+
+def _argument(problem: "Problem") -> str:
+    option = _OPTIONS.get(problem.path)
+    if match := re.fullmatch(r"servers\.[^.]*\.(url|headers\.(.+))", problem.path):
+        option = f"--header {match[2]}" if match[2] else "URL"
+    return f"{option}: {problem.message}" if option is not None else str(problem)
 
 
 def _headers(args: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, str]:
@@ -130,7 +160,7 @@ def _variable(name: str, option: str, environ: Mapping[str, str]) -> str:
 
 def _parser(program: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=program, description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program, description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("url", nargs="?", metavar="URL", help="of an MCP server: https://example.com/mcp")
     parser.add_argument("--config", type=Path, metavar="FILE", help="JSON or YAML file with servers, instead of a URL")
@@ -139,7 +169,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     front.add_argument(
         "--transport", choices=("stdio", "http", "sse"), help="default: stdio, or http where --port is given"
     )
-    front.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    front.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     front.add_argument("--port", type=_port, help="port, 0 for any free one (default: 8080)")
     front.add_argument("--api-key-env", metavar="VARIABLE", help="variable with the key that clients must show")
     front.add_argument(

@@ -20,7 +20,9 @@ BY_SERVER: Final = "{server}_{tool}"
 PLAIN: Final = "{tool}"
 
 Seconds = Annotated[float, Field(gt=0, le=86400)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_./-]{1,128}$")]
+NAME: Final = r"^[A-Za-z0-9_./-]{1,128}$"
+NAMESPACE: Final = r"^[A-Za-z0-9_.-]{1,64}$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 
 _STREAMABLE: Final = "streamable-http"
 TYPES: Final[dict[str, Transport | Literal["stdio"]]] = {
@@ -108,7 +110,7 @@ FOR_COMMAND: Final = frozenset(
     {"args", "env", "cwd", "isolation", "start", "idle_seconds", "max_processes", "max_restarts", "ping_seconds"}
 )
 FOR_URL: Final = frozenset({"headers", "http2", "ca_file"})
-IGNORED: Final = frozenset({"alwaysAllow", "autoApprove", "icon"})
+IGNORED: Final = frozenset({"alwaysAllow", "autoApprove", "icon", "trust"})
 """Fields of some desktop clients that concern themselves alone."""
 
 
@@ -116,7 +118,7 @@ class ProxySpec(Model):
     """How the proxy shows its servers."""
 
     enabled: bool = True
-    namespace: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] | None = None
+    namespace: Annotated[str, StringConstraints(pattern=NAMESPACE)] | None = None
     naming: str | None = None
 
 
@@ -127,6 +129,8 @@ class Document:
     proxy: ProxySpec = field(default_factory=ProxySpec)
     servers: Mapping[str, ServerSpec] = field(default_factory=dict, repr=False)
     default_naming: str = NAMESPACED
+    key: str = "servers"
+    """Under which the servers stand."""
 
     @property
     def namespace(self) -> str:

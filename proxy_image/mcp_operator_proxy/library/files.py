@@ -55,14 +55,15 @@ def ca_bundles(document: Document, source: str) -> Mapping[str, str]:
     for name, spec in document.servers.items():
         if spec.ca_file is None or spec.ca_file in found:
             continue
+        path = f"{document.key}.{name}"
         try:
             text = Path(spec.ca_file).expanduser().read_text("utf-8")
             ssl_context(text)
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
-            problems.append(Problem(f"{name}.caFile", f"cannot be read: {reason}"))
+            problems.append(Problem(f"{path}.caFile", f"cannot be read: {reason}"))
         except BadCABundle as error:
-            problems.append(Problem(f"{name}.caFile", f"is {error}"))
+            problems.append(Problem(f"{path}.caFile", f"is {error}"))
         else:
             found[spec.ca_file] = text
     if problems:

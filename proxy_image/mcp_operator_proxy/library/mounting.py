@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -13,23 +13,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_operator_proxy.auth import PRINCIPAL, REALM, Authenticator, BadKey, credentials
-from mcp_operator_proxy.library.errors import ConfigError, Problem
+from mcp_operator_proxy.auth import PRINCIPAL, REALM, Authenticator, credentials
 
 logger = logging.getLogger(__name__)
 _OPEN: Final = frozenset({"/healthz", "/readyz"})
 """Probes ask without a key."""
 Running = Callable[[], AbstractAsyncContextManager[Any]]
-
-
-def authenticator(api_key: str | Mapping[str, str] | None) -> Authenticator | None:
-    """From one key, or from several by the name of whom they authenticate. Raises ConfigError."""
-    if api_key is None:
-        return None
-    try:
-        return Authenticator({"api-key": api_key} if isinstance(api_key, str) else api_key)
-    except BadKey as error:
-        raise ConfigError([Problem("api_key", str(error))]) from None
 
 
 def embedded(app: ASGIApp, running: Running, *, keys: Authenticator | None, cors_origins: Sequence[str]) -> ASGIApp:

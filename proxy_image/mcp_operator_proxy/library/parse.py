@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +16,8 @@ from mcp_operator_proxy.library.document import (
     FOR_COMMAND,
     FOR_URL,
     IGNORED,
+    NAME,
+    NAMESPACE,
     NAMESPACED,
     TYPES,
     Document,
@@ -33,10 +36,13 @@ _MEANT: Final = {
     "arguments": "args",
     "cmd": "command",
     "dir": "cwd",
+    "disabledTools": "tools.exclude",
     "endpoint": "url",
     "environment": "env",
+    "excludeTools": "tools.exclude",
     "header": "headers",
     "httpUrl": "url",
+    "includeTools": "tools.include",
     "serverUrl": "url",
     "timeout": "timeoutSeconds, in seconds (clients disagree about the unit of timeout)",
     "uri": "url",
@@ -45,6 +51,7 @@ _MEANT: Final = {
 }
 """Names of other programs for fields that are here."""
 _TOP: Final = ("servers", "proxy")
+_PLAIN: Final = re.compile(r"[^\x00]{1,4096}")
 _URL: Final[TypeAdapter[Any]] = TypeAdapter(BackendUrl)
 _MODELS: Final[dict[str, type[BaseModel]]] = {"tools": Tools, "overrides": ToolOverride, "proxy": ProxySpec}
 
@@ -61,7 +68,8 @@ def parse(data: object, environ: Mapping[str, str], source: str = "config") -> D
     servers = dict(_servers(data.get(key, {}), key, environ, problems))
     if problems or proxy is None:
         raise ConfigError(sorted(problems, key=lambda p: p.path), source)
-    return Document(proxy=proxy, servers=servers, default_naming=BY_SERVER if key == "mcpServers" else NAMESPACED)
+    naming = BY_SERVER if key == "mcpServers" else NAMESPACED
+    return Document(proxy=proxy, servers=servers, default_naming=naming, key=key)
 
 
 def parse_server(name: str, data: object, environ: Mapping[str, str], source: str = "config") -> ServerSpec:
@@ -121,11 +129,13 @@ def _server(data: object, path: str, environ: Mapping[str, str], problems: list[
         return None
     kept = {key: value for key, value in data.items() if key not in IGNORED}
     expanded = {k: _expand(v, f"{path}.{k}", environ, problems) if k in _EXPANDED else v for k, v in kept.items()}
+    unknown = {problem.path for problem in problems[before:]}  # nothing more is to be said of their values
     spec = _model(ServerSpec, expanded, path, problems)
     if spec is not None:
-        problems += [Problem(f"{path}.{at}" if at else path, message) for at, message in _contradictions(spec)]
+        found = [Problem(f"{path}.{at}" if at else path, message) for at, message in _contradictions(spec)]
     else:
-        problems += _kinds(expanded, path)
+        found = list(_kinds(expanded, path))
+    problems += [problem for problem in found if problem.path not in unknown]
     return spec if len(problems) == before else None
 
 
@@ -166,9 +176,18 @@ def _contradictions(spec: ServerSpec) -> Iterator[tuple[str, str]]:
     yield from _type_problems(spec)
     if "enabled" in spec.model_fields_set and "disabled" in spec.model_fields_set and spec.enabled == spec.disabled:
         yield "disabled", "contradicts enabled; write one of them"
-    for name, override in spec.tools.overrides.items():
+    yield from _override_problems(spec.tools.overrides)
+
+
+def _override_problems(overrides: Mapping[str, ToolOverride]) -> Iterator[tuple[str, str]]:
+    renamed: dict[str, str] = {}
+    for name, override in overrides.items():
+        if not 0 < len(name) <= 256:
+            yield f"tools.overrides.{name}", "the name of a tool, or a glob, has 1 to 256 characters"
         if re.search(r"[*?\[]", name) and (override.rename is not None or override.description is not None):
             yield f"tools.overrides.{name}", "rename and description are for one tool: write its whole name"
+        if override.rename is not None and (other := renamed.setdefault(override.rename, name)) != name:
+            yield f"tools.overrides.{name}.rename", f"is the new name of {other} too; no two tools can have one name"
 
 
 def _misplaced(spec: ServerSpec, fields: frozenset[str], kind: str) -> Iterator[tuple[str, str]]:
@@ -182,19 +201,41 @@ def _command_problems(spec: ServerSpec) -> Iterator[tuple[str, str]]:
         yield "command", "must name a program"
     elif " " in command and "/" not in command and "\\" not in command:
         yield "command", 'must be one program; write its arguments into args, for example ["-y", "NAME"]'
+    elif not _PLAIN.fullmatch(command):
+        yield "command", "must be text of at most 4096 characters without NUL"
+    if spec.cwd is not None and not _PLAIN.fullmatch(spec.cwd):
+        yield "cwd", "must name a folder; leave it out for that of the proxy"
+    for index, argument in enumerate(spec.args):
+        if "\0" in argument:
+            yield f"args[{index}]", "must be text without NUL"
     for name, value in spec.env.items():
         if not _fits(EnvVar, {"name": name, "value": value}):
             yield f"env.{name}", "the name of a variable has letters, digits and '_', its value no NUL"
 
 
 def _url_problems(spec: ServerSpec) -> Iterator[tuple[str, str]]:
-    try:
-        _URL.validate_python(spec.url)
-    except ValidationError:
+    parts = _split(spec.url or "")
+    if parts is None:
         yield "url", "must be an http or https URL, for example https://example.com/mcp"
+    elif parts.username or parts.password:
+        yield "url", "must hold no user and password; write them into headers, as Authorization"
+    seen: dict[str, str] = {}
+    for name in spec.headers:
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            yield f"headers.{name}", f"is the same header as {other}; keep one"
     for name, value in spec.headers.items():
         if not _fits(Header, {"name": name, "value": value}) or not value.isprintable():
             yield f"headers.{name}", "must be an HTTP header: a token as its name, one line of text as its value"
+
+
+def _split(url: str) -> SplitResult | None:
+    """The parts of an http or https URL with a host; None for anything else."""
+    try:
+        _URL.validate_python(url)
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return parts if parts.hostname else None  # pydantic takes the host of http:///mcp from its path
 
 
 def _fits(model: type[BaseModel], data: dict[str, Any]) -> bool:
@@ -251,6 +292,12 @@ _MUST: Final = {
 }
 
 
+_PATTERNS: Final = {
+    NAME: "must have 1 to 128 letters, digits, '_', '.', '-' or '/'",
+    NAMESPACE: "must have 1 to 64 letters, digits, '_', '.' or '-'",
+}
+
+
 def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     kind = detail["type"]
     if kind == "extra_forbidden":
@@ -264,12 +311,12 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
     if kind in _MUST:
         return _MUST[kind]
     if kind == "string_pattern_mismatch":
-        return f"does not match {detail.get('ctx', {}).get('pattern')}"
+        return _PATTERNS.get(pattern := str(detail.get("ctx", {}).get("pattern")), f"does not match {pattern}")
     return "must be " + str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
 
 
 def _suggestion(field: str, known: tuple[str, ...]) -> str:
-    if field in _MEANT and _MEANT[field].partition(",")[0] in known:
+    if field in _MEANT and re.split(r"[,.]", _MEANT[field])[0] in known:
         return f"; write {_MEANT[field]}"
     by_case = {name.lower(): name for name in known}
     plain = field.replace("_", "").replace("-", "").lower()

@@ -14,13 +14,14 @@ from urllib.parse import urlsplit
 
 from fastmcp.tools import Tool as FastMCPTool
 from mcp_types import Tool
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.backends.backend import Backend
-from mcp_operator_proxy.library import mounting
+from mcp_operator_proxy.library import arguments, mounting
 from mcp_operator_proxy.library.calls import Caller
 from mcp_operator_proxy.library.checking import check_server
 from mcp_operator_proxy.library.compile import LOCAL, LOCAL_ID, Compiled, Options, compile_document, server_id
@@ -78,7 +79,7 @@ class ToolProxy:
         `warm_seconds` is how long starting and reloading wait for new servers at most. `environ` is what `${VAR}` is taken from.
 
         Raises:
-            ConfigError: with all problems of the config.
+            ConfigError: with all problems of the config, or of another argument.
         """
         self.name = name
         self.path = path
@@ -86,9 +87,10 @@ class ToolProxy:
         self._raw: Mapping[str, Any] = {"servers": {}} if config is None else config
         self._source = source
         self._document = parse(self._raw, self._environ, source)
-        mounting.authenticator(api_key)  # says what is wrong with a key
+        arguments.authenticator(api_key)  # says what is wrong with a key
+        origins = arguments.origins(allowed_origins, "allowed_origins")
         keys = {"api-key": api_key} if isinstance(api_key, str) else dict(api_key or {})
-        self._options = Options(path, keys, tuple(allowed_origins), access_log is not None)
+        self._options = Options(arguments.endpoint(path), keys, origins, access_log is not None)
         self._bundles = ca_bundles(self._document, source)
         self._switches = Switches(self._document.proxy.enabled)
         self._local = LocalServer()
@@ -164,9 +166,13 @@ class ToolProxy:
         if self._started:
             return
         self._started = True
-        await self._proxy.__aenter__()
-        async with self._lock:
-            await self._apply(self._document)
+        try:
+            await self._proxy.__aenter__()
+            async with self._lock:
+                await self._apply(self._document)
+        except BaseException:
+            await self.close()
+            raise
         if self._file is not None and self._watched:
             self._following = asyncio.get_running_loop().create_task(self._follow(self._file), name="config file")
 
@@ -195,7 +201,8 @@ class ToolProxy:
         Mount it anywhere, or serve it: its lifespan starts and closes the proxy. Browsers may call it from
         `cors_origins`; `api_key` is needed here beside what the class was given. Raises ConfigError.
         """
-        keys = mounting.authenticator(api_key)
+        keys = arguments.authenticator(api_key)
+        cors_origins = arguments.origins(cors_origins, "cors_origins")
         return mounting.embedded(App(self._proxy), self._held, keys=keys, cors_origins=cors_origins)
 
     def mount(
@@ -354,8 +361,12 @@ class ToolProxy:
         async with self._lock:
             if server is not None:
                 self._spec(server)
-            self._switches = self._switches.switched(server, on=on)
-            await self._apply(self._document)
+            before, self._switches = self._switches, self._switches.switched(server, on=on)
+            try:
+                await self._apply(self._document)
+            except BaseException:
+                self._switches = before
+                raise
 
     @property
     def enabled(self) -> bool:
@@ -363,11 +374,14 @@ class ToolProxy:
         return self._switches.proxying
 
     async def _apply(self, document: Document, source: str | None = None) -> None:
-        compiled = await self._compile(document)
         try:
+            compiled = await self._compile(document)
             await self._proxy.apply(compiled.config, compiled.secrets)
         except ConfigRejected as error:
             raise ConfigError([Problem("", str(error))], source or self._source) from None
+        except ValidationError as error:  # its own text holds what was written
+            problems = [Problem("", detail["msg"]) for detail in error.errors(include_url=False, include_input=False)]
+            raise ConfigError(problems, source or self._source) from None
 
     async def _compile(self, document: Document) -> Compiled:
         local = await self._local.start() if self._local.names or self._local.started else None
@@ -398,6 +412,8 @@ class ToolProxy:
                 if self.problem is None or str(self.problem) != str(error):
                     logger.error("the config is not used:\n%s", error)  # noqa: TRY400 - the message is the whole of it
                 self.problem = error
+            except Exception:
+                logger.exception("the config is not used")  # and the next edit is looked at all the same
             else:
                 logger.info(
                     "config in use",

@@ -166,21 +166,37 @@ async def test_nothing_but_the_protocol_on_stdout_and_an_orderly_end() -> None:
     [
         ([], "give exactly one of URL and --config FILE"),
         (["http://127.0.0.1:9/mcp", "--config", "x"], "give exactly one of URL and --config FILE"),
-        (["nonsense"], "URL: servers.server.url: must be an http or https URL"),
+        (["nonsense"], "proxy: URL: must be an http or https URL"),
         (["--config", "/nonexistent.json"], "/nonexistent.json: cannot be read: No such file or directory"),
         (["--config", "x", "--header", "A: b"], "--header is for a URL; with --config write it into the file"),
         (["http://127.0.0.1:9/mcp", "--header", "Ab"], "--header needs 'NAME: VALUE'"),
         (["http://127.0.0.1:9/mcp", "--header-env", "Ab"], "--header-env needs NAME=VARIABLE"),
         (["http://127.0.0.1:9/mcp", "--header-env", "A=NO_SUCH_V"], "--header-env: the environment variable NO_SUCH_V is not set"),
-        (["http://127.0.0.1:9/mcp", "--header", "A: ${NO_SUCH_V}"], "headers.A: the environment variable NO_SUCH_V is not set"),
+        (["http://127.0.0.1:9/mcp", "--header", "A: ${NO_SUCH_V}"], "proxy: --header A: the environment variable NO_SUCH_V is not set"),
         (["http://127.0.0.1:9/mcp", "--api-key-env", "PATH", "--transport", "stdio"], "--api-key-env is for --transport http and sse"),
         (["http://127.0.0.1:9/mcp", "--access-log", "--transport", "stdio"], "--access-log is for --transport http and sse"),
-        (["http://127.0.0.1:9/mcp", "--naming", "x"], "proxy.naming: naming template needs {tool} exactly once"),
+        (["http://127.0.0.1:9/mcp", "--naming", "x"], "proxy: --naming: naming template needs {tool} exactly once"),
+        (["http://me:s3cret@127.0.0.1:9/mcp"], "proxy: URL: must hold no user and password"),
+        (["http://127.0.0.1:9/mcp", "--allowed-origin", "here"], "proxy: --allowed-origin: 'here' is no origin"),
+        (["http://127.0.0.1:9/mcp", "--transport", "stdio"], "proxy: --port is for --transport http and sse"),
+        (["http://127.0.0.1:9/mcp", "--api-key-env", "SHORT"], "proxy: --api-key-env: the key of api-key must be at least 16"),
     ],
 )  # fmt: skip
-def test_wrong_arguments(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHORT", "s3cret")
     assert main(["--transport", "http", "--port", "0", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert said in told
+    assert "s3cret" not in told
+
+
+def test_an_address_that_cannot_be_had_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["http://127.0.0.1:9/mcp", "--host", "nowhere.invalid", "--port", "0"]) == 1
+    told = capsys.readouterr().err
+    assert "cannot listen on nowhere.invalid:0: the name of the host does not resolve" in told
+    assert "anybody who reaches nowhere.invalid can call every tool; --api-key-env asks for a key" in told
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"mcpServers": {}, "servers": {}}, "servers: write all servers into mcpServers, or all into servers"),
     ({"servers": {}, "prxy": {}}, "prxy: unknown field; did you mean proxy?"),
     ({"servers": []}, "servers: must be an object with one entry for each server, by its name"),
-    ({"servers": {}, "proxy": {"namespace": "a b"}}, "proxy.namespace: does not match ^[A-Za-z0-9_.-]{1,64}$"),
+    ({"servers": {}, "proxy": {"namespace": "a b"}}, "proxy.namespace: must have 1 to 64 letters, digits"),
     ({"servers": {}, "proxy": {"naming": "{who}"}}, "proxy.naming: naming template has an unknown placeholder {who}"),
     ({"servers": {}, "proxy": {"naming": "x"}}, "proxy.naming: naming template needs {tool} exactly once"),
     ({"servers": {}, "proxy": {"enabled": "yes"}}, "proxy.enabled: must be true or false"),
@@ -55,6 +55,19 @@ WRONG: list[tuple[Any, str]] = [
     (one(command="a", maxProcesses=1.5), "mcpServers.time.maxProcesses: must be a whole number"),
     (one(url="example.com"), "mcpServers.time.url: must be an http or https URL"),
     (one(url="ftp://example.com"), "mcpServers.time.url: must be an http or https URL"),
+    (one(url="http:///mcp"), "mcpServers.time.url: must be an http or https URL"),
+    (one(url="https://me:t0p-s3cret@example.com"), "mcpServers.time.url: must hold no user and password; write them into"),
+    (one(url=URL, headers={"A": "1", "a": "2"}), "mcpServers.time.headers.a: is the same header as A; keep one"),
+    (one(command="a\0"), "mcpServers.time.command: must be text of at most 4096 characters without NUL"),
+    (one(command="a", args=["b", "c\0"]), "mcpServers.time.args[1]: must be text without NUL"),
+    (one(command="a", cwd=""), "mcpServers.time.cwd: must name a folder"),
+    (one(url=URL, disabledTools=["a"]), "mcpServers.time.disabledTools: unknown field; write tools.exclude"),
+    (one(url=URL, includeTools=["a"]), "mcpServers.time.includeTools: unknown field; write tools.include"),
+    (one(url=URL, tools={"overrides": {"": {"cacheSeconds": 1}}}), "time.tools.overrides.: the name of a tool, or a glob, has"),
+    (
+        one(url=URL, tools={"overrides": {"a": {"rename": "c"}, "b": {"rename": "c"}}}),
+        "time.tools.overrides.b.rename: is the new name of a too; no two tools can have one name",
+    ),
     (one(url=URL, args=["a"]), "mcpServers.time.args: is for a server with command; remove it"),
     (one(url=URL, headers={"A B": "c"}), "mcpServers.time.headers.A B: must be an HTTP header"),
     (one(url=URL, headers={"A": "b\nc"}), "mcpServers.time.headers.A: must be an HTTP header"),
@@ -73,7 +86,7 @@ WRONG: list[tuple[Any, str]] = [
     (one(url=URL, tools={"only": ["a"]}), "mcpServers.time.tools.only: unknown field; known are include, exclude, overrides"),
     (one(url=URL, tools={"include": "a"}), "mcpServers.time.tools.include: must be a list"),
     (one(url=URL, tools={"overrides": {"a": {"renam": "b"}}}), "time.tools.overrides.a.renam: unknown field; did you mean rename?"),
-    (one(url=URL, tools={"overrides": {"a": {"rename": "b c"}}}), "time.tools.overrides.a.rename: does not match"),
+    (one(url=URL, tools={"overrides": {"a": {"rename": "b c"}}}), "time.tools.overrides.a.rename: must have 1 to 128 letters, digits"),
     (one(url=URL, tools={"overrides": {"a*": {"rename": "b"}}}), "time.tools.overrides.a*: rename and description are for one tool"),
     (one(url="${NOPE}"), "mcpServers.time.url: the environment variable NOPE is not set; set it, or write ${NOPE:-default}"),
     (one(command="a", env={"K": "${NOPE} ${NOR}"}), "the environment variable NOPE is not set"),
@@ -96,6 +109,7 @@ def test_all_problems_at_once_and_no_value() -> None:
             "a": {"command": "x", "args": "hunter2", "env": {"KEY": 12345}},
             "b": {"url": "hunter2", "headers": {"Authorization": "Bearer hunter2\n"}},
             "c": {"command": "hunter2 hunter2", "evn": {}, "cwd": "${MISSING}"},
+            "d": {"url": "${MISSING}"},
         }
     }
     with pytest.raises(ConfigError) as refused:
@@ -107,7 +121,9 @@ def test_all_problems_at_once_and_no_value() -> None:
         "mcpServers.b.headers.Authorization",
         "mcpServers.c.evn",
         "mcpServers.c.cwd",
+        "mcpServers.d.url",
     }
+    assert len(refused.value.problems) == 7  # what a missing variable would hold is not judged
     assert "hunter2" not in str(refused.value)
     assert "12345" not in str(refused.value)
 
@@ -247,8 +263,8 @@ def test_a_bad_ca_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         ca_bundles(parse({"mcpServers": servers}, ENVIRON), "c.json")
     assert str(refused.value).splitlines() == [
-        "c.json: a.caFile: is not a bundle of PEM certificates",
-        "c.json: b.caFile: cannot be read: No such file or directory",
+        "c.json: mcpServers.a.caFile: is not a bundle of PEM certificates",
+        "c.json: mcpServers.b.caFile: cannot be read: No such file or directory",
     ]
 
 

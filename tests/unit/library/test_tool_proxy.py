@@ -20,6 +20,7 @@ from mcp_operator_proxy import (
     UnknownServer,
     UnknownTool,
 )
+from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.serve import running
 from support.backends import Ears, HungServer, ServedMCP, client, eventually, free_port
@@ -343,6 +344,34 @@ async def test_what_a_wrong_argument_says() -> None:
         ToolProxy(api_key="short")
     with pytest.raises(ConfigError, match=r"naming template needs \{tool\} exactly once"):
         ToolProxy.from_url("http://127.0.0.1:9/mcp", naming="x")
+    for arguments, said in (
+        ({"path": "mcp"}, "path: must begin with /"),
+        ({"path": "/status"}, "path: /status is the proxy's own"),
+        ({"api_key": {}}, "api_key: holds no key"),
+        ({"api_key": {"a b": "k" * 16}}, "api_key: the name 'a b' must have"),
+        (
+            {"allowed_origins": "https://a.example"},
+            r"allowed_origins: must be a list, for example \['https://a.example'\]",
+        ),
+        ({"allowed_origins": ["a.example"]}, "allowed_origins: 'a.example' is no origin"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            ToolProxy(**arguments)
+    with pytest.raises(ConfigError, match=r"cors_origins: must be a list"):
+        ToolProxy().app(cors_origins="https://a.example")
+
+
+async def test_a_proxy_that_cannot_start_leaves_nothing_running(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unusable(*_: object, **__: object) -> None:
+        ProxyConfig.model_validate({"revision": "r", "servers": [{"id": "a/b", "url": "http://hunter2@h/"}]})
+
+    monkeypatch.setattr("mcp_operator_proxy.library.proxy.compile_document", unusable)
+    before = asyncio.all_tasks()
+    proxy = ToolProxy()
+    with pytest.raises(ConfigError, match="has credentials in its url") as refused:
+        await proxy.start()
+    assert "hunter2" not in str(refused.value)
+    assert asyncio.all_tasks() == before
 
 
 def test_no_second_proxy() -> None:
