@@ -1,4 +1,6 @@
-"""Clients that hold one two-way channel to an endpoint: HTTP+SSE, stdin and stdout. Streamable HTTP has its own sessions.
+"""Clients that hold one two-way channel to an endpoint: HTTP+SSE, stdin and stdout, Python in this process.
+
+Streamable HTTP has its own sessions.
 
     async with channels.open(principal) as channel:
         await channel.put(message)                  # from the client
@@ -18,6 +20,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import anyio
+from mcp.client._transport import TransportStreams
 from mcp.server.lowlevel import Server
 from mcp.server.runner import serve_dual_era_loop, serve_loop
 from mcp.shared._context_streams import create_context_streams
@@ -82,6 +85,11 @@ class Channel:
         self._pending.discard(request_id)
         if not self._pending:
             self._quiet.set()
+
+    @contextlib.asynccontextmanager
+    async def transport(self) -> AsyncIterator[TransportStreams]:
+        """The client's ends, instead of `put` and `messages`: for the SDK's client in this process."""
+        yield self._outbound, self._inbound
 
     async def quiet(self) -> None:
         """Wait until each request that came has its answer."""

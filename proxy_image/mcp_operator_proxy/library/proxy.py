@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar, overload
+from typing import Any, Final, Self, TypeVar, Unpack, overload
 from urllib.parse import urlsplit
 
 from fastmcp.tools import Tool as FastMCPTool
@@ -28,6 +28,7 @@ from mcp_operator_proxy.library.compile import LOCAL, LOCAL_ID, Compiled, Option
 from mcp_operator_proxy.library.document import PLAIN, Document, ServerSpec, slug
 from mcp_operator_proxy.library.errors import ConfigError, NotRunning, Problem, UnknownServer, UnknownTool
 from mcp_operator_proxy.library.files import ca_bundles, changes, read
+from mcp_operator_proxy.library.handlers import HandlerOptions, Handlers
 from mcp_operator_proxy.library.inspect import reload_report, server_status, stats
 from mcp_operator_proxy.library.local import LocalServer
 from mcp_operator_proxy.library.parse import parse
@@ -71,16 +72,19 @@ class ToolProxy:
         warm_seconds: float = WARM_SECONDS,
         environ: Mapping[str, str] | None = None,
         source: str = "config",
+        **handlers: Unpack[HandlerOptions],
     ) -> None:
         """`config` is that of desktop clients (`mcpServers`), or `servers` with `proxy`; None serves local tools alone.
 
         `api_key` is needed of every client over HTTP; several are given by the name of whom they authenticate.
         `access_log` takes JSON lines, one for each request over HTTP; it may block, as a thread calls it.
         `warm_seconds` is how long starting and reloading wait for new servers at most. `environ` is what `${VAR}` is taken from.
+        `handlers` answer what servers ask in the middle of a `call_tool`: see `HandlerOptions`.
 
         Raises:
             ConfigError: with all problems of the config, or of another argument.
         """
+        self._handlers = Handlers(**handlers)
         self.name = name
         self.path = path
         self._environ = os.environ if environ is None else environ
@@ -428,19 +432,22 @@ class ToolProxy:
         arguments: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109
+        **handlers: Unpack[HandlerOptions],
     ) -> ToolCallResult:
         """Call a tool by the name that clients see, or by `namespace.server.tool` with the server's own name of it.
 
-        `timeout` in seconds is beside that of the server. A tool that is not known is waited for while servers are starting.
+        `timeout` in seconds is beside that of the server, and stands still while a handler is at work. `handlers` go
+        before those of the class. A tool that is not known is waited for while servers are starting.
 
         Raises:
             UnknownTool: nothing of that name is shown.
             ToolFailed: the tool ran and failed.
             CallTimeout: no answer in time.
             ServerDown: the server cannot be reached.
-            CallRefused: the server answered with a JSON-RPC error.
+            CallRefused: the server answered with a JSON-RPC error, or asks what there is no handler for.
         """
         self._running()
+        of_call = Handlers(**handlers)
         await self._settled()
         table, shown = self._find(name)
         if shown is None and await self._all_answered(timeout or LISTED_SECONDS):
@@ -450,9 +457,10 @@ class ToolProxy:
             hint = f"; did you mean {close[0]}?" if close else ""
             raise UnknownTool(name, f"there is no such tool{hint}")
         if self._caller is None:
-            self._caller = Caller(self._proxy.endpoints[self.path].mcp._mcp_server)  # noqa: SLF001
+            endpoint = self._proxy.endpoints[self.path]
+            self._caller = Caller(endpoint.mcp._mcp_server, endpoint.channels, self._handlers)  # noqa: SLF001
         server = self._names.get(table.tools[shown].server, "")
-        return await self._caller.call(shown, arguments or {}, server=server, seconds=timeout)
+        return await self._caller.call(shown, arguments or {}, server=server, seconds=timeout, handlers=of_call)
 
     def _find(self, name: str) -> tuple[RouteTable, str | None]:
         table = self._table()

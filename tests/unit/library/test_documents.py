@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from mcp_operator_proxy import ToolProxy
@@ -22,6 +23,7 @@ def examples(page: str, *languages: str) -> list[str]:
     return [body for language, body in FENCE.findall((DOCS / page).read_text()) if language in languages]
 
 
+@pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 async def test_the_examples_run() -> None:
     async with clock() as served:
         world: dict[str, Any] = {"URL": served.url, "__name__": "docs"}
