@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
+import httpx2
 from mcp.client.session import IncomingMessage
 from mcp.client.subscriptions import SubscriptionLost, listen
 from mcp.shared.exceptions import MCPError
@@ -30,9 +31,11 @@ from mcp_operator_proxy.backends.classify import BackendError, challenge_of, cla
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client, timeouts
+from mcp_operator_proxy.backends.lean.exchange import Unplain
+from mcp_operator_proxy.backends.lean.session import LeanSession, StreamLost
 from mcp_operator_proxy.backends.pool import SessionPool
 from mcp_operator_proxy.backends.relay import PooledRelay
-from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause
+from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause, spread
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.backends.status import Status, server_report
 from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
@@ -115,9 +118,8 @@ class Backend:
         self.asked = asyncio.Event()
         """Set once the server has answered, or failed to, for the first time."""
         self._on_change = on_change
-        self._transport = BackendTransport(resolved.headers, resolved.server.ca_bundle, http2=resolved.server.http2)
-        self._transport.on_stream_end = self._stream_ended
-        self._http = http_client(self._transport, resolved.server.connect_timeout_seconds)
+        self._client: _Client | None = None
+        self._lean: LeanSession | None = None
         self.host = _host(resolved)
         """The processes of a stdio server."""
         self._uds: str | None = None
@@ -171,8 +173,11 @@ class Backend:
         """Go on with other headers or times for the same endpoint; sessions stay open."""
         self.resolved = resolved
         self.gate.configure(resolved.server.max_concurrency, resolved.server.circuit_breaker)
-        self._transport.replace_headers(resolved.headers)
-        self._http.timeout = timeouts(resolved.server.connect_timeout_seconds)
+        if self._client is not None:
+            self._client.transport.replace_headers(resolved.headers)
+            self._client.http.timeout = timeouts(resolved.server.connect_timeout_seconds)
+        if self._lean is not None:
+            self._lean.aim(resolved.target())
         self.nudge()
 
     def nudge(self) -> None:
@@ -180,6 +185,15 @@ class Backend:
         self._stale.set()
 
     # Sessions
+
+    def _http(self) -> httpx2.AsyncClient:
+        """The client library's connections to the server: made when they are first needed."""
+        if self._client is None:
+            server = self.resolved.server
+            transport = BackendTransport(self.resolved.headers, server.ca_bundle, http2=server.http2, uds=self._uds)
+            transport.on_stream_end = self._stream_ended
+            self._client = _Client(transport, http_client(transport, server.connect_timeout_seconds))
+        return self._client.http
 
     @contextlib.asynccontextmanager
     async def open(
@@ -200,12 +214,12 @@ class Backend:
         target, era, kind = self.resolved.target(self._uds, caller), self._era, self._kind
         try:
             connected = await stack.enter_async_context(
-                connect(target, http=self._http, callbacks=callbacks, era=era, transport=kind)
+                connect(target, http=self._http(), callbacks=callbacks, era=era, transport=kind)
             )
         except BackendError as error:
             if (era is None and kind is None) or self.host is not None or error.report.error_class in _DOWN:
                 raise
-            connected = await stack.enter_async_context(connect(target, http=self._http, callbacks=callbacks))
+            connected = await stack.enter_async_context(connect(target, http=self._http(), callbacks=callbacks))
         self._era, self._kind = connected.era, connected.transport
         if connected.modern:
             _announce_headers(connected, self.catalogue.tools)
@@ -216,7 +230,7 @@ class Backend:
         target = self.resolved.target(self._uds)
         try:
             return await stack.enter_async_context(
-                connect(target, http=self._http, callbacks=callbacks, era="legacy", transport=self._kind)
+                connect(target, http=self._http(), callbacks=callbacks, era="legacy", transport=self._kind)
             )
         except BackendError as error:
             if error.report.error_class not in _NO_HANDSHAKE:
@@ -231,7 +245,6 @@ class Backend:
                 uds = await host.start()
             except OSError as error:
                 raise BackendError(ErrorReport(error_class="NotRunning", message=str(error)), executed=False) from error
-            self._transport.reach(uds)
             self._uds = uds
         if self._era is None:
             self._era = "legacy"
@@ -280,14 +293,19 @@ class Backend:
 
     async def _watch(self) -> None:
         failures = 0
+        lean = True
         while True:
             listed = self._lists
             try:
-                async with self.open(Callbacks(message=self._on_message)) as connected:
-                    await self._follow(connected)
+                async with self._lean_session() if lean and self._suits_lean() else self._session() as source:
+                    await self._follow(source)
             except Exception as error:  # noqa: BLE001 - whatever a server sends, the watch goes on
                 if self._lists > listed:  # the session had worked: it may just have been forgotten, so open another
-                    failures = 0
+                    failures, lean = 0, True
+                    continue
+                if isinstance(error, Unplain):
+                    logger.debug("asking with the client library: %s", error, extra={"server": self.id})
+                    lean = False
                     continue
                 failures += 1
                 await self._failed(error)
@@ -299,7 +317,27 @@ class Backend:
                 async with asyncio.timeout(wait - least):
                     await self._stale.wait()
 
-    async def _follow(self, connected: Connected) -> None:
+    def _suits_lean(self) -> bool:
+        return (
+            self.host is None and self._kind in (None, "streamable-http") and LeanSession.suits(self.resolved.target())
+        )
+
+    @contextlib.asynccontextmanager
+    async def _lean_session(self) -> AsyncIterator[LeanSession]:
+        """Raises BackendError, or Unplain where the client library's session has to be asked."""
+        session = LeanSession(self.resolved.target(), self._era, on_change=self.nudge, on_stream_end=self._stream_ended)
+        try:
+            await session.open()
+            self._lean, self._era, self._kind = session, session.era, session.transport
+            yield session
+        finally:
+            self._lean = None
+            await session.close()
+
+    def _session(self) -> contextlib.AbstractAsyncContextManager[Connected]:
+        return self.open(Callbacks(message=self._on_message))
+
+    async def _follow(self, connected: Connected | LeanSession) -> None:
         """List now, when the server says that it changed, when its stream breaks, and every `refresh_seconds`."""
         listening = asyncio.get_running_loop().create_task(self._listen(connected))
         self.status = replace(self.status, connected=True)
@@ -322,24 +360,35 @@ class Backend:
             await cancel([listening])
 
     def _refresh_seconds(self) -> float:
-        """As configured, or sooner where the server says that its lists are good for less."""
-        said = [fresh.ttl_ms / 1000 for fresh in self.catalogue.freshness.values() if fresh.ttl_ms > 0]
-        return min([self.resolved.server.refresh_seconds, *(max(seconds, REFRESH_LEAST) for seconds in said)])
+        """As configured, or sooner where the server says that its lists are good for less; less a random part.
 
-    async def _list(self, connected: Connected) -> Catalogue:
+        Without that, servers that came together would be listed together for ever.
+        """
+        said = [fresh.ttl_ms / 1000 for fresh in self.catalogue.freshness.values() if fresh.ttl_ms > 0]
+        return spread(min([self.resolved.server.refresh_seconds, *(max(seconds, REFRESH_LEAST) for seconds in said)]))
+
+    async def _list(self, connected: Connected | LeanSession) -> Catalogue:
         attempt = Attempt()
         token = current_attempt.set(attempt)
         try:
             async with asyncio.timeout(max(self.resolved.server.connect_timeout_seconds, self.call_timeout)):
                 return await list_catalogue(connected, self.catalogue)
         except Exception as error:
+            if isinstance(connected, LeanSession) and not isinstance(error, TimeoutError):
+                raise Unplain(type(error).__name__) from error
             report = classify(attempt.failure or error, secrets=self.secrets())
             raise BackendError(report, challenge=challenge_of(attempt.failure)) from error
         finally:
             current_attempt.reset(token)
 
-    async def _listen(self, connected: Connected) -> None:
+    async def _listen(self, connected: Connected | LeanSession) -> None:
         """In the modern era changes are told on a `subscriptions/listen` stream."""
+        if isinstance(connected, LeanSession):
+            with contextlib.suppress(StreamLost):
+                await connected.follow()
+            await asyncio.sleep(RETRY_LEAST)
+            self.nudge()
+            return
         wanted = connected.capabilities
         tools = bool(wanted.tools and wanted.tools.list_changed)
         prompts = bool(wanted.prompts and wanted.prompts.list_changed)
@@ -367,7 +416,7 @@ class Backend:
         if isinstance(message, _LIST_CHANGED):
             self.nudge()
 
-    def _listed(self, connected: Connected, catalogue: Catalogue) -> None:
+    def _listed(self, connected: Connected | LeanSession, catalogue: Catalogue) -> None:
         info = connected.server_info
         if self.status.error is not None or not self.status.ever_ready:
             logger.info("server is up", extra={"server": self.id, "tools": len(catalogue.tools)})
@@ -386,7 +435,7 @@ class Backend:
         self.catalogue = catalogue
         self.asked.set()
         if changed:
-            if connected.modern:
+            if isinstance(connected, Connected) and connected.modern:
                 _announce_headers(connected, catalogue.tools)
             self.pool.drop_idle()
             self._on_change(self)
@@ -436,9 +485,16 @@ class Backend:
             await cancel([self._task])
         await asyncio.gather(*(watch.close() for watch in self._watches.values()))
         await self.pool.close()
-        await self._http.aclose()
+        if self._client is not None:
+            await self._client.http.aclose()
         if self.host is not None:
             await self.host.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Client:
+    transport: BackendTransport
+    http: httpx2.AsyncClient
 
 
 def _host(resolved: ResolvedServer) -> StdioHost | None:

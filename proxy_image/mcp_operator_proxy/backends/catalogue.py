@@ -2,19 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
-from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
-from mcp_types import METHOD_NOT_FOUND, Request
-from pydantic import TypeAdapter
+from mcp_types import METHOD_NOT_FOUND, ServerCapabilities
 
-from mcp_operator_proxy.backends.connect import Connected
 from mcp_operator_proxy.eras.freshness import Freshness, freshness_of, least
 
 JsonObject: TypeAlias = Mapping[str, Any]
-RAW: Final[TypeAdapter[Any]] = TypeAdapter(dict[str, Any])
-"""Takes a result as the JSON object that it is; the session has validated it against the negotiated protocol version."""
 MAX_PAGES: Final = 1000
 _KEYS: Final = {
     "tools/list": "tools",
@@ -22,6 +17,17 @@ _KEYS: Final = {
     "resources/list": "resources",
     "resources/templates/list": "resourceTemplates",
 }
+
+
+class Source(Protocol):
+    """A session with a server that has negotiated."""
+
+    @property
+    def capabilities(self) -> ServerCapabilities: ...
+
+    async def ask(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The result as the server sent it, validated against the negotiated protocol version."""
+        ...
 
 
 class EndlessList(RuntimeError):
@@ -55,7 +61,7 @@ class Catalogue:
         }
 
 
-async def list_catalogue(connected: Connected, before: Catalogue | None = None) -> Catalogue:
+async def list_catalogue(source: Source, before: Catalogue | None = None) -> Catalogue:
     """List everything that the server says it has.
 
     A server may declare lists that it does not have, and then knows no such method. One that had entries `before` is taken
@@ -66,7 +72,7 @@ async def list_catalogue(connected: Connected, before: Catalogue | None = None) 
         pydantic.ValidationError: an answer breaks the schema of the negotiated protocol version.
         EndlessList: a cursor came twice, or there are more than `MAX_PAGES` pages.
     """
-    session, capabilities = connected.session, connected.capabilities
+    capabilities = source.capabilities
     offered = {
         "tools/list": capabilities.tools,
         "prompts/list": capabilities.prompts,
@@ -75,9 +81,7 @@ async def list_catalogue(connected: Connected, before: Catalogue | None = None) 
     }
     had = {} if before is None else before.lists()
     found = {
-        method: await _pages(session, method, optional=not had.get(method))
-        for method, offer in offered.items()
-        if offer
+        method: await _pages(source, method, optional=not had.get(method)) for method, offer in offered.items() if offer
     }
     lists = {method: items for method, (items, _) in found.items()}
     return Catalogue(
@@ -92,9 +96,7 @@ async def list_catalogue(connected: Connected, before: Catalogue | None = None) 
     )
 
 
-async def _pages(
-    session: ClientSession, method: str, *, optional: bool
-) -> tuple[tuple[JsonObject, ...], Freshness | None]:
+async def _pages(source: Source, method: str, *, optional: bool) -> tuple[tuple[JsonObject, ...], Freshness | None]:
     """The entries, and how long they are good for; None where the server has no such list."""
     key = _KEYS[method]
     items: list[JsonObject] = []
@@ -104,7 +106,7 @@ async def _pages(
     while True:
         params = {"cursor": cursor} if cursor is not None else {}
         try:
-            page = await session.send_request(Request[dict[str, Any], str](method=method, params=params), RAW)
+            page = await source.ask(method, params)
         except MCPError as error:
             if error.code == METHOD_NOT_FOUND and optional and not cursors:
                 return (), None

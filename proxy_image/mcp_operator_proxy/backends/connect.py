@@ -17,7 +17,8 @@ import httpx2
 from mcp.client._probe import negotiate_auto
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
-from mcp_types import ClientCapabilities, DiscoverResult, Implementation, ServerCapabilities
+from mcp_types import ClientCapabilities, DiscoverResult, Implementation, Request, ServerCapabilities
+from pydantic import TypeAdapter
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
@@ -30,6 +31,8 @@ Era: TypeAlias = Literal["legacy"] | DiscoverResult
 """What is known of a server's protocol era: the handshake, or its discovery in the modern era (2026-07-28)."""
 
 CLIENT_INFO: Final = Implementation(name="mcp-operator-proxy", version=__version__)
+RAW: Final[TypeAdapter[Any]] = TypeAdapter(dict[str, Any])
+"""Takes a result as the JSON object that it is; the session has validated it against the negotiated protocol version."""
 _WORTH_SSE: Final = frozenset({"NotFound", "HTTPError", "NotMCP", "ProtocolError"})
 
 
@@ -102,6 +105,12 @@ class Connected:
     @property
     def capabilities(self) -> ServerCapabilities:
         return self.session.server_capabilities or ServerCapabilities()
+
+    async def ask(self, method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """The result as the server sent it. Raises MCPError, and what else `ClientSession.send_request` does."""
+        request = Request[dict[str, Any], str](method=method, params=dict(params))
+        found: dict[str, Any] = await self.session.send_request(request, RAW)
+        return found
 
 
 @contextlib.asynccontextmanager

@@ -31,7 +31,7 @@ TCP_SHARE: Final = 0.35
 """Of the time for connecting, for TCP and for TLS: over before negotiation, which would leave the socket of a TLS handshake
 that it cancels to the garbage collector."""
 _KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
-_NOTICE_DEAD_PEERS: Final = [
+NOTICE_DEAD_PEERS: Final = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *((socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in _KEEPALIVE if hasattr(socket, name)),
 ]
@@ -124,7 +124,7 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             if uds is not None:
                 return UnixTransport(uds, limits)
             return httpx2.AsyncHTTPTransport(
-                verify=context, http1=True, http2=http2, limits=limits, socket_options=_NOTICE_DEAD_PEERS
+                verify=context, http1=True, http2=http2, limits=limits, socket_options=NOTICE_DEAD_PEERS
             )
 
         self._inner: httpx2.AsyncBaseTransport = Pools(new_pool, kept_seconds=KEPT_SECONDS, busy=busy)

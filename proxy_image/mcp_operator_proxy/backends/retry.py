@@ -21,5 +21,9 @@ def pause(retry: Retry, failures: int, *, random_share: Callable[[], float] = ra
     """
     used_up = failures >= retry.attempts
     seconds = SETTLED_SECONDS if used_up else min(retry.backoff_seconds * 2.0 ** (failures - 1), _MOST_SECONDS)
-    seconds = max(seconds, retry.backoff_seconds)
+    return spread(max(seconds, retry.backoff_seconds), random_share=random_share)
+
+
+def spread(seconds: float, *, random_share: Callable[[], float] = random.random) -> float:
+    """`seconds` less a random part, up to a fifth: what was begun together does not go on together."""
     return seconds * (_LEAST_SHARE + (1 - _LEAST_SHARE) * random_share())

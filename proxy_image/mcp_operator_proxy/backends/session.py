@@ -20,9 +20,8 @@ from mcp_types import (
 )
 from pydantic import ValidationError
 
-from mcp_operator_proxy.backends.catalogue import RAW
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify, is_own_error
-from mcp_operator_proxy.backends.connect import Connected
+from mcp_operator_proxy.backends.connect import RAW, Connected
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
 from mcp_operator_proxy.eras.translate import check_whole

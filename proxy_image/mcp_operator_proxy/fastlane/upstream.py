@@ -6,14 +6,13 @@ from typing import Final
 from mcp_types import DiscoverResult
 
 from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
-from mcp_operator_proxy.backends.http import OWN_HEADERS
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.fastlane.connection import BackendConnection
+from mcp_operator_proxy.fastlane.head import head, is_plain
 from mcp_operator_proxy.fastlane.meta import spoken_version
 from mcp_operator_proxy.fastlane.pool import Pool
 
 ASIDE_SECONDS: Final = 5.0
-_UNSAFE: Final = ("\r", "\n", "\0")
 
 
 class Upstream:
@@ -64,24 +63,14 @@ class Upstream:
         resolved = self.backend.resolved
         self._resolved, self._socket = resolved, self.backend.socket
         target = resolved.target(self._socket)
-        headers = {name: value for name, value in target.headers.items() if name.lower() not in OWN_HEADERS}
-        sound = not any(bad in text for pair in headers.items() for text in pair for bad in _UNSAFE)
-        self._usable = sound and not resolved.server.http2 and "@" not in target.url.partition("?")[0]
+        self._usable = is_plain(target)
         if not self._usable:
             return
         if self._pool is not None:
             self._pool.close()
         self._pool = Pool(target)
         address = self._pool.address
-        lines = [
-            f"POST {address.path} HTTP/1.1",
-            f"host: {address.authority}",
-            "accept: application/json, text/event-stream",
-            "accept-encoding: identity",
-            "content-type: application/json",
-            *(f"{name}: {value}" for name, value in headers.items()),
-        ]
-        self._head = ("\r\n".join(lines) + "\r\n").encode()
+        self._head = head(target, address.authority, address.path)
 
     def request(self, more: bytes, body: bytes) -> bytes:
         """A whole request; `more` are header lines, each with its line end."""

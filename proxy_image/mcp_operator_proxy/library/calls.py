@@ -16,7 +16,7 @@ from mcp_types.methods import is_input_required
 from pydantic import ValidationError
 
 from mcp_operator_proxy import __version__
-from mcp_operator_proxy.backends.catalogue import RAW
+from mcp_operator_proxy.backends.connect import RAW
 from mcp_operator_proxy.backends.session import Deadline
 from mcp_operator_proxy.fronts.channel import Channels, TooManyChannels
 from mcp_operator_proxy.library.errors import (

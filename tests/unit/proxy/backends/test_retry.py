@@ -1,6 +1,6 @@
 import pytest
 
-from mcp_operator_proxy.backends.retry import pause
+from mcp_operator_proxy.backends.retry import pause, spread
 from mcp_operator_proxy.config import Retry
 
 
@@ -22,3 +22,9 @@ def test_pauses_grow_and_settle(attempts: int, backoff: float, pauses: list[floa
 def test_a_fifth_at_most_is_left_to_chance() -> None:
     assert pause(Retry(), 1, random_share=lambda: 0.0) == pytest.approx(0.4)
     assert len({pause(Retry(), 1) for _ in range(20)}) > 1
+
+
+def test_what_was_begun_together_is_spread() -> None:
+    assert spread(10, random_share=lambda: 0.0) == pytest.approx(8)
+    assert spread(10, random_share=lambda: 1.0) == pytest.approx(10)
+    assert len({spread(30) for _ in range(20)}) > 1
