@@ -246,10 +246,18 @@ def _problem(method: str, scope: Scope, receive: Receive, headers: Headers) -> R
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         return _rpc_error(415, INVALID_REQUEST, "the Content-Type must be application/json")
+    _spell_out(scope)
     accepts_json, accepts_stream = check_accept_headers(Request(scope, receive))
     if not (accepts_json and accepts_stream):
         return _rpc_error(406, INVALID_REQUEST, "the client must accept both application/json and text/event-stream")
     return None
+
+
+def _spell_out(scope: Scope) -> None:
+    """Media types have no case (RFC 9110, 8.3.1), which the SDK does not know."""
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if not any(name == b"content-type" and value.startswith(b"application/json") for name, value in headers):
+        scope["headers"] = [(n, b"application/json" if n == b"content-type" else v) for n, v in headers]
 
 
 async def _read_body(receive: Receive) -> bytes | None:

@@ -50,6 +50,8 @@ class Scripted:
         self.go = asyncio.Event()
         """Tools that hold go on when it is set."""
         self.more_tools: list[str] = []
+        self.answers: dict[str, tuple[int, str, str | bytes]] = {}
+        """Status, content type and body of the answers of further tools; ID and TOKEN in a body are the call's own, as JSON."""
         self.hold_once = ""
         """A tool whose next call gets no answer."""
         self.sessions = 0
@@ -92,7 +94,7 @@ class Scripted:
             return
         cache = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"} if self.era == "modern" else {}
         results: dict[str, Any] = {
-            "tools/list": {**cache, "tools": [_definition(name) for name in (*TOOLS, *self.more_tools)]},
+            "tools/list": {**cache, "tools": [_definition(name) for name in (*TOOLS, *self.more_tools, *self.answers)]},
             "prompts/list": {**cache, "prompts": [{"name": "hello"}]},
             "resources/list": {**cache, "resources": [{"uri": "data://one", "name": "one"}]},
             "resources/templates/list": {**cache, "resourceTemplates": []},
@@ -122,6 +124,13 @@ class Scripted:
 
     async def _call(self, sent: Sent, receive: Receive, send: Send) -> None:
         name, request_id = sent.params.get("name", "read"), sent.body["id"]
+        if name in self.answers:
+            status, kind, body = self.answers[name]
+            token = json.dumps(sent.params.get("_meta", {}).get("progressToken"))
+            whole = body.encode() if isinstance(body, str) else body
+            whole = whole.replace(b"ID", json.dumps(request_id).encode()).replace(b"TOKEN", token.encode())
+            await _reply(send, status, whole, kind=kind.encode())
+            return
         special = getattr(self, f"_{name}", None)
         if name == self.hold_once:
             self.hold_once, special = "", self._hold

@@ -1,10 +1,13 @@
 """One HTTP/1.1 connection to a backend: one exchange at a time, told of what comes as it comes."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 import httptools
+
+logger = logging.getLogger(__name__)
 
 MAX_HEADERS: Final = 64 * 1024
 """Bytes of a response's headers."""
@@ -76,6 +79,11 @@ class BackendConnection(asyncio.Protocol):
         self._receiver = None
         self.transport.abort()
 
+    def give_up(self) -> None:
+        """Close a connection that nobody has used; it may not have been opened yet."""
+        if (transport := getattr(self, "transport", None)) is not None:
+            transport.abort()
+
     def forget(self) -> None:
         """Let the response end without its receiver, which has what it wanted."""
         self._receiver = _NOBODY
@@ -89,15 +97,21 @@ class BackendConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
 
     def data_received(self, data: bytes) -> None:
+        receiver = self._receiver
         try:
             self._parser.feed_data(data)
             if self._receiver is _NOBODY:
                 asyncio.get_running_loop().call_later(FORGOTTEN_SECONDS, self._reap)
-        except (httptools.HttpParserError, Malformed) as error:
-            receiver, self._receiver = self._receiver, None
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, Malformed) as error:
+            lost: Exception = Malformed(str(error))
+            cause = error.__context__
+            if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(cause, Malformed | None):
+                logger.exception("an answer could not be handled", exc_info=cause)
+                lost = cause if isinstance(cause, Exception) else lost
+            self._receiver = None
             self.transport.abort()
-            if receiver is not None:
-                receiver.lost(Malformed(str(error)))
+            if receiver is not None:  # also where it has been told of the end, and broke over that
+                receiver.lost(lost)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone(self)

@@ -33,14 +33,18 @@ from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.eras.uris import Expose, may_hold_uris
 from mcp_operator_proxy.fastlane import results
 from mcp_operator_proxy.fastlane.connection import BackendConnection, Malformed
-from mcp_operator_proxy.fastlane.meta import RESULT_META, param
+from mcp_operator_proxy.fastlane.meta import RESULT_META
 from mcp_operator_proxy.fastlane.rewrite import (
     Answer,
     Request,
     answer,
     error_body,
-    error_code,
+    is_utf8,
+    level_of,
+    plain_error,
+    progress_of,
     result_body,
+    same_token,
     tool_result,
 )
 from mcp_operator_proxy.fastlane.sink import FIRST_RESULT, Sink
@@ -56,6 +60,7 @@ PING_SECONDS: Final = 15.0
 JSON: Final = b"application/json"
 EVENTS: Final = b"text/event-stream"
 _ERA_CODES: Final = frozenset({INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION})
+_EMPTY: Final = (202, 204)
 _PING: Final = b": ping\r\n\r\n"
 
 
@@ -228,8 +233,10 @@ class Exchange:
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if status >= 400:
             kind = JSON
-        elif headers.get(b"content-encoding", b"identity") != b"identity" or status != 200:
-            kind = b"HTTP %d" % status if status != 200 else b"a content encoding that was not asked for"
+        elif status in _EMPTY or status >= 300:
+            kind = b"HTTP %d" % status
+        elif headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            kind = b"a content encoding that was not asked for"
         elif kind == EVENTS:
             self._events = Events()
         self._kind = kind
@@ -290,10 +297,15 @@ class Exchange:
                 return
 
     def _message(self, data: bytes) -> None:
+        if not is_utf8(data):
+            data = data.decode("utf-8", "replace").encode()  # as event streams are read
         message = answer(data)
         if message is None:
-            return
-        if not isinstance(message.method, str):
+            self._drop()
+            self._fail_with(NotMCPFailure("its answer is not a JSON-RPC message"), executed=True)
+        elif not isinstance(message.method, str):
+            if isinstance(message.result, msgspec.Raw) and not self._is_ours(message):
+                return  # the answer to something else
             # The end of the exchange; what may still come on this connection is nothing of ours.
             connection, self._connection = self._connection, None
             self._finish(data, message)
@@ -307,11 +319,9 @@ class Exchange:
     def _wanted(self, method: str, params: bytes) -> bool:
         if method == "notifications/progress":
             self.deadline = time.perf_counter() + self.timeout
-            return self.side.token is not None and param(params, "progressToken") == self.side.token
-        if method == "notifications/message":
-            level = param(params, "level") or b""
-            return level.strip(b'"').decode("latin-1") in self.side.levels
-        return False
+            token = progress_of(params)
+            return token is not None and self.side.token is not None and same_token(token, self.side.token)
+        return method == "notifications/message" and level_of(params) in self.side.levels
 
     def _asked(self, method: str, request_id: bytes) -> None:
         """A legacy server asks; the client of a call in the lane has not declared that it answers anything but pings."""
@@ -333,17 +343,22 @@ class Exchange:
         else:
             self._finish(body, message)
 
+    def _is_ours(self, message: Answer) -> bool:
+        return bytes(message.id or b"").strip(b'"') == b"%d" % self.number
+
     def _finish(self, body: bytes, message: Answer) -> None:
         if isinstance(message.error, msgspec.Raw):
-            code = error_code(message.error)
-            if code is None:
+            found = plain_error(message.error)
+            if found is None:
                 self._fail_with(NotMCPFailure("its answer is not a JSON-RPC message"), executed=True)
-            elif self.backend_session is None and 400 <= self._status < 500 and code in _ERA_CODES:
+                return
+            code, error = found
+            if self.backend_session is None and 400 <= self._status < 500 and code in _ERA_CODES:
                 self._hand_over(answered=True)  # it may speak another era by now: that is found out there
             else:
-                self._send_error(bytes(message.error), "error", True, code)
+                self._send_error(error, "error", True, code)
             return
-        if not isinstance(message.result, msgspec.Raw) or bytes(message.id or b"") != b"%d" % self.number:
+        if not isinstance(message.result, msgspec.Raw) or not self._is_ours(message):
             self._fail_with(NotMCPFailure("its answer is not a JSON-RPC message"), executed=True)
             return
         side = self.side
@@ -362,8 +377,11 @@ class Exchange:
         version = session.connected.protocol_version if session is not None else self.upstream.spoken or side.version
         try:
             result = results.object_of(raw, method, version)
-        except (ValueError, ValidationError, RecursionError) as error:
+        except ValidationError as error:
             self._fail_with(error, executed=True)
+            return
+        except (ValueError, RecursionError):
+            self._fail_with(NotMCPFailure("its answer is not a JSON-RPC message"), executed=True)
             return
         if results.asks(result):  # the full path asks a legacy client, and seals the state that a modern one carries
             self._hand_over({FIRST_RESULT: result}, answered=True)
@@ -390,7 +408,7 @@ class Exchange:
         self._head = _head_pattern(self.number)
         head = b"".join(self._chunks)
         found = self._head.match(head)
-        if found is None or self._status != 200:
+        if found is None or self._status >= 300:
             return
         self._streaming = self._opened = True
         self.sink.open(JSON, self.side.session)
@@ -407,7 +425,7 @@ class Exchange:
             self._hand_over(answered=True)
             return
         message = answer(body)
-        if message is not None and isinstance(message.error, msgspec.Raw):
+        if message is not None and isinstance(message.error, msgspec.Raw) and plain_error(message.error) is not None:
             self._finish(body, message)
         else:
             self._fail_with(HTTPStatusFailure(status), executed=status >= 500)

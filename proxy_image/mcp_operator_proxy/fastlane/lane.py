@@ -73,6 +73,8 @@ _ODD: Final = frozenset({b"expect", b"upgrade", b"content-encoding", b"last-even
 _KINDS: Final[Mapping[str, Kind]] = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
 _NOTHING: Final = frozenset[str]()
 _CACHED: Final = 4096
+_CACHED_BYTES: Final = 1024
+"""Of a key; nobody fills the memory with what is found only once."""
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -225,6 +227,8 @@ class Lane:
         )
         verdict = self._verdicts.get(key)
         if verdict is None:
+            if sum(len(part or b"") for part in key) > _CACHED_BYTES:
+                return self._judge(found, scheme)
             if len(self._verdicts) >= _CACHED:
                 self._verdicts.clear()
             verdict = self._verdicts[key] = self._judge(found, scheme)
@@ -365,9 +369,11 @@ class Lane:
         try:
             hot = route.hot[key]
         except KeyError:
-            if len(route.hot) >= _CACHED:
-                route.hot.clear()
-            hot = route.hot[key] = self._made_hot(route, state, *key)
+            hot = self._made_hot(route, state, *key)
+            if len(request.name) <= _CACHED_BYTES:
+                if len(route.hot) >= _CACHED:
+                    route.hot.clear()
+                route.hot[key] = hot
         if hot is None or not hot.upstream.usable:
             raise _Declined
         if state.policy.refusal(principal, route.path, _KINDS[request.method], request.name) is not None:

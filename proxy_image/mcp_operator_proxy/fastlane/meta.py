@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from mcp_operator_proxy.backends.connect import CLIENT_INFO
 from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.eras.translate import may_be_asked
-from mcp_operator_proxy.fastlane.rewrite import members, without
+from mcp_operator_proxy.fastlane.rewrite import without
 
 LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 _OWN: Final = frozenset(
@@ -36,6 +36,8 @@ RESULT_META: Final = _OWN | {"progressToken"}
 _MODERN: Final = frozenset(MODERN_PROTOCOL_VERSIONS)
 _CLIENT_INFO: Final = msgspec.json.encode(CLIENT_INFO.model_dump(by_alias=True, mode="json", exclude_none=True))
 _CACHED: Final = 1024
+_CACHED_BYTES: Final = 4096
+"""A longer `_meta` is read each time: nobody fills the memory with what comes only once."""
 
 
 def spoken_version(era: DiscoverResult) -> str | None:
@@ -85,9 +87,11 @@ class ModernMetas:
         try:
             return self._known[key]
         except KeyError:
-            if len(self._known) >= _CACHED:
-                self._known.clear()
-            found = self._known[key] = _modern_meta(meta, spoken)
+            found = _modern_meta(meta, spoken)
+            if len(meta) <= _CACHED_BYTES:
+                if len(self._known) >= _CACHED:
+                    self._known.clear()
+                self._known[key] = found
             return found
 
 
@@ -130,9 +134,3 @@ def plain_meta(meta: bytes | None) -> bytes | None:
 def is_token(raw: bytes) -> bool:
     """Whether a progress token is a string or an integer, as it has to be."""
     return raw[:1] == b'"' or raw.isdigit() or (raw[:1] == b"-" and raw[1:].isdigit())
-
-
-def param(params: bytes, key: str) -> bytes | None:
-    """One member of a notification's params, as JSON."""
-    found = (members(params) or {}).get(key)
-    return None if found is None else bytes(found)

@@ -89,20 +89,33 @@ class Pool:
 
     async def _connect(self, ready: Callable[[BackendConnection], None], failed: Callable[[Exception], None]) -> None:
         address = self.address
+        made: list[BackendConnection] = []
+
+        def new() -> BackendConnection:
+            made.append(self._new())
+            return made[0]
+
         try:
             async with asyncio.timeout(self._connect_timeout):
                 tls = _tls(self._ca_bundle) if address.tls else None
                 if address.uds is not None:
-                    _, connection = await self._loop.create_unix_connection(self._new, address.uds)
+                    _, connection = await self._loop.create_unix_connection(new, address.uds)
                 else:
                     _, connection = await self._loop.create_connection(
-                        self._new, address.host, address.port, ssl=tls, server_hostname=address.host if tls else None
+                        new, address.host, address.port, ssl=tls, server_hostname=address.host if tls else None
                     )
         except TimeoutError:
             failed(httpx2.ConnectTimeout("no connection in time"))
             return
         except (OSError, ssl.SSLError, ValueError) as error:
             failed(error)
+            return
+        except asyncio.CancelledError:
+            for connection in made:  # it may stand already
+                connection.give_up()
+            raise
+        if connection.closed:
+            failed(ConnectionResetError("the connection ended as it began"))
             return
         ready(connection)
 

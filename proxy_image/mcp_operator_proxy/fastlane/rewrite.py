@@ -5,9 +5,10 @@ whatever is not plainly what it expects: the full path, which builds every objec
 """
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
+import pydantic_core
 from mcp.shared.inbound import encode_header_value
 from msgspec import UNSET, Raw, UnsetType
 
@@ -20,6 +21,10 @@ LIST_KEYS: Final[Mapping[str, str]] = {
     "resources/templates/list": "resourceTemplates",
 }
 RESULT_TYPE: Final = b'"resultType":"complete"'
+_SHALLOW: Final = 150
+"""A body with no more arrays and objects than this cannot be nested too deeply for anybody."""
+_LONG_NUMBER: Final = 20
+"""Digits of an id; one with more is looked at by the full path."""
 
 
 class _Envelope(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,6 +71,7 @@ class Request(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct):
     """A message of a backend. Exactly one of `result`, `error` and `method` makes sense."""
 
+    jsonrpc: Literal["2.0"]
     id: Raw | UnsetType = UNSET
     result: Raw | UnsetType = UNSET
     error: Raw | UnsetType = UNSET
@@ -76,6 +82,20 @@ class Answer(msgspec.Struct):
 class _Error(msgspec.Struct):
     code: int
     message: str
+    data: Raw | UnsetType = UNSET
+
+
+class _Progress(msgspec.Struct):
+    token: Raw = msgspec.field(name="progressToken")
+    progress: float
+    total: float | None = None
+    message: str | None = None
+
+
+class _Log(msgspec.Struct):
+    level: str
+    data: Raw
+    logger: str | None = None
 
 
 class _Text(msgspec.Struct, tag_field="type", tag="text", forbid_unknown_fields=True):
@@ -107,6 +127,9 @@ _LISTED: Final = msgspec.json.Decoder(_ListParams)
 _CANCEL: Final = msgspec.json.Decoder(_CancelParams)
 _ANSWER: Final = msgspec.json.Decoder(Answer)
 _ERROR: Final = msgspec.json.Decoder(_Error)
+_PROGRESS: Final = msgspec.json.Decoder(_Progress)
+_LOG: Final = msgspec.json.Decoder(_Log)
+_PROMPT_ARGUMENTS: Final = msgspec.json.Decoder(dict[str, str])
 _TOOL_RESULT: Final = msgspec.json.Decoder(_ToolResult)
 _BLOCKS: Final = msgspec.json.Decoder(list[_Text | _Image | _Audio])
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -118,11 +141,8 @@ _encode = msgspec.json.encode
 
 def parse(body: bytes) -> Request | None:
     """A request of a hot method or of a list, or None."""
-    if not body.isascii():
-        try:
-            body.decode()  # msgspec does not look into what it skips
-        except UnicodeDecodeError:
-            return None
+    if not is_utf8(body) or (body.count(b"[") + body.count(b"{") > _SHALLOW and not _is_plain(body)):
+        return None
     try:
         envelope = _ENVELOPE.decode(body)
         method = envelope.method
@@ -139,6 +159,26 @@ def parse(body: bytes) -> Request | None:
     return None
 
 
+def is_utf8(body: bytes) -> bool:
+    """Whether JSON is in UTF-8: msgspec does not look into what it skips."""
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_plain(body: bytes) -> bool:
+    """Whether the full path can read it: not nested too deeply."""
+    try:
+        pydantic_core.from_json(body)
+    except ValueError:
+        return False
+    return True
+
+
 def _call(request_id: bytes, method: str, raw: Raw | UnsetType) -> Request | None:
     if raw is UNSET:
         return None
@@ -146,6 +186,8 @@ def _call(request_id: bytes, method: str, raw: Raw | UnsetType) -> Request | Non
         read = _URI.decode(raw)
         return Request(request_id, method, read.uri, None, _object(read.meta))
     named = _NAMED.decode(raw)
+    if method == "prompts/get" and named.arguments is not UNSET:
+        _PROMPT_ARGUMENTS.decode(named.arguments)
     return Request(request_id, method, named.name, _object(named.arguments), _object(named.meta))
 
 
@@ -155,7 +197,10 @@ def cancelled(body: bytes) -> bytes | None:
         envelope = _ENVELOPE.decode(body)
         if envelope.method != "notifications/cancelled" or envelope.id is not UNSET or envelope.params is UNSET:
             return None
-        return _id(_CANCEL.decode(envelope.params).request_id)
+        request_id = bytes(_CANCEL.decode(envelope.params).request_id)
+        if b"\\" in request_id:  # as the call has it, which is taken with a plain id alone
+            request_id = _encode(msgspec.json.decode(request_id, type=str))
+        return _id(Raw(request_id))
     except (msgspec.MsgspecError, RecursionError):
         return None
 
@@ -165,8 +210,10 @@ def _id(raw: Raw | UnsetType) -> bytes | None:
     if raw is UNSET:
         return None
     text = bytes(raw)
-    plain = text.isdigit() or (text[:1] == b'"' and b"\\" not in text) or (text[:1] == b"-" and text[1:].isdigit())
-    return text if plain else None
+    if text[:1] == b'"':
+        return text if b"\\" not in text else None
+    digits = text[1:] if text[:1] == b"-" else text
+    return text if digits.isdigit() and len(digits) <= _LONG_NUMBER else None
 
 
 class _NotAnObjectError(Exception):
@@ -241,17 +288,48 @@ def header_value(value: str) -> bytes:
 def answer(body: bytes) -> Answer | None:
     """A JSON-RPC message of a backend, or None for anything else."""
     try:
-        return _ANSWER.decode(body)
+        return _ANSWER.decode(body) if is_utf8(body) else None
     except (msgspec.MsgspecError, RecursionError):
         return None
 
 
-def error_code(raw: bytes | Raw) -> int | None:
-    """The code of a JSON-RPC error; None for what is none."""
+def plain_error(raw: bytes | Raw) -> tuple[int, bytes] | None:
+    """The code of a JSON-RPC error, and the error without what does not belong to it; None for what is none."""
     try:
-        return _ERROR.decode(raw).code
+        error = _ERROR.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
         return None
+    if error.data is not UNSET and bytes(error.data) == b"null":
+        error.data = UNSET
+    return error.code, _encode(error)
+
+
+def progress_of(params: bytes) -> bytes | None:
+    """The token of `notifications/progress`, as JSON; None where the params are none."""
+    try:
+        return bytes(_PROGRESS.decode(params).token)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def level_of(params: bytes) -> str | None:
+    """The level of `notifications/message`; None where the params are none."""
+    try:
+        return _LOG.decode(params).level
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+
+
+def same_token(one: bytes, other: bytes) -> bool:
+    """Whether two progress tokens are equal, however their characters are escaped."""
+    if one == other:
+        return True
+    if one[:1] != b'"' or other[:1] != b'"':
+        return False
+    try:
+        return bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+    except msgspec.MsgspecError:
+        return False
 
 
 def tool_result(raw: Raw | bytes, stamp: bytes, connection_keys: frozenset[str]) -> tuple[bytes, bool] | None:
@@ -287,7 +365,7 @@ def tool_result(raw: Raw | bytes, stamp: bytes, connection_keys: frozenset[str])
         parts.append(b'"isError":true' if failed else b'"isError":false')
     if stamp:
         parts.append(RESULT_TYPE)
-    if meta and meta != b"{}":
+    if meta and (meta != b"{}" or result.meta == Raw(b"{}")):
         parts.append(b'"_meta":' + meta)
     return b"{" + b",".join(parts) + b"}", failed
 

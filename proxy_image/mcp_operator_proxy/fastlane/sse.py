@@ -1,6 +1,10 @@
 """Event streams, event by event (WHATWG HTML, "Server-sent events"). Pure."""
 
+from typing import Final
+
 from mcp_operator_proxy.backends.http import MAX_ANSWER
+
+_MESSAGE: Final = (b"", b"message")
 
 
 class EventTooLarge(ValueError):
@@ -10,18 +14,19 @@ class EventTooLarge(ValueError):
 class Events:
     """Takes the bytes as they come and gives the data of the events that are complete."""
 
-    __slots__ = ("_data", "_last_cr", "_rest", "_size", "last_id")
+    __slots__ = ("_data", "_last_cr", "_name", "_rest", "_size", "last_id")
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []
         self._data: list[bytes] = []
+        self._name = b""
         self._size = 0
         self._last_cr = False
         self.last_id = b""
         """Of the last event that had one: where the stream can be resumed."""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of each event that `chunk` completes; comments and events without data are left out.
+        """The data of each message that `chunk` completes; comments, events of other names and those without data are left out.
 
         Raises:
             EventTooLarge: the event that is under way.
@@ -45,8 +50,10 @@ class Events:
                 self._field(line)
                 continue
             if self._data:
-                found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
+                if self._name in _MESSAGE:
+                    found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
                 self._data = []
+            self._name = b""
             self._size = len(self._rest[0])
         return found
 
@@ -57,6 +64,8 @@ class Events:
         if name == b"data":
             if value:
                 self._data.append(value)
+        elif name == b"event":
+            self._name = value
         elif name == b"id" and b"\0" not in value:
             self.last_id = value
 

@@ -2,12 +2,13 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
 
+from mcp_operator_proxy.backends.backend import Backend
 from support.backends import ServedApp
 from support.gateway import Gateway, make_config, running_gateway
 from support.rawclient import Answer, Front, RawClient, raw_client
@@ -49,13 +50,20 @@ def _seen(answer: Answer) -> tuple[int, Any, list[Any]]:
 
 @contextlib.asynccontextmanager
 async def pair(
-    front: Front, back: Back, *, prefix: str = "a", secrets: dict[str, str] | None = None, **config: Any
+    front: Front,
+    back: Back,
+    *,
+    prefix: str = "a",
+    secrets: dict[str, str] | None = None,
+    answers: Mapping[str, tuple[int, str, str | bytes]] | None = None,
+    **config: Any,
 ) -> AsyncIterator[Pair]:
     async with contextlib.AsyncExitStack() as stack:
         scripted = Scripted(back), Scripted(back)
         gateways = []
         headers = {"authorization": "Bearer 0123456789abcdef"} if secrets else {}
         for one in scripted:
+            one.answers.update(answers or {})
             served = await stack.enter_async_context(ServedApp(one.app))
             made = make_config({"a": served.url}, prefixes={"a": prefix}, **config)
             gateway = await stack.enter_async_context(running_gateway(made, secrets))
@@ -181,6 +189,18 @@ WRONG: list[tuple[str, bytes | dict[str, Any], dict[str, str]]] = [
 ]
 
 
+NESTED = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a_text","arguments":{"a":%s}}}'
+WRONG += [
+    ("nested too deeply", (NESTED % ("[" * 250 + "]" * 250)).encode(), {}),
+    ("an id of too many digits", b'{"jsonrpc":"2.0","id":%b,"method":"tools/list"}' % (b"9" * 5000), {}),
+    (
+        "a prompt's argument that is a number",
+        {"id": 1, "method": "prompts/get", "params": {"name": "a_hello", "arguments": {"a": 1}}},
+        {},
+    ),
+]
+
+
 async def test_what_is_wrong_is_refused_alike() -> None:
     async with pair("legacy", "legacy") as both:
         taken = both.taken()
@@ -219,3 +239,68 @@ async def test_callers_are_told_apart() -> None:
             assert answers[0].status == status
         assert both.taken() == 1
         assert all("authorization" not in call.headers for call in both.scripted[0].calls)
+
+
+JSON, EVENTS = "application/json", "text/event-stream"
+ANSWER = '{"jsonrpc":"2.0","id":ID,"result":{"resultType":"complete","content":[{"type":"text","text":"x"}]}}'
+ERROR = '{"jsonrpc":"2.0","id":ID,"error":%s}'
+LOG = 'data: {"jsonrpc":"2.0","method":"notifications/message","params":%s}\n\ndata: ' + ANSWER + "\n\n"
+PROGRESS = (
+    'data: {"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":TOKEN,"progress":%s}}'
+    "\n\ndata: " + ANSWER + "\n\n"
+)
+ODD: dict[str, tuple[int, str, str | bytes]] = {
+    "no UTF-8 in the text": (200, JSON, ANSWER.encode().replace(b'"x"', b'"\xff"')),
+    "no UTF-8 elsewhere": (
+        200,
+        JSON,
+        ANSWER.encode().replace(b'"content"', b'"structuredContent":{"a":"\xff"},"content"'),
+    ),
+    "no UTF-8 in an error": (
+        200,
+        JSON,
+        (ERROR % '{"code":1,"message":"a","data":"Z"}').encode().replace(b"Z", b"\xff"),
+    ),
+    "no UTF-8 in an event": (200, EVENTS, b"data: " + ANSWER.encode().replace(b'"x"', b'"\xff"') + b"\n\n"),
+    "no version": (200, JSON, ANSWER.replace('"jsonrpc":"2.0",', "")),
+    "another version": (200, JSON, ANSWER.replace("2.0", "1.0")),
+    "an id as a string": (200, EVENTS, "data: " + ANSWER.replace("ID", '"ID"') + "\n\n"),
+    "a result that is a list": (200, JSON, '{"jsonrpc":"2.0","id":ID,"result":[]}'),
+    "a result that is null": (200, JSON, '{"jsonrpc":"2.0","id":ID,"result":null}'),
+    "an error with more members": (200, JSON, ERROR % '{"code":7,"message":"m","data":{"a":[1]},"more":1}'),
+    "an error with a null": (200, JSON, ERROR % '{"code":7,"message":"m","data":null}'),
+    "an error of another shape": (400, JSON, ERROR % '"m"'),
+    "status 201": (201, JSON, ANSWER),
+    "an empty meta": (200, JSON, ANSWER.replace('"content"', '"_meta":{},"content"')),
+    "an event of another name": (200, EVENTS, f"event: x\ndata: {ANSWER.replace('x', 'y')}\n\ndata: {ANSWER}\n\n"),
+    "an event that is no JSON": (200, EVENTS, f"data: x\n\ndata: {ANSWER}\n\n"),
+    "an answer to something else": (200, EVENTS, f"data: {ANSWER.replace('ID', '999')}\n\ndata: {ANSWER}\n\n"),
+    "a log message without data": (200, EVENTS, LOG % '{"level":"info"}'),
+    "a log message": (200, EVENTS, LOG % '{"level":"info","data":"w"}'),
+    "progress": (200, EVENTS, PROGRESS % "1"),
+    "progress that is none": (200, EVENTS, PROGRESS % '"1"'),
+}
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_odd_answers_are_understood_alike(era: Front) -> None:
+    answers = ODD if era == "modern" else {k: _legacy(v) for k, v in ODD.items()}
+    async with pair(era, era, answers=answers) as both:
+        for tool in answers:
+            taken, known = both.taken(), {"io.modelcontextprotocol/logLevel": "debug"} if era == "modern" else {}
+            token = {"progressToken": 'é<"'} if era == "modern" else {}
+            await both.both("tools/call", {"name": f"a_{tool}"}, {**token, **known})
+            assert both.taken() == taken + 1, tool
+        assert {s.gate.report().in_flight for s in _backends(both.gateway)} == {0}
+
+
+def _legacy(answer: tuple[int, str, str | bytes]) -> tuple[int, str, str | bytes]:
+    status, kind, body = answer
+    whole = body if isinstance(body, bytes) else body.encode()
+    return status, kind, whole.replace(b'"resultType":"complete",', b"")
+
+
+def _backends(gateway: Gateway) -> list[Backend]:
+    state = gateway.proxy.state
+    assert state is not None
+    return list(state.backends.values())

@@ -14,13 +14,14 @@ from mcp_operator_proxy.fastlane.rewrite import (
     call_body,
     cancelled,
     error_body,
-    error_code,
     header_value,
     joined,
     members,
     parse,
+    plain_error,
     progress_token,
     result_body,
+    same_token,
     tool_result,
     without,
 )
@@ -171,6 +172,9 @@ def test_cancellations_name_a_request() -> None:
         cancelled(b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a","reason":"x"}}')
         == b'"a"'
     )
+    escaped = rb'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"\u00e9"}}'
+    assert cancelled(escaped) == '"é"'.encode()
+    assert cancelled(escaped.replace(b"00e9", b"d800")) is None
     assert cancelled(b'{"jsonrpc":"2.0","method":"notifications/cancelled"}') is None
     assert cancelled(b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"requestId":5}}') is None
     assert cancelled(b"{") is None
@@ -179,8 +183,9 @@ def test_cancellations_name_a_request() -> None:
 def test_answers_and_errors() -> None:
     found = answer(b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"m","data":[1]}}')
     assert found is not None
-    assert error_code(found.error) == -1  # type: ignore[arg-type]
-    assert error_code(b'{"code":"x"}') is None
+    assert plain_error(found.error) == (-1, b'{"code":-1,"message":"m","data":[1]}')  # type: ignore[arg-type]
+    assert plain_error(b'{"code":-1,"message":"m","data":null,"more":1}') == (-1, b'{"code":-1,"message":"m"}')
+    assert plain_error(b'{"code":"x"}') is None
     assert answer(b"<html>") is None
     assert json.loads(result_body(b'"a"', b"{}")) == {"jsonrpc": "2.0", "id": "a", "result": {}}
     assert json.loads(error_body(b"1", b'{"code":1}')) == {"jsonrpc": "2.0", "id": 1, "error": {"code": 1}}
@@ -235,3 +240,10 @@ def test_an_event_of_several_lines_is_sent_on_as_one() -> None:
 
 def test_a_request_shows_no_arguments_by_default() -> None:
     assert Request(b"1", "tools/call", "a").arguments is None
+
+
+def test_progress_tokens_are_compared_by_their_characters() -> None:
+    assert same_token(b"7", b"7")
+    assert same_token(rb'"\u00e9\u003c"', '"é<"'.encode())
+    assert not same_token(b'"7"', b"7")
+    assert not same_token(b'"a"', b'"b"')
