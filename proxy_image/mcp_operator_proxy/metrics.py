@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from mcp_operator_proxy.cache import CacheReport
 from mcp_operator_proxy.report import StatusReport
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -137,3 +138,22 @@ class _State(Collector):
         if status.revision is not None:
             info.add_metric([status.revision], 1)
         return [up, tools, processes, restarts, sessions, info]
+
+
+class CacheCollector(Collector):
+    """Of the results that are answered from memory, read at each scrape."""
+
+    def __init__(self, report: Callable[[], CacheReport]) -> None:
+        self._report = report
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        report = self._report()
+        return [
+            CounterMetricFamily("mcp_proxy_result_cache_hits", "Calls answered from memory.", report.hits),
+            CounterMetricFamily("mcp_proxy_result_cache_misses", "Calls of such tools that were made.", report.misses),
+            GaugeMetricFamily("mcp_proxy_result_cache_entries", "Results kept.", report.entries),
+            GaugeMetricFamily("mcp_proxy_result_cache_bytes", "Bytes of the results kept, as JSON.", report.size),
+        ]

@@ -29,8 +29,9 @@ from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.eras.freshness import STALE, Freshness, aged, least
+from mcp_operator_proxy.eras.metrics import ParkedCollector
 from mcp_operator_proxy.fastlane.lane import Lane
-from mcp_operator_proxy.metrics import Metrics
+from mcp_operator_proxy.metrics import CacheCollector, Metrics
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
 from mcp_operator_proxy.sessions.holder import Holder
@@ -131,6 +132,10 @@ class Proxy:
         self.metrics.registry.register(
             GateCollector(lambda: {b.id: b.gate.report() for b in self.state.backends.values()} if self.state else {})
         )
+        self.metrics.registry.register(
+            ParkedCollector(lambda: {path: endpoint.parked.report() for path, endpoint in self.endpoints.items()})
+        )
+        self.metrics.registry.register(CacheCollector(self.cache.report))
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
         self._swapped_at: datetime | None = None

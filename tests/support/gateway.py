@@ -43,6 +43,11 @@ class Gateway:
     def url(self) -> str:
         return f"{self.base}/mcp"
 
+    async def metric(self, series: str) -> float:
+        """The value of the first series that begins so."""
+        text = (await self.get("/metrics")).text
+        return float(next(line for line in text.splitlines() if line.startswith(series)).rpartition(" ")[2])
+
     async def get(self, path: str, **options: Any) -> httpx2.Response:
         return await self.http.get(self.base + path, **options)
 

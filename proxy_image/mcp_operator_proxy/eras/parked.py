@@ -20,7 +20,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, ErrorData
@@ -60,6 +60,21 @@ class Leg:
     binding: str
     capabilities: Capabilities
     params: Mapping[str, Any]
+
+
+Outcome: TypeAlias = Literal["answered", "expired", "cancelled"]
+"""Of a call that was parked: its client came back and got its result, did not come back in time, or has gone."""
+
+
+@dataclass(frozen=True)
+class ParkReport:
+    """What a parking lot says of itself. All but `calls` only grow."""
+
+    calls: int
+    """Those that have asked and not ended."""
+    ended: Mapping[Outcome, int]
+    refused: int
+    """Questions for which there was no room."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +168,8 @@ class ParkingLot:
         self.most, self.most_of_caller = most, most_of_caller
         self._taken: dict[str, ParkedCall] = {}
         self._of_caller: Counter[str] = Counter()
+        self._ended: Counter[Outcome] = Counter()
+        self._refused = 0
         self._tasks: set[asyncio.Task[Json]] = set()
 
     def __len__(self) -> int:
@@ -161,6 +178,10 @@ class ParkingLot:
     def calls(self) -> list[ParkedCall]:
         """Those that have asked and not ended."""
         return list(self._taken.values())
+
+    def report(self) -> ParkReport:
+        ended: dict[Outcome, int] = {outcome: self._ended[outcome] for outcome in get_args(Outcome)}
+        return ParkReport(len(self._taken), ended, self._refused)
 
     # Legs
 
@@ -197,11 +218,11 @@ class ParkingLot:
         try:
             await call.turn(leg)
         except BaseException:  # the client went away: so it cancels its call
-            self._end(call)
+            self._end(call, "cancelled")
             raise
         if not call.task.done():
             return self._park(call)
-        self._leave(call)
+        self._leave(call, "answered")
         if call.task.cancelled():
             raise MCPError(INTERNAL_ERROR, "the call was cancelled: the proxy is going away")
         return call.task.result()
@@ -243,7 +264,7 @@ class ParkingLot:
         """Cancel the parked calls that passed this gate: its server is going away."""
         ended = [call for call in self.calls() if call.passed is gate]
         for call in ended:
-            self._end(call)
+            self._end(call, "cancelled")
         await cancel(call.task for call in ended)
 
     # The room
@@ -254,35 +275,39 @@ class ParkingLot:
             return None
         name = call.principal.name if call.principal else None
         if len(self._taken) >= self.most or (name is not None and self._of_caller[name] >= self.most_of_caller):
+            self._refused += 1
             return {"code": INTERNAL_ERROR, "message": "the proxy has too many calls that wait for their clients"}
         self._taken[call.id] = call
         if name is not None:
             self._of_caller[name] += 1
         return None
 
-    def _leave(self, call: ParkedCall) -> None:
-        if self._taken.pop(call.id, None) is not None and call.principal is not None:
+    def _leave(self, call: ParkedCall, outcome: Outcome) -> None:
+        if self._taken.pop(call.id, None) is None:
+            return
+        self._ended[outcome] += 1
+        if call.principal is not None:
             self._of_caller[call.principal.name] -= 1
             if not self._of_caller[call.principal.name]:
                 del self._of_caller[call.principal.name]
 
     def _expire(self, call: ParkedCall) -> None:
         logger.info("a call waited in vain for its client", extra={"asked": call.round})
-        self._end(call)
+        self._end(call, "expired")
 
-    def _end(self, call: ParkedCall) -> None:
+    def _end(self, call: ParkedCall, outcome: Outcome) -> None:
         """Tell the server that nobody answers, and cancel its call."""
         if call.timer is not None:
             call.timer.cancel()
             call.timer = None
-        self._leave(call)
+        self._leave(call, outcome)
         for key in list(call.questions):
             call.answer(key, ErrorData(code=INTERNAL_ERROR, message="the client did not answer"))
         call.task.cancel()
 
     async def close(self) -> None:
         for call in self.calls():
-            self._end(call)
+            self._end(call, "cancelled")
         await cancel(self._tasks)
 
 

@@ -22,6 +22,9 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_proxy_backend_circuit_state": max,
     "mcp_proxy_backend_calls_in_flight": sum,
     "mcp_proxy_backend_calls_waiting": sum,
+    "mcp_proxy_parked_calls": sum,
+    "mcp_proxy_result_cache_entries": sum,
+    "mcp_proxy_result_cache_bytes": sum,
     "mcp_proxy_config_info": max,
 }
 """How the values of the workers become one; a sum where nothing is said. Counters and histograms are sums."""

@@ -58,11 +58,6 @@ def report(running: Gateway, name: str = "c") -> Any:
     return next(r for r in running.proxy.status().servers if r.id == f"ns/{name}")
 
 
-async def metric(running: Gateway, series: str) -> float:
-    text = (await running.get("/metrics")).text
-    return float(next(line for line in text.splitlines() if line.startswith(series)).rpartition(" ")[2])
-
-
 @pytest.mark.parametrize("front", FRONTS)
 async def test_no_more_calls_than_allowed_and_all_get_their_turn(front: str) -> None:
     counting = Counting()
@@ -73,11 +68,11 @@ async def test_no_more_calls_than_allowed_and_all_get_their_turn(front: str) -> 
                 waiting = 'mcp_proxy_backend_calls_waiting{server="ns/c"}'
 
                 async def seven_wait() -> bool:
-                    return await metric(running, waiting) == 7
+                    return await running.metric(waiting) == 7
 
                 await eventually(seven_wait)
                 await eventually(lambda: counting.running == 3)
-                assert await metric(running, 'mcp_proxy_backend_calls_in_flight{server="ns/c"}') == 3
+                assert await running.metric('mcp_proxy_backend_calls_in_flight{server="ns/c"}') == 3
                 counting.let_go.set()
                 assert {result.data for result in await asyncio.gather(*calls)} == {"hold"}
                 assert (counting.ran["hold"], counting.most) == (10, 3)
@@ -123,8 +118,8 @@ async def test_the_circuit_opens_for_one_server_and_a_trial_closes_it(front: str
                     await through.call_tool("c_quick", {})
                 assert error_data(caught.value) == {"server": "ns/c", "errorClass": "CircuitOpen", "executed": False}
                 assert counting.ran["quick"] == 0
-                assert await metric(running, 'mcp_proxy_backend_circuit_state{server="ns/c",state="open"}') == 1
-                assert await metric(running, 'mcp_proxy_backend_circuit_opened_total{server="ns/c"}') == 1
+                assert await running.metric('mcp_proxy_backend_circuit_state{server="ns/c",state="open"}') == 1
+                assert await running.metric('mcp_proxy_backend_circuit_opened_total{server="ns/c"}') == 1
                 assert (await through.call_tool("alive_quick", {})).data == 1
                 assert len(await through.list_tools()) == 6
                 # Another configuration with a shorter time: the circuit's time is over, and the next call tries.

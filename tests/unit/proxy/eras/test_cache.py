@@ -215,6 +215,10 @@ async def test_through_the_proxy_for_each_caller(back: str) -> None:
                 assert counting.calls == 7
                 async with client(gateway.url, "legacy", auth=KEYS["ann"]) as legacy:
                     assert (await legacy.call_tool("c_count", {"a": 1, "b": 2})).data == 1
+            kept = gateway.proxy.cache.report()
+            assert (kept.entries, kept.hits) == (3, 2)
+            for name, value in {"entries": 3, "bytes": kept.size, "hits_total": 2, "misses_total": kept.misses}.items():
+                assert await gateway.metric(f"mcp_proxy_result_cache_{name} ") == value > 0
 
 
 async def test_sessions_without_a_name_do_not_share() -> None:

@@ -38,6 +38,10 @@ async def serving(**more: Any) -> AsyncIterator[tuple[AskingServer, ServedMCP, G
             yield asking, served, gateway
 
 
+async def ended(gateway: Gateway, outcome: str) -> float:
+    return await gateway.metric(f'mcp_proxy_parked_calls_ended_total{{outcome="{outcome}",route="/mcp"}}')
+
+
 def lot_of(gateway: Gateway) -> ParkingLot:
     return gateway.proxy.endpoints["/mcp"].parked
 
@@ -180,7 +184,7 @@ async def test_the_clock_stands_still_and_the_place_is_free_while_a_call_is_park
     async with serving(server={"callTimeoutSeconds": 20, "maxConcurrency": 1}) as (_, _, gateway):
         async with ModernClient(gateway.url, ALL) as client:
             waiting = [await client.call("a_ask", {"who": str(number)}) for number in range(3)]
-            assert len(lot_of(gateway)) == 3
+            assert len(lot_of(gateway)) == await gateway.metric('mcp_proxy_parked_calls{route="/mcp"}') == 3
             assert gateway.proxy.state is not None
             gate = gateway.proxy.state.backends["ns/a"].gate
             assert gate.report().in_flight == 0
@@ -190,6 +194,8 @@ async def test_the_clock_stands_still_and_the_place_is_free_while_a_call_is_park
                 reply = {next(iter(answer.questions)): accept("x")}
                 assert (await client.go_on(answer, "a_ask", reply, {"who": str(number)})).text == "accept x"
             assert (gate.report().in_flight, gate.busy) == (0, False)
+        assert await gateway.metric('mcp_proxy_parked_calls{route="/mcp"}') == 0
+        assert [await ended(gateway, how) for how in ("answered", "expired", "cancelled")] == [3, 0, 0]
 
 
 async def test_a_call_that_nobody_comes_back_for_is_cancelled() -> None:
@@ -203,6 +209,7 @@ async def test_a_call_that_nobody_comes_back_for_is_cancelled() -> None:
         assert late.error is not None
         assert late.error["code"] == -32602
         assert "call again" in late.error["message"]
+        assert [await ended(gateway, how) for how in ("answered", "expired", "cancelled")] == [0, 1, 0]
 
 
 async def test_a_client_that_goes_away_cancels_its_call() -> None:
@@ -215,6 +222,7 @@ async def test_a_client_that_goes_away_cancels_its_call() -> None:
             await eventually(lambda: len(lot_of(gateway)) == 0)
             with contextlib.suppress(asyncio.CancelledError):
                 await leg
+        assert [await ended(gateway, how) for how in ("answered", "expired", "cancelled")] == [0, 0, 1]
 
 
 async def test_a_call_is_lost_with_its_proxy() -> None:
@@ -286,6 +294,7 @@ async def test_too_many_calls_wait() -> None:
             assert (await bob.call("a_ask")).state
             lot.most_of_caller = 5
             assert (await bob.call("a_ask", {"who": "2"})).text.startswith("error -32603")
+            assert await gateway.metric('mcp_proxy_parked_calls_refused_total{route="/mcp"}') == 2
             assert (await ann.go_on(first, "a_ask", {next(iter(first.questions)): accept("x")})).text == "accept x"
             assert (await bob.call("a_ask", {"who": "2"})).state
 

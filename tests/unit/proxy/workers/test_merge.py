@@ -1,9 +1,11 @@
 """One answer out of those of several workers."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from mcp_operator_proxy.cache import key_of
 from mcp_operator_proxy.metrics import Metrics
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.report import ErrorReport, RejectedConfig, ServerReport, StatusReport
@@ -79,6 +81,22 @@ def test_counters_histograms_and_gauges_are_combined() -> None:
         "# TYPE mcp_proxy_requests_total counter",
     ):
         assert line in merged
+
+
+async def test_the_memories_of_the_workers_are_added_up() -> None:
+    async def answer() -> dict[str, Any]:
+        return {"content": []}
+
+    workers = Proxy(), Proxy()
+    for number, worker in enumerate(workers, 1):
+        for argument in range(number):
+            for _ in range(2):
+                key = key_of("anybody", "/mcp", "ns/a", "t", {"a": argument})
+                await worker.cache.get_or_call(key, 60, answer)
+    merged = merge_metrics([worker.metrics.render() for worker in workers]).decode().splitlines()
+    size = sum(worker.cache.report().size for worker in workers)
+    for name, value in {"entries": 3, "bytes": size, "hits_total": 3, "misses_total": 3}.items():
+        assert f"mcp_proxy_result_cache_{name} {value}.0" in merged
 
 
 def test_of_one_worker_nothing_changes() -> None:
