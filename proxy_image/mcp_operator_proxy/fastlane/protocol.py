@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from mcp_operator_proxy.fastlane.bounded import BoundedProtocol
 from mcp_operator_proxy.fastlane.exchange import Exchange
 from mcp_operator_proxy.fastlane.lane import MAX_BODY, Lane
 from mcp_operator_proxy.fastlane.sink import TRIED
@@ -106,7 +107,7 @@ class _Cycle:
         self.protocol.lane_complete(self)
 
 
-class LaneProtocol(HttpToolsProtocol):
+class LaneProtocol(BoundedProtocol):
     """Use a subclass with `lane` set, as `lane_protocol` makes it."""
 
     lane: ClassVar[Lane]
@@ -159,6 +160,7 @@ class LaneProtocol(HttpToolsProtocol):
             and not self.root_path
             and not (self._proxied and _names_another(self.headers))
         ):
+            self._in_head = False
             self._held = []
             self._held_size = 0
         else:
@@ -179,6 +181,7 @@ class LaneProtocol(HttpToolsProtocol):
         if held is None:
             super().on_message_complete()
             return
+        self._incomplete_since = None
         body = held[0] if len(held) == 1 else b"".join(held)
         keep_alive = self.parser.should_keep_alive() and not self._stopping
         cycle = _Cycle(self, cast("Scope", self.scope), self.url, body, keep_alive=keep_alive)
