@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from secrets import token_hex
 from typing import Final
 
 import httpx2
@@ -26,7 +27,7 @@ from mcp_types import (
 )
 
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_catalogue
-from mcp_operator_proxy.backends.check import ConnectionReport, check, explained
+from mcp_operator_proxy.backends.check import ConnectionReport, check, check_host, explained
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
 from mcp_operator_proxy.backends.gate import Gate
@@ -150,6 +151,13 @@ class Backend:
         return self._era
 
     @property
+    def stands_alone(self) -> bool:
+        """A request for it says all that it needs. A process of a session or user is told by the URL whose it is, where no
+        session does."""
+        stdio = self.resolved.server.stdio
+        return stdio is None or stdio.isolation == "shared" or not self.modern
+
+    @property
     def transport_kind(self) -> ResolvedTransport | None:
         """The transport that worked last; None before the first connection."""
         return self._kind
@@ -207,6 +215,10 @@ class Backend:
         if self.host is not None:
             await self._reach(self.host)
         async with contextlib.AsyncExitStack() as stack:
+            if self.host is not None and caller != CATALOGUE:
+                key = token_hex(16)
+                stack.callback(self.host.leave, key)
+                caller = f"{caller}&session={key}" if caller else f"session={key}"
             connected = await self._shake_hands(stack, callbacks) if handshake and self.may_shake_hands else None
             yield connected or await self._connect(stack, callbacks, caller)
 
@@ -217,9 +229,17 @@ class Backend:
                 connect(target, http=self._http(), callbacks=callbacks, era=era, transport=kind)
             )
         except BackendError as error:
-            if (era is None and kind is None) or self.host is not None or error.report.error_class in _DOWN:
+            if self.host is not None:
+                era, before = self.host.era, era
+                if era is None or era == before:
+                    raise
+            elif (era is None and kind is None) or error.report.error_class in _DOWN:
                 raise
-            connected = await stack.enter_async_context(connect(target, http=self._http(), callbacks=callbacks))
+            else:
+                era = kind = None
+            connected = await stack.enter_async_context(
+                connect(target, http=self._http(), callbacks=callbacks, era=era, transport=kind)
+            )
         self._era, self._kind = connected.era, connected.transport
         if connected.modern:
             _announce_headers(connected, self.catalogue.tools)
@@ -239,20 +259,22 @@ class Backend:
             return None
 
     async def _reach(self, host: StdioHost) -> None:
-        """See to it that a stdio server is served. The bridge opens with the handshake, whatever the server speaks."""
+        """See to it that a stdio server is served. What its process speaks the bridge finds out."""
         if self._uds is None:
             try:
                 uds = await host.start()
             except OSError as error:
                 raise BackendError(ErrorReport(error_class="NotRunning", message=str(error)), executed=False) from error
             self._uds = uds
-        if self._era is None:
-            self._era = "legacy"
+        self._era = host.era or self._era or "legacy"
 
     @property
     def may_shake_hands(self) -> bool:
-        """A modern server that may speak the handshake eras too: nothing says so but the attempt."""
-        return self.modern and self._shakes_hands
+        """A modern server that may speak the handshake eras too: nothing says so but the attempt.
+
+        A process that speaks both is opened with the handshake anyway.
+        """
+        return self.modern and self._shakes_hands and self.host is None
 
     def session(self, callbacks: Callbacks, *, handshake: bool = False, principal: str | None = None) -> BackendSession:
         """A session that its owner opens and closes, on behalf of an authenticated caller."""
@@ -470,9 +492,8 @@ class Backend:
                 await self._reach(self.host)
             except BackendError as error:
                 return ConnectionReport(error=error.report)
-        return await check(
-            self.resolved.target(self._uds), self.resolved.server.retry, era="legacy" if self.host else None
-        )
+        target, retry = self.resolved.target(self._uds), self.resolved.server.retry
+        return await (check(target, retry) if self.host is None else check_host(self.host, target, retry))
 
     # The end
 

@@ -14,6 +14,7 @@ from mcp_operator_proxy.backends.classify import BackendError, classify
 from mcp_operator_proxy.backends.connect import Connected, Era, ResolvedTransport, Target, connect
 from mcp_operator_proxy.backends.oauth import explain
 from mcp_operator_proxy.backends.retry import pause
+from mcp_operator_proxy.backends.stdio import StdioHost
 from mcp_operator_proxy.config import Retry
 from mcp_operator_proxy.report import ErrorReport
 
@@ -38,6 +39,13 @@ class ConnectionReport:
     @property
     def ok(self) -> bool:
         return self.error is None
+
+
+async def check_host(host: StdioHost, target: Target, retry: Retry) -> ConnectionReport:
+    """Like `check`, of a stdio server that is served: its process is opened by the first attempt, if it was not before."""
+    era = host.era or "legacy"
+    report = await check(target, retry, era=era)
+    return report if report.error is None or host.era in {None, era} else await check(target, retry, era=host.era)
 
 
 async def check(target: Target, retry: Retry, *, era: Era | None = None) -> ConnectionReport:

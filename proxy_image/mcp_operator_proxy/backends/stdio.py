@@ -17,7 +17,13 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from mcp_types import DiscoverResult
+
+from mcp_operator_proxy.backends.connect import Era
+from mcp_operator_proxy.bridge.handshake import for_clients
 from mcp_operator_proxy.bridge.hub import Health
+from mcp_operator_proxy.bridge.jsonrpc import Message
+from mcp_operator_proxy.bridge.modern import is_discovery
 from mcp_operator_proxy.bridge.server import Bridge
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import LogLine, ServerLog, Throttle
@@ -69,6 +75,8 @@ class StdioHost:
         self._folder: Path | None = None
         self._bridge: Bridge | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._said: Message | None = None
+        self._era: Era | None = None
 
     @property
     def socket(self) -> str | None:
@@ -112,6 +120,20 @@ class StdioHost:
         """End its processes and start anew at once; lifts a crash loop. Calls in flight fail."""
         if self._bridge is not None:
             self._bridge.hub.restart()
+
+    @property
+    def era(self) -> Era | None:
+        """What the process speaks; None before it has been asked for the first time."""
+        known = self._bridge.hub.known if self._bridge else None
+        if known is not self._said:
+            self._said = known
+            self._era = None if known is None else _era_of(known)
+        return self._era
+
+    def leave(self, key: str) -> None:
+        """Who gave this key has gone: a process of its own ends."""
+        if self._bridge is not None:
+            self._bridge.hub.leave(key)
 
     def report(self) -> ProcessReport:
         """How its processes are. No text of it holds a value that came from a secret."""
@@ -166,6 +188,10 @@ class StdioHost:
 def on_behalf_of(owner: str | None) -> str:
     """Query of the URL on which a session is opened for a user; the bridge learns no name."""
     return "" if owner is None else f"user={hashlib.sha256(owner.encode()).hexdigest()[:32]}"
+
+
+def _era_of(known: Message) -> Era:
+    return DiscoverResult.model_validate(for_clients(known), by_name=False) if is_discovery(known) else "legacy"
 
 
 def environment(own: Mapping[str, str], configured: Mapping[str, str]) -> dict[str, str]:

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Final, Literal
 
-from mcp_operator_proxy.bridge import jsonrpc
+from mcp_operator_proxy.bridge import jsonrpc, modern
 from mcp_operator_proxy.bridge.jsonrpc import Message, RequestId
 from mcp_operator_proxy.bridge.outbox import Outbox
 
 _UPKEEP: Final = frozenset(
     {
-        *("initialize", "ping", "logging/setLevel"),
+        *("initialize", "ping", "logging/setLevel", modern.DISCOVER, modern.LISTEN),
         *("tools/list", "prompts/list", "resources/list", "resources/templates/list"),
     }
 )
@@ -30,6 +30,8 @@ class Call:
         """How to tell the server, with a reason, that nobody waits any more; set where it is on its way there."""
         self.on_result: Callable[[object], None] | None = None
         """Told the result, when there is one."""
+        self.on_end: Callable[[], None] | None = None
+        """Told when it is over, however it ended."""
         self.outbox = Outbox()
         self.outcome: Literal["result", "error", "abandoned"] = "abandoned"
 
@@ -47,6 +49,11 @@ class Call:
     def is_work(self) -> bool:
         """Whether it is what a server is there for; to be asked for lists and pings does not keep an idle one running."""
         return self.method not in _UPKEEP
+
+    @property
+    def stands(self) -> bool:
+        """Whether it stays open for as long as the client likes, so that nobody waits for its answer."""
+        return self.method == modern.LISTEN
 
     @property
     def done(self) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from mcp_operator_proxy.bridge import jsonrpc
+from mcp_operator_proxy.bridge import jsonrpc, modern
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.ids import CallTable
-from mcp_operator_proxy.bridge.jsonrpc import InvalidMessage, Kind, Message
+from mcp_operator_proxy.bridge.jsonrpc import InvalidMessage, Kind, Message, params_of
 from mcp_operator_proxy.bridge.process import Exit, ProcessSpec, ServerProcess
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ class Connection:
         self._own_ids = itertools.count(1)
         self._background: set[asyncio.Task[None]] = set()
         self._garbage = 0
+        self.closing = False
+        """Its end is wanted."""
+        self._sign_of_life: tuple[str, Message] = ("ping", {})
         self._heard_at = self._worked_at = time.monotonic()
 
     @property
@@ -57,20 +60,31 @@ class Connection:
     def in_flight(self) -> int:
         return len(self._calls)
 
+    def speaks_modern(self) -> None:
+        """The server is of the 2026-07-28 era, which has no `ping`: it is asked to discover instead."""
+        self._sign_of_life = (modern.DISCOVER, modern.envelope())
+
+    def log(self, message: Message, *, alike: bool) -> None:
+        """A log message of a server of the 2026-07-28 era, to the calls that it is for; see `modern.hearers`."""
+        calls = [call for call in self._calls if not call.stands]
+        for index in modern.hearers([call.message for call in calls], params_of(message).get("level"), alike=alike):
+            calls[index].push(message)
+
     def idle_seconds(self) -> float:
         """Since the last call that was work; 0 while one is in flight."""
         return 0.0 if any(call.is_work for call in self._calls) else time.monotonic() - self._worked_at
 
     async def answers(self, seconds: float) -> bool:
-        """Whether the server shows within so many seconds that it lives: by its answer to a ping, or by any other line.
+        """Whether the server shows within so many seconds that it lives: by its answer to a ping (or what stands for
+        one), or by any other line.
 
         One that still works on a call that it was given before is not disturbed: a server may do one thing at a time. The
         call has a deadline of its own.
         """
         asked_at, before = time.monotonic(), self._calls.last
-        if await self.request("ping", {}, seconds) is not None or self._heard_at >= asked_at:
+        if await self.request(*self._sign_of_life, seconds) is not None or self._heard_at >= asked_at:
             return True
-        oldest = self._calls.oldest
+        oldest = self._calls.oldest(lambda call: not call.stands)
         return oldest is not None and oldest <= before
 
     def last_stderr(self) -> tuple[str, ...]:
@@ -124,6 +138,7 @@ class Connection:
 
     async def close(self) -> None:
         """End the process in order and wait for it."""
+        self.closing = True
         await self._process.stop()
         self.fail_calls()
         for task in list(self._background):
@@ -169,7 +184,9 @@ class Connection:
         elif kind is Kind.REQUEST:
             self._listener.request(self, message)
         elif message["method"] == "notifications/progress":
-            self._progress(message)
+            self._deliver(self._calls.progress(message))
+        elif modern.is_of_subscription(message):
+            self._deliver(self._calls.subscription(message))
         else:
             self._listener.notification(message)
 
@@ -182,11 +199,10 @@ class Connection:
         self._note_end(call)
         call.finish(response)
 
-    def _progress(self, message: Message) -> None:
-        addressed = self._calls.progress(message)
+    def _deliver(self, addressed: tuple[Call, Message] | None) -> None:
         if addressed is not None:
-            call, progress = addressed
-            call.push(progress)
+            call, notification = addressed
+            call.push(notification)
 
     def _skip(self, reason: str, line: bytes = b"") -> None:
         self._listener.garbage()

@@ -7,6 +7,7 @@ client's process, and no client's process is asked for what all clients see.
 import asyncio
 from dataclasses import replace
 
+from mcp_operator_proxy.bridge import modern
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused
 from mcp_operator_proxy.bridge.isolated import IsolatedHub
@@ -60,14 +61,29 @@ class DividedHub(Hub):
         )
 
     async def open(self, message: Message, caller: Caller) -> Opened | Refused:
-        if isinstance(self._clients, UsersHub):
-            self._clients.assume(self._catalogue.known)
+        self._clients.assume(self._catalogue.known)
         hub = self._catalogue if caller.catalogue else self._clients
         answer = await hub.open(message, caller)
         if isinstance(answer, Opened) and answer.session.id in hub.sessions:
             self._hub_of[answer.session.id] = hub
             self._admit(answer.session)
         return answer
+
+    @property
+    def known(self) -> Message | None:
+        return self._catalogue.known
+
+    async def exchange(self, call: Call, caller: Caller) -> None:
+        """What is the same for all, and changes of it, comes from the process for lists."""
+        same = call.method == modern.DISCOVER or (call.stands and modern.lists_only(call.message))
+        if same or caller.catalogue:
+            await self._catalogue.exchange(call, caller)
+            return
+        if (error := await self._catalogue.learn(call.message)) is not None:
+            call.finish(error)
+            return
+        self._clients.assume(self._catalogue.known)
+        await self._clients.exchange(call, caller)
 
     async def submit(self, session: Session, call: Call) -> None:
         await self._hub_of[session.id].submit(session, call)
@@ -77,6 +93,9 @@ class DividedHub(Hub):
 
     async def respond(self, session: Session, message: Message) -> None:
         await self._hub_of[session.id].respond(session, message)
+
+    def leave(self, key: str) -> None:
+        self._clients.leave(key)
 
     async def sweep(self) -> None:
         await asyncio.gather(self._catalogue.sweep(), self._clients.sweep())

@@ -1,7 +1,7 @@
-"""The MCP endpoint: streamable HTTP of the handshake era (MCP 2025-11-25, "Transports").
+"""The MCP endpoint: streamable HTTP of both eras (MCP 2025-11-25 and 2026-07-28, "Transports").
 
-What a client of the 2026-07-28 era sends is answered with -32022 and the versions that are served, on which clients
-that speak both eras go on with `initialize`.
+It serves the era that the process speaks. What a client of the other one sends is answered with -32022 and the
+versions that are served, on which clients that speak both eras go on in the right one.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from starlette.responses import Response
 from starlette.types import Message as Event
 from starlette.types import Receive, Scope, Send
 
-from mcp_operator_proxy.bridge import jsonrpc
+from mcp_operator_proxy.bridge import jsonrpc, modern
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.hub import Caller, Hub, Opened
 from mcp_operator_proxy.bridge.jsonrpc import InvalidMessage, Kind, Message, params_of
 from mcp_operator_proxy.bridge.outbox import Outbox
 from mcp_operator_proxy.bridge.sessions import Session
-from mcp_operator_proxy.bridge.versions import HANDSHAKE_VERSIONS
+from mcp_operator_proxy.bridge.versions import HANDSHAKE_VERSIONS, MODERN_VERSIONS
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,9 @@ class McpEndpoint:
         except InvalidMessage as error:
             code = jsonrpc.PARSE_ERROR if str(error) in {"not JSON", "invalid UTF-8"} else jsonrpc.INVALID_REQUEST
             raise Rejection(400, f"the body is {error}", code=code) from error
+        if _is_modern(request.headers, message):
+            await self._exchange(request, send, kind, message, (accepts_json, accepts_stream))
+            return
         _check_version(request.headers, message)
         if kind is Kind.REQUEST and message["method"] == "initialize":
             await self._initialize(request, message, send)
@@ -103,6 +106,26 @@ class McpEndpoint:
                 return
             await self._take(session, kind, message)
             await Response(status_code=202)(request.scope, request.receive, send)
+
+    async def _exchange(
+        self, request: Request, send: Send, kind: Kind, message: Message, accepts: tuple[bool, bool]
+    ) -> None:
+        """A message of the 2026-07-28 era: a request for itself, which is cancelled by leaving it."""
+        if kind is not Kind.REQUEST:
+            await Response(status_code=202)(request.scope, request.receive, send)
+            return
+        known = self._hub.known
+        if known and modern.is_discovery(known) and (header := modern.contradiction(request.headers, message)):
+            raise Rejection(
+                400, f"{header} does not say what the body says", code=jsonrpc.HEADER_MISMATCH, request_id=message["id"]
+            )
+        if self._hub.draining:
+            raise Rejection(503, "the bridge is stopping", code=jsonrpc.SERVER_UNAVAILABLE, request_id=message["id"])
+        call = Call(message, streams=accepts[1])
+        with self._hub.standing(call) if call.stands else self._hub.serving(None, call):
+            async with _watched(request.receive, call.outbox):
+                await self._hub.exchange(call, self._caller(request))
+                await self._answer(request, send, call, accepts[0])
 
     async def _initialize(self, request: Request, message: Message, send: Send) -> None:
         if not isinstance(params_of(message).get("protocolVersion"), str):
@@ -122,11 +145,11 @@ class McpEndpoint:
         await response(request.scope, request.receive, send)
 
     def _caller(self, request: Request) -> Caller:
-        """`?user=KEY` and `?for=catalogue` count on a private socket alone: over TCP anybody could say so."""
+        """`?user=KEY`, `?session=KEY` and `?for=catalogue` count on a private socket alone: over TCP anybody could say so."""
         if self._settings.uds is None:
             return Caller()
         query = request.query_params
-        return Caller(user=query.get("user") or None, catalogue=query.get("for") == "catalogue")
+        return Caller(query.get("user") or None, query.get("for") == "catalogue", query.get("session") or None)
 
     async def _take(self, session: Session, kind: Kind, message: Message) -> None:
         """A notification or a response of the client."""
@@ -161,7 +184,8 @@ class McpEndpoint:
         if "method" in first or not accepts_json:
             await _stream(send, call.outbox, {}, self._settings.keep_alive, first)
             return
-        await _json(first, 200)(request.scope, request.receive, send)
+        status = modern.status_of(first) if modern.has_envelope(call.message) else 200
+        await _json(first, status)(request.scope, request.receive, send)
 
     async def _get(self, request: Request, send: Send) -> None:
         if not _accepts(request.headers)[1]:
@@ -216,6 +240,16 @@ class McpEndpoint:
         if self._settings.host in _LOOPBACK and _host_of(origin) in _LOOPBACK:
             return
         raise Rejection(403, "this Origin is not allowed")
+
+
+def _is_modern(headers: Headers, message: Message) -> bool:
+    """Whether a message is of the 2026-07-28 era, by its header or by its envelope."""
+    if message.get("method") == "initialize":
+        return False
+    return (
+        headers.get("mcp-protocol-version") in MODERN_VERSIONS
+        or modern.mutual([modern.meta_of(message).get(modern.VERSION)]) is not None
+    )
 
 
 def _check_version(headers: Headers, message: Message) -> None:

@@ -6,12 +6,12 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from mcp_operator_proxy.bridge import jsonrpc
+from mcp_operator_proxy.bridge import jsonrpc, modern
 from mcp_operator_proxy.bridge.backoff import Backoff
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.jsonrpc import Message
@@ -34,6 +34,8 @@ class Caller:
     """An opaque key of the authenticated user."""
     catalogue: bool = False
     """The proxy's own session, on which it asks for lists and calls nothing."""
+    key: str | None = None
+    """Of requests of the 2026-07-28 era, which has no sessions: those with the same key come from one client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ class Hub(ABC):
         self.on_end: Callable[[Session], None] | None = None
         """Told of each session that has ended."""
         self._in_flight = 0
+        self._standing: set[Call] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
         self.log = log or ServerLog(partial(_print, settings.name))
@@ -125,9 +128,21 @@ class Hub(ABC):
     @abstractmethod
     def health(self) -> Health: ...
 
+    @property
+    @abstractmethod
+    def known(self) -> Message | None:
+        """What the server said of itself when it was started last, in its era's words; None before."""
+
     @abstractmethod
     async def open(self, message: Message, caller: Caller) -> Opened | Refused:
         """Answer `initialize`."""
+
+    @abstractmethod
+    async def exchange(self, call: Call, caller: Caller) -> None:
+        """Take a request of the 2026-07-28 era to the server. Whatever happens, the call gets an answer."""
+
+    def leave(self, key: str) -> None:  # noqa: B027 - most have nothing that belongs to a key
+        """Who gave this key in `Caller` has gone."""
 
     @abstractmethod
     async def submit(self, session: Session, call: Call) -> None:
@@ -157,17 +172,33 @@ class Hub(ABC):
         await self._release(session)
 
     @contextmanager
-    def serving(self, session: Session, call: Call) -> Iterator[None]:
+    def standing(self, call: Call) -> Iterator[None]:
+        """Around the whole of a `subscriptions/listen`, which nobody waits for at the end."""
+        self._standing.add(call)
+        try:
+            yield
+        finally:
+            self._standing.discard(call)
+            if call.outcome == "abandoned":
+                call.cancel("the client has gone")
+            if call.on_end is not None:
+                call.on_end()
+            self.metrics.dropped.inc(call.outbox.dropped)
+
+    @contextmanager
+    def serving(self, session: Session | None, call: Call) -> Iterator[None]:
         """Around the whole of a call: it can be found, is counted, and is given up when it ends without an answer."""
         self._in_flight += 1
         self._quiet.clear()
         self.metrics.in_flight.set(self._in_flight)
         try:
-            with session.calling(call):
+            with session.calling(call) if session is not None else nullcontext():
                 yield
         finally:
             if call.outcome == "abandoned":
                 call.cancel("the client has gone")
+            if call.on_end is not None:
+                call.on_end()
             self.metrics.calls.labels(call.outcome).inc()
             self.metrics.dropped.inc(call.outbox.dropped)
             self._in_flight -= 1
@@ -189,6 +220,8 @@ class Hub(ABC):
         self.draining = True
         for session in self.sessions.values():
             session.close_streams()
+        for call in list(self._standing):
+            call.succeed(modern.closed(call.id))
 
     async def sweep(self) -> None:
         """End idle sessions, for ever."""

@@ -4,11 +4,12 @@ Each request gets a wire id that is never used again; the same number stands for
 token only has to be unique among active requests (MCP 2025-11-25, "Progress").
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from mcp_operator_proxy.bridge.jsonrpc import Message, RequestId, params_of
+from mcp_operator_proxy.bridge.modern import SUBSCRIPTION
 
 Owner = TypeVar("Owner")
 
@@ -38,10 +39,9 @@ class CallTable(Generic[Owner]):
         """The newest wire id."""
         return self._last
 
-    @property
-    def oldest(self) -> int | None:
-        """The wire id of the request that has been in flight for longest."""
-        return next(iter(self._entries), None)
+    def oldest(self, counts: Callable[[Owner], bool]) -> int | None:
+        """The wire id of the request that has been in flight for longest, of those that count."""
+        return next((wire_id for wire_id, entry in self._entries.items() if counts(entry.owner)), None)
 
     def add(self, message: Message, owner: Owner) -> tuple[int, Message]:
         """Register a request; returns its wire id and the message to send."""
@@ -57,7 +57,14 @@ class CallTable(Generic[Owner]):
         """End the request that a response answers; None where nobody waits for it."""
         wire_id = _as_wire_id(message.get("id"))
         entry = None if wire_id is None else self._entries.pop(wire_id, None)
-        return None if entry is None else (entry.owner, {**message, "id": entry.client_id})
+        return None if entry is None else (entry.owner, _for_subscriber({**message, "id": entry.client_id}, entry))
+
+    def subscription(self, message: Message) -> tuple[Owner, Message] | None:
+        """Address a notification of a `subscriptions/listen` stream; None where it belongs to none that is open."""
+        meta = params_of(message).get("_meta")
+        wire_id = _as_wire_id(meta.get(SUBSCRIPTION)) if isinstance(meta, dict) else None
+        entry = None if wire_id is None else self._entries.get(wire_id)
+        return None if entry is None else (entry.owner, _for_subscriber(message, entry))
 
     def progress(self, message: Message) -> tuple[Owner, Message] | None:
         """Address a `notifications/progress`; None where its request is over or asked for none."""
@@ -76,6 +83,16 @@ class CallTable(Generic[Owner]):
         owners = list(self)
         self._entries.clear()
         return owners
+
+
+def _for_subscriber(message: Message, entry: _Entry[Owner]) -> Message:
+    """The id of a subscription is that of its request (SEP-2575), so it is put back as that one is."""
+    part = "result" if "result" in message else "params"
+    body = message.get(part)
+    meta = body.get("_meta") if isinstance(body, dict) else None
+    if not isinstance(body, dict) or not isinstance(meta, dict) or SUBSCRIPTION not in meta:
+        return message
+    return {**message, part: {**body, "_meta": {**meta, SUBSCRIPTION: entry.client_id}}}
 
 
 def _token(message: Message) -> RequestId | None:

@@ -8,10 +8,11 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final
 
-from mcp_operator_proxy.bridge import handshake, jsonrpc
+from mcp_operator_proxy.bridge import handshake, jsonrpc, modern
+from mcp_operator_proxy.bridge.borrowed import Borrowed
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.connection import Connection, Listener
-from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, backoff_of, too_many
+from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, backoff_of, longest_idle, too_many
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.process import StartError
@@ -27,6 +28,10 @@ _OF_NO_CALL: Final = frozenset(handshake.LIST_CHANGED.values()) | {
     "notifications/resources/updated",
     "notifications/tasks/status",
 }
+
+
+class _Full(Exception):
+    """There are as many processes as there may be, and all are needed."""
 
 
 class IsolatedHub(Hub):
@@ -47,6 +52,9 @@ class IsolatedHub(Hub):
         self._exit_code: int | None = None
         self._last_error: str | None = None
         self._details: Message = {}
+        self._known: Message | None = None
+        self._learned = asyncio.Event()
+        self._borrowed = Borrowed(self._begin, lambda connection: self._spawn(self._close(connection)))
 
     async def run(self) -> None:
         preflight = asyncio.create_task(self._preflight())
@@ -69,6 +77,7 @@ class IsolatedHub(Hub):
         if self._spare is not None:
             self._spawn(self._close(self._spare[1]))
             self._spare = None
+        self._borrowed.end_all()
         for session in list(self.sessions.values()):
             self._spawn(self.end(session, "the server was restarted"))
 
@@ -88,7 +97,92 @@ class IsolatedHub(Hub):
             details={"processes": len(self._connections), **self._details},
         )
 
+    @property
+    def known(self) -> Message | None:
+        return self._known
+
+    @property
+    def speaks_modern(self) -> bool:
+        """The server is known to be of the 2026-07-28 era alone."""
+        return self._known is not None and modern.is_discovery(self._known)
+
+    def assume(self, result: Message | None) -> None:
+        """What the server is known to say of itself: by its era its processes are opened."""
+        if result is not None:
+            self._known = result
+            self._learned.set()
+
+    async def exchange(self, call: Call, caller: Caller) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.wait_timeout):
+                await self._learned.wait()
+        if self._known is None:
+            text = self._last_error or f"MCP server {self.settings.name} is starting"
+            call.finish(self._refused(call.message, text, None).response)
+        elif not self.speaks_modern:
+            call.finish(handshake.other_era(call.message, self._known))
+        elif call.method == modern.DISCOVER:
+            call.succeed(self._known)
+        else:
+            await self._exchange(call, caller)
+
+    async def _exchange(self, call: Call, caller: Caller) -> None:
+        try:
+            connection = await self._borrowed.lend(call, caller.key)
+        except _Full:
+            call.finish(self._too_many(call.message))
+            return
+        except StartError as error:
+            call.finish(self._refused(call.message, str(error), None).response)
+            return
+        if call.done and caller.key is not None:
+            self._borrowed.leave(caller.key)  # it has gone while the process started
+            return
+        await connection.submit(call)
+
+    async def _begin(self) -> Connection:
+        """A process that has been opened in the 2026-07-28 era. Raises StartError, _Full."""
+        if self._backoff.crash_loop and self._retry_at > time.monotonic():
+            raise StartError(f"MCP server {self.settings.name} is down (crash-loop). {self._last_error}")
+        _, connection = self._take_spare()
+        if connection is None:
+            if not await self._has_room():
+                raise _Full
+            connection = self._connection(Session())
+        name, seconds = self.settings.name, self.settings.startup_timeout
+        try:
+            if connection.pid is None:
+                await connection.open()
+            self._worked(await handshake.open_server(connection, name, seconds, discover_first=True))
+        except StartError as error:
+            self._failed(error)
+            await self._close(connection)
+            raise
+        except BaseException:
+            await self._close(connection)
+            raise
+        self._watch(None, connection)
+        if self.settings.spare and len(self._connections) < self._limit:
+            self._spawn(self._prepare())
+        return connection
+
+    def leave(self, key: str) -> None:
+        self._borrowed.leave(key)
+
+    async def sweep(self) -> None:
+        await asyncio.gather(super().sweep(), self._sweep_borrowed())
+
+    async def _sweep_borrowed(self) -> None:
+        limit = self.settings.process_idle or self.settings.idle_timeout
+        while limit:
+            await asyncio.sleep(min(limit / 4, 30.0))
+            for connection, idle in self._borrowed.idle().items():
+                if idle >= limit:
+                    self._borrowed.end(connection)
+
     async def open(self, message: Message, caller: Caller) -> Opened | Refused:  # noqa: ARG002 - all are alike here
+        if self.speaks_modern:
+            return Refused(handshake.other_era(message, self._known), 400)
         if self._backoff.crash_loop and (left := self._retry_at - time.monotonic()) > 0:
             return self._refused(
                 message, f"MCP server {self.settings.name} is down (crash-loop). {self._last_error}", left
@@ -143,18 +237,27 @@ class IsolatedHub(Hub):
         return self.settings.max_processes or self.settings.max_sessions
 
     async def _refuse_when_full(self, message: Message) -> Refused | None:
+        return None if await self._has_room() else Refused(self._too_many(message), 503, retry_after=5.0)
+
+    async def _has_room(self) -> bool:
         """Make room by ending the session that has been idle for longest, where that is long enough."""
+        for ended in [c for c in self._connections if c.closing or (c.pid is not None and not c.alive)]:
+            await self._close(ended)
         if len(self._connections) >= self._limit:
             idle = {
                 session: session.connection.idle_seconds() for session in self.sessions.values() if session.connection
             }
             if idle and idle[longest := max(idle, key=idle.__getitem__)] >= self.settings.evict_idle:
                 await self.end(longest, "the session was idle, and its process was needed for another one")
-        if len(self._connections) < self._limit:
-            return None
+            elif (longest_of := longest_idle(self._borrowed.idle(), self.settings.evict_idle)) is not None:
+                self._borrowed.end(longest_of)
+                await self._close(longest_of)
+        return len(self._connections) < self._limit
+
+    def _too_many(self, message: Message) -> Message:
         self.metrics.refused.inc()
         what = "processes" if self.settings.max_processes else "sessions"
-        return Refused(too_many(self.settings.name, message, what, self._limit), 503, retry_after=5.0)
+        return too_many(self.settings.name, message, what, self._limit)
 
     async def _prepare(self) -> None:
         """Start a process for the next session, which then need not wait for that. It is not told anything yet."""
@@ -212,7 +315,9 @@ class IsolatedHub(Hub):
 
     def _connection(self, session: Session) -> Connection:
         listener = Listener(partial(_hear, session), partial(_ask, session), self.metrics.garbage.inc)
-        connection = Connection(self._spec, listener)
+        if self.speaks_modern:
+            listener = Listener(lambda message: connection.log(message, alike=True), _ask_nobody, listener.garbage)
+        connection: Connection = Connection(self._spec, listener)
         self._connections.add(connection)
         return connection
 
@@ -235,17 +340,23 @@ class IsolatedHub(Hub):
             raise StartError(f"MCP server {self.settings.name} {connection.exit or 'ended'}", _exit_code(connection))
         return response
 
-    def _watch(self, session: Session, connection: Connection) -> None:
+    def _watch(self, session: Session | None, connection: Connection) -> None:
+        """See to the end of a session's process, or of one that is borrowed."""
+
         async def until_the_end() -> None:
             how = await self._end_of(connection)
             connection.fail_calls()
-            if not session.ended:
+            wanted = connection.closing if session is None else session.ended
+            if not wanted:
                 self._restarts += 1
                 self.metrics.restarts.inc()
                 self._exit_code = _exit_code(connection)
                 self._last_error = f"MCP server {self.settings.name} {how}"
                 log.warning("%s; its session ends", self._last_error)
-                await self.end(session, self._last_error)
+            if session is None:
+                self._borrowed.end(connection)
+            elif not wanted:
+                await self.end(session, self._last_error or "")
 
         self._spawn(until_the_end())
 
@@ -268,17 +379,21 @@ class IsolatedHub(Hub):
 
     async def _preflight(self) -> None:
         """Start the server for a try, again and again until it, or a session, has answered."""
+        discover_first = False
         while not self._works:
             connection = self._connection(Session())
             self._again.clear()
             try:
                 await connection.open()
-                result = await handshake.initialize(connection, self.settings.name, self.settings.startup_timeout)
+                name, seconds = self.settings.name, self.settings.startup_timeout
+                result = await handshake.open_server(connection, name, seconds, discover_first=discover_first)
             except StartError as error:
+                discover_first = not discover_first  # what it was asked first may have been its end
                 delay = self._failed(error)
                 log.warning("%s; next try in %.1f s", error, delay)
             else:
                 self._worked(result)
+                self.assume(result)
                 return
             finally:
                 await self._close(connection)
@@ -300,7 +415,10 @@ class IsolatedHub(Hub):
         self._works = True
         self._backoff.reset()
         if isinstance(result, dict):
-            self._details = {k: result.get(k) for k in ("protocolVersion", "serverInfo")}
+            self._details = {
+                "protocolVersion": handshake.version_of(result),
+                "serverInfo": handshake.info_of(result),
+            }
 
 
 def _hear(session: Session, message: Message) -> None:
@@ -316,6 +434,12 @@ def _ask(session: Session, connection: Connection, message: Message) -> None:
         _answer_early(connection, message)
     elif not session.deliver_near_call(message):
         connection.post(jsonrpc.error(message["id"], jsonrpc.INTERNAL_ERROR, "the client takes no requests"))
+
+
+def _ask_nobody(connection: Connection, message: Message) -> None:
+    """In the 2026-07-28 era a server asks in its results alone."""
+    text = f"Method not found: {message['method']} is no request of a server in this era"
+    connection.post(jsonrpc.error(message["id"], jsonrpc.METHOD_NOT_FOUND, text))
 
 
 def _answer_early(connection: Connection, message: Message) -> None:

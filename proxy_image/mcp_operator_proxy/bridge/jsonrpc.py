@@ -17,6 +17,10 @@ INVALID_PARAMS: Final = -32602
 INTERNAL_ERROR: Final = -32603
 UNSUPPORTED_PROTOCOL_VERSION: Final = -32022
 """MCP 2026-07-28."""
+HEADER_MISMATCH: Final = -32020
+"""MCP 2026-07-28: a header says something else than the body."""
+MISSING_CAPABILITY: Final = -32021
+"""MCP 2026-07-28: the request needs a capability that the client has not declared."""
 SERVER_UNAVAILABLE: Final = -32010
 """The stdio server is not running; the request never reached it and may be repeated."""
 SERVER_EXITED: Final = -32011

@@ -7,13 +7,15 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from weakref import WeakValueDictionary
 
-from mcp_operator_proxy.bridge import handshake, jsonrpc, loglevels
+from mcp_operator_proxy.bridge import handshake, jsonrpc, loglevels, modern
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.connection import Connection, Listener
 from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, backoff_of, unavailable
 from mcp_operator_proxy.bridge.jsonrpc import Message, params_of
+from mcp_operator_proxy.bridge.listens import Listens
 from mcp_operator_proxy.bridge.lists import KnownLists
 from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.process import StartError
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
@@ -32,6 +34,8 @@ class SharedHub(Hub):
         backoff = backoff_of(settings)
         self._supervisor = Supervisor(settings.name, self._start, backoff, metrics.restarts.inc, care)
         self._lists = KnownLists()
+        self._listens = Listens(self._lists.changed)
+        self._discover_first = False
         self._result: Message | None = None
         self._subscriptions: Subscriptions[Session] = Subscriptions()
         self._subscribing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -64,7 +68,7 @@ class SharedHub(Hub):
             exit_code=supervisor.exit_code,
             last_error=supervisor.last_error,
             uptime=time.monotonic() - supervisor.since if connection else None,
-            details={"protocolVersion": known.get("protocolVersion"), "serverInfo": known.get("serverInfo")},
+            details={"protocolVersion": handshake.version_of(known), "serverInfo": handshake.info_of(known)},
         )
 
     async def open(self, message: Message, caller: Caller) -> Opened | Refused:  # noqa: ARG002 - one process for all
@@ -76,6 +80,8 @@ class SharedHub(Hub):
         except Unavailable as error:
             return self._unavailable(message, error)
         assert self._result is not None
+        if self.speaks_modern:
+            return Refused(handshake.other_era(message, self._result), 400)
         session = Session()
         self._admit(session)
         return Opened(session, jsonrpc.result(message["id"], handshake.for_sessions(self._result)))
@@ -97,6 +103,46 @@ class SharedHub(Hub):
             )
             return
         await self._special.get(call.method, _forward)(session, call, connection)
+
+    async def exchange(self, call: Call, caller: Caller) -> None:  # noqa: ARG002 - one process for all
+        if self.answers_modern(call):
+            return
+        waits = self.settings.open_timeout if call.method == modern.DISCOVER else None
+        try:
+            connection = await self._supervisor.ready(waits or self.settings.wait_timeout)
+        except Unavailable as error:
+            call.finish(unavailable(call.message, error))
+            return
+        assert self._result is not None
+        if call.done:
+            return
+        if not self.speaks_modern:
+            call.finish(handshake.other_era(call.message, self._result))
+        elif call.method == modern.DISCOVER:
+            call.succeed(handshake.for_clients(self._result))
+        elif call.stands:
+            await self._listens.add(call, connection)
+        else:
+            await connection.submit(call)
+
+    async def learn(self, message: Message) -> Message | None:
+        """See to it that the server is known; the error for the request where it can't be."""
+        try:
+            if self._result is None:
+                await self._supervisor.ready(self.settings.wait_timeout)
+        except Unavailable as error:
+            return unavailable(message, error)
+        return None
+
+    def answers_modern(self, call: Call) -> bool:
+        """Answer what the process need not be started or asked for."""
+        if self._result is not None and not self.speaks_modern:
+            call.finish(handshake.other_era(call.message, self._result))
+        elif self.settings.lazy and self._result is not None and call.method == modern.DISCOVER:
+            call.succeed(handshake.for_clients(self._result))
+        elif self.settings.lazy and self._rests() and call.stands:
+            self._listens.park(call)
+        return call.done or (call.stands and call in self._listens) or self._answers_list(call)
 
     def _rests(self) -> bool:
         """The server is known, and it does not run because nobody needs it now."""
@@ -125,22 +171,31 @@ class SharedHub(Hub):
         """What the server said of itself."""
         return self._result
 
+    @property
+    def speaks_modern(self) -> bool:
+        """The server is known to be of the 2026-07-28 era alone."""
+        return self._result is not None and modern.is_discovery(self._result)
+
     def assume(self, result: Message | None) -> None:
         """Take over what another process of the same server said of itself, so that sessions open without one."""
         self._result = self._result or result
 
-    def answers_by_itself(self, session: Session, call: Call) -> bool:
-        """Answer what a lazy server need not be started for. Its lists are remembered while it runs."""
-        if not self.settings.lazy:
+    def _answers_list(self, call: Call) -> bool:
+        """Answer with what a lazy server said last. Its lists are remembered while it runs."""
+        if not self.settings.lazy or not self._lists.concerns(call.message):
             return False
-        request = call.message
-        listing = self._lists.concerns(request)
         if not self._rests():
-            call.on_result = partial(self._lists.keep, request) if listing else None
-            return False
-        if listing and (known := self._lists.get(request)) is not None:
+            call.on_result = partial(self._lists.keep, call.message)
+        elif (known := self._lists.get(call.message)) is not None:
             call.succeed(known)
-        elif call.method == "ping":
+        return call.done
+
+    def answers_by_itself(self, session: Session, call: Call) -> bool:
+        """Answer what a lazy server need not be started for."""
+        if self._answers_list(call) or not self.settings.lazy or not self._rests():
+            return call.done
+        request = call.message
+        if call.method == "ping":
             call.succeed({})
         elif call.method == "logging/setLevel" and loglevels.is_level(level := params_of(request).get("level")):
             session.log_level = str(level)  # the server is told when it has started
@@ -169,11 +224,27 @@ class SharedHub(Hub):
                     await self._level_server(connection)
 
     async def _start(self) -> Connection:
+        try:
+            return await self._open_in(discover_first=self._discover_first)
+        except handshake.Refused:
+            if self._result is not None:
+                raise
+        except StartError:
+            if self._result is None:
+                self._discover_first = not self._discover_first  # what it was asked first may have been its end
+            raise
+        # A server of both eras is bound to the one that it is asked in first, even where that was refused.
+        return await self._open_in(discover_first=not self._discover_first)
+
+    async def _open_in(self, *, discover_first: bool) -> Connection:
+        """A new process, opened in the era that it speaks, which is the first to be tried with the next one."""
         listener = Listener(self._hear, self._refuse, self.metrics.garbage.inc)
         connection = Connection(self._spec, listener)
+        name, seconds = self.settings.name, self.settings.startup_timeout
         try:
             await connection.open()
-            result = await handshake.initialize(connection, self.settings.name, self.settings.startup_timeout)
+            result = await handshake.open_server(connection, name, seconds, discover_first=discover_first)
+            self._discover_first = modern.is_discovery(result)
             await self._restore(connection)
         except BaseException:
             await connection.close()
@@ -184,6 +255,9 @@ class SharedHub(Hub):
     async def _restore(self, connection: Connection) -> None:
         """Tell a server that was started again what the one before had been told."""
         self._server_level = None
+        if self._discover_first:
+            await self._listens.restore(connection)
+            return
         uris = self._subscriptions.uris()
         requests = [self._ask(connection, "resources/subscribe", {"uri": uri}) for uri in uris]
         await asyncio.gather(self._level_server(connection), *requests)
@@ -193,12 +267,14 @@ class SharedHub(Hub):
         before, self._result = self._result, result
         if before is None:
             return
-        if before["protocolVersion"] != result["protocolVersion"]:
+        if handshake.version_of(before) != handshake.version_of(result):
             for session in list(self.sessions.values()):
                 await self.end(session, "the server was started again and speaks another protocol version")
-        for feature, method in handshake.LIST_CHANGED.items():
-            if feature in before["capabilities"] or feature in result["capabilities"]:
-                self._broadcast(jsonrpc.notification(method))
+        features = {*before["capabilities"], *result["capabilities"]}
+        changed = [method for feature, method in handshake.LIST_CHANGED.items() if feature in features]
+        self._listens.announce(changed)
+        for method in changed:
+            self._broadcast(jsonrpc.notification(method))
         for uri in self._subscriptions.uris():
             self._updated(jsonrpc.notification("notifications/resources/updated", {"uri": uri}))
 
@@ -211,6 +287,8 @@ class SharedHub(Hub):
             self._updated(message)
         elif method == "notifications/message":
             level = params_of(message).get("level")
+            if self.speaks_modern and (connection := self._supervisor.connection) is not None:
+                connection.log(message, alike=self.settings.isolation == "user")
             for session in self.sessions.values():
                 if loglevels.wants(session.log_level, level):
                     session.deliver(message)

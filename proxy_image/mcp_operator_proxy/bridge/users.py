@@ -47,6 +47,10 @@ class UsersHub(Hub):
             if not hub.rests:
                 hub.restart()
 
+    @property
+    def known(self) -> Message | None:
+        return self._known
+
     def assume(self, result: Message | None) -> None:
         """What the server is known to say of itself: sessions are opened with it, without a process."""
         self._known = result or self._known
@@ -66,8 +70,7 @@ class UsersHub(Hub):
 
     async def open(self, message: Message, caller: Caller) -> Opened | Refused:
         if caller.user is None:
-            text = f"MCP server {self.settings.name} has a process for each user, and this caller is not authenticated"
-            return Refused(jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, text, {"reason": "NoUser"}), 403)
+            return Refused(self._nobody(message), 403)
         hub = self._hub(caller.user)
         if hub.known is None and (full := await self._full_for(hub, message)) is not None:
             return Refused(full, 503, retry_after=5.0)
@@ -77,6 +80,22 @@ class UsersHub(Hub):
             self._hub_of[answer.session.id] = hub
             self._admit(answer.session)
         return answer
+
+    def _nobody(self, message: Message) -> Message:
+        text = f"MCP server {self.settings.name} has a process for each user, and this caller is not authenticated"
+        return jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, text, {"reason": "NoUser"})
+
+    async def exchange(self, call: Call, caller: Caller) -> None:
+        if caller.user is None:
+            call.finish(self._nobody(call.message))
+            return
+        hub = self._hub(caller.user)
+        if not hub.answers_modern(call):
+            if (full := await self._full_for(hub, call.message)) is not None:
+                call.finish(full)
+                return
+            await hub.exchange(call, caller)
+        self.assume(hub.known)
 
     async def submit(self, session: Session, call: Call) -> None:
         hub = self._hub_of[session.id]

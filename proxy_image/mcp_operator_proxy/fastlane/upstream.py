@@ -42,7 +42,7 @@ class Upstream:
     def usable(self) -> bool:
         """Whether the lane speaks this server's transport: streamable HTTP over HTTP/1.1, known to work."""
         backend = self.backend
-        if backend.transport_kind != "streamable-http" or backend.era is None:
+        if backend.transport_kind != "streamable-http" or backend.era is None or not backend.stands_alone:
             return False
         if backend.resolved is not self._resolved or backend.socket != self._socket:
             self._renew()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from mcp_operator_proxy.backends.backend import ResolvedServer
-from mcp_operator_proxy.backends.check import check
+from mcp_operator_proxy.backends.check import check, check_host
 from mcp_operator_proxy.backends.connect import Target
 from mcp_operator_proxy.backends.stdio import StdioHost
 from mcp_operator_proxy.library.results import ConnectionTest
@@ -20,8 +20,9 @@ async def check_server(
     retry = resolved.server.retry
     if attempts is not None:
         retry = retry.model_copy(update={"attempts": attempts})
-    async with _target(resolved) as target:
-        found = await check(target if seconds is None else replace(target, connect_timeout=seconds), retry)
+    async with _target(resolved) as (target, host):
+        timed = target if seconds is None else replace(target, connect_timeout=seconds)
+        found = await (check(timed, retry) if host is None else check_host(host, timed, retry))
     return ConnectionTest(
         name,
         time.perf_counter() - started,
@@ -35,13 +36,13 @@ async def check_server(
 
 
 @contextlib.asynccontextmanager
-async def _target(resolved: ResolvedServer) -> AsyncIterator[Target]:
+async def _target(resolved: ResolvedServer) -> AsyncIterator[tuple[Target, StdioHost | None]]:
     stdio = resolved.server.stdio
     if stdio is None:
-        yield resolved.target()
+        yield resolved.target(), None
         return
     host = StdioHost(resolved.server.id, stdio, resolved.env, open_seconds=resolved.server.connect_timeout_seconds)
     try:
-        yield resolved.target(await host.start())
+        yield resolved.target(await host.start()), host
     finally:
         await host.stop()

@@ -113,7 +113,7 @@ async def test_a_client_of_the_modern_era_is_told_the_versions_that_are_served(
     assert error["code"] == -32022
     assert error["data"] == {
         "supported": list(HANDSHAKE_VERSIONS),
-        "requested": headers.get("mcp-protocol-version", ""),
+        "requested": "2026-07-28",
     }
 
 
