@@ -21,6 +21,7 @@ from mcp_operator_proxy import __version__
 from mcp_operator_proxy.access import Line
 from mcp_operator_proxy.auth import PRINCIPAL, REALM, credentials
 from mcp_operator_proxy.config import RESERVED_PATHS
+from mcp_operator_proxy.cors import preflight, sharing
 from mcp_operator_proxy.endpoint import MAX_BODY, Endpoint
 from mcp_operator_proxy.fastlane.asgi import try_lane
 from mcp_operator_proxy.fastlane.sink import TRIED
@@ -82,9 +83,10 @@ class App:
                     started(message["status"])
                 await send(message)
 
-            await self._mcp(path, scope, receive, told)
+            await self._guarded(path, scope, receive, told)
 
-    async def _mcp(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _guarded(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse strange hosts and origins; let pages of the others read what is answered."""
         headers = Headers(scope=scope)
         state = self.proxy.state
         refused = refusal(
@@ -96,6 +98,15 @@ class App:
         if refused is not None:
             await _rpc_error(refused[0], INVALID_REQUEST, refused[1])(scope, receive, send)
             return
+        if (origin := headers.get("origin")) is not None:
+            send = sharing(origin, send)
+            if (asked := preflight(scope["method"], headers)) is not None:  # it never carries a key
+                await asked(scope, receive, send)
+                return
+        await self._mcp(path, scope, receive, send)
+
+    async def _mcp(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        headers, state = Headers(scope=scope), self.proxy.state
         callers = state.authenticator if state else None
         if callers is not None:
             scope[PRINCIPAL] = callers.authenticate(*credentials(scope))

@@ -184,6 +184,11 @@ class HungServer:
     async def _accept(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
 
+    @property
+    def connections(self) -> int:
+        """How many were accepted so far."""
+        return len(self._writers)
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = int(self._server.sockets[0].getsockname()[1])

@@ -18,10 +18,13 @@ from typing import Final
 
 from mcp.shared.exceptions import MCPError
 
+from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.session import BackendSession
+from mcp_operator_proxy.report import ErrorReport
 
 MAX_IDLE: Final = 128
 IDLE_SECONDS: Final = 60.0
+_CLOSED: Final = ErrorReport(error_class="ConnectionReset", message="the proxy has let go of the server")
 
 
 class SessionPool:
@@ -41,7 +44,9 @@ class SessionPool:
         self._idle: OrderedDict[BackendSession, Hashable] = OrderedDict()
         """In the order in which they were used, the newest last."""
         self._leased: dict[BackendSession, Hashable] = {}
+        self._opening: set[BackendSession] = set()
         self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     @property
     def idle(self) -> int:
@@ -56,8 +61,7 @@ class SessionPool:
         """A session that nobody else uses until the block ends. Raises BackendError."""
         session = self._take_idle(key)
         if session is None:
-            session = self._new_session(key)
-            await session.open()
+            session = await self._opened(key)
         self._leased[session] = key
         try:
             yield session
@@ -70,6 +74,18 @@ class SessionPool:
         finally:
             del self._leased[session]
             self._give_back(key, session)
+
+    async def _opened(self, key: Hashable) -> BackendSession:
+        """A new session. One that is being opened when the pool is closed is cut off, and raises BackendError."""
+        if self._closed:
+            raise BackendError(_CLOSED, executed=False)
+        session = self._new_session(key)
+        self._opening.add(session)
+        try:
+            await session.open()
+        finally:
+            self._opening.discard(session)
+        return session
 
     def _take_idle(self, key: Hashable) -> BackendSession | None:
         while (session := next((s for s, owner in reversed(self._idle.items()) if owner == key), None)) is not None:
@@ -112,10 +128,13 @@ class SessionPool:
                 self._close(session)
 
     async def close(self) -> None:
-        """End the idle sessions; those on lease are their holders' to end."""
+        """End the idle sessions and those being opened; those on lease are their holders' to end."""
+        self._closed = True
         self._max_idle = 0
         if self._sweeping is not None:
             self._sweeping.cancel()
         self.drop_idle()
+        for session in self._opening:
+            self._close(session)
         if self._closing:
             await asyncio.wait(self._closing)

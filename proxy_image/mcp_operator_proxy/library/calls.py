@@ -11,9 +11,10 @@ from mcp.client.client import Client
 from mcp.server.lowlevel import Server
 from mcp.shared.dispatcher import ProgressFnT
 from mcp.shared.exceptions import MCPError
-from mcp_types import INTERNAL_ERROR, INVALID_REQUEST, CallToolResult, Implementation, Request
+from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, CallToolResult, Implementation, Request
 from mcp_types.methods import is_input_required
 from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError, to_jsonable_python
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.connect import RAW
@@ -48,19 +49,45 @@ class Caller:
         self._shared: asyncio.Future[_Connected] | None = None
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._calls: dict[asyncio.Timeout, asyncio.Future[None]] = {}
+        """Those under way: how each is ended, and what tells that it has."""
 
     async def call(
         self, name: str, arguments: Mapping[str, Any], *, server: str, seconds: float | None, handlers: Handlers
     ) -> ToolCallResult:
-        """Call the tool that is shown as `name`; `handlers` go before those of all calls. Raises CallError."""
+        """Call the tool that is shown as `name`; `handlers` go before those of all calls. Raises CallError, NotRunning."""
         handlers = handlers.over(self._handlers)
-        call = _Call(name, arguments, server, seconds, handlers.progress_handler)
+        call = _Call(name, _json(name, arguments), server, seconds, handlers.progress_handler)
+        try:
+            async with self._under_way():
+                return await self._made(call, handlers)
+        except (ToolFailed, CallTimeout):
+            raise
+        except (CallError, TimeoutError):
+            if self._closing.is_set():
+                raise NotRunning(f"{name}: the proxy was closed during the call; the tool may have run") from None
+            raise
+
+    @contextlib.asynccontextmanager
+    async def _under_way(self) -> AsyncIterator[None]:
+        """Raises TimeoutError when the proxy is closed."""
+        ended = asyncio.get_running_loop().create_future()
+        async with asyncio.timeout(0 if self._closing.is_set() else None) as timeout:
+            self._calls[timeout] = ended
+            try:
+                yield
+            finally:
+                del self._calls[timeout]
+                ended.set_result(None)
+
+    async def _made(self, call: "_Call", handlers: Handlers) -> ToolCallResult:
         try:
             if handlers.of_client_alone() == self._handlers.of_client_alone():
                 return await call.over(await self._connected())
             return await self._alone(call, handlers)
         except TooManyChannels:
-            raise CallRefused(name, INTERNAL_ERROR, "the proxy has as many sessions as it may", server=server) from None
+            why = "the proxy has as many sessions as it may"
+            raise CallRefused(call.name, INTERNAL_ERROR, why, server=call.server) from None
 
     async def _alone(self, call: "_Call", handlers: Handlers) -> ToolCallResult:
         """Over a client of its own."""
@@ -111,7 +138,14 @@ class Caller:
                 connected.exception()  # retrieved, in case that nobody waits
 
     async def close(self) -> None:
+        """End the calls under way, as what they use is closed next, and then the client."""
         self._closing.set()
+        ending = list(self._calls.values())
+        for timeout in self._calls:
+            if not timeout.expired():
+                timeout.reschedule(0)
+        if ending:
+            await asyncio.wait(ending, timeout=2)
         if self._task is not None:
             await asyncio.wait([self._task], timeout=2)
             await cancel([self._task])
@@ -182,6 +216,14 @@ class _Call:
 
     def _refused(self, why: str) -> NoReturn:
         raise CallRefused(self.name, INVALID_REQUEST, why, server=self.server) from None
+
+
+def _json(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        plain: dict[str, Any] = to_jsonable_python(dict(arguments))
+    except (PydanticSerializationError, ValueError) as error:
+        raise CallRefused(name, INVALID_PARAMS, f"the arguments can't be written as JSON: {error}") from None
+    return plain
 
 
 def _typed(name: str, server: str, error: MCPError) -> CallError:

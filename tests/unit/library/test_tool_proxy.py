@@ -2,6 +2,7 @@
 """A proxy in Python, before real servers."""
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from mcp_types import ToolAnnotations
 
 import mcp_operator_proxy
 from mcp_operator_proxy import (
+    CallRefused,
     CallTimeout,
     ConfigError,
     NotRunning,
@@ -91,6 +93,30 @@ async def test_failures_are_typed() -> None:
             assert down.value.error.error_class in ("ConnectionRefused", "ConnectionReset")
             total = proxy.stats().servers["time"].total
             assert (total.calls, total.errors) == (3, 3)
+
+
+async def test_arguments_that_are_no_json() -> None:
+    async with clock() as served, ToolProxy.from_config(servers(served), **WARM) as proxy:
+        with pytest.raises(CallRefused, match="the arguments can't be written as JSON") as refused:
+            await proxy.call_tool("proxy.time.get_current_time", {"timezone": object()})
+        assert refused.value.code == -32602
+        assert "tools/call" not in served.methods
+        ago = datetime.now(UTC)
+        answer = await proxy.call_tool("proxy.time.get_current_time", {"timezone": ago})
+        assert datetime.fromisoformat(answer.data["timezone"]) == ago
+
+
+async def test_closed_during_a_call() -> None:
+    async with clock() as served:
+        proxy = ToolProxy.from_config(servers(served), **WARM)
+        async with proxy:
+            calling = asyncio.create_task(proxy.call_tool("proxy.time.slow"))
+            await eventually(lambda: "tools/call" in served.methods)
+            starting = asyncio.create_task(proxy.call_tool("proxy.time.slow"))
+            await asyncio.sleep(0)
+        for call in (calling, starting):
+            with pytest.raises(NotRunning, match="closed during the call; the tool may have run"):
+                await call
 
 
 async def test_answers_from_memory_where_it_is_wanted() -> None:

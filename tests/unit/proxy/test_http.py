@@ -12,6 +12,11 @@ from support.gateway import Gateway, running_gateway
 
 HEADERS = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 MODERN = {**HEADERS, "mcp-protocol-version": "2026-07-28"}
+MODERN_META = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "page", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 
 
 def config(revision: str, *paths: str, **more: Any) -> ProxyConfig:
@@ -54,6 +59,30 @@ async def test_a_route_may_be_at_the_root() -> None:
     async with running_gateway(config("r1", "/")) as running:
         answer = await running.http.post(running.base + "/", headers=HEADERS, content=b"{")
         assert rpc_error(answer)["code"] == -32700
+
+
+async def test_pages_of_allowed_origins_may_read_what_is_answered() -> None:
+    """By every way that an answer takes: refused by a key, by FastMCP, by the lane's methods."""
+    page = {"origin": "https://app.example"}
+    asked = {"access-control-request-method": "POST", "access-control-request-headers": "mcp-method,x-api-key"}
+    ping = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": MODERN_META}}
+    modern = {**MODERN, "mcp-method": "tools/list"}
+    async with running_gateway(config("r1", "/mcp", allowedOrigins=["https://app.example"])) as running:
+        preflight = await running.http.options(running.url, headers={**page, **asked})
+        assert preflight.status_code == 204
+        assert preflight.headers["access-control-allow-origin"] == "https://app.example"
+        assert preflight.headers["access-control-allow-methods"] == "GET, POST, DELETE"
+        assert preflight.headers["access-control-allow-headers"] == "mcp-method,x-api-key"
+        for headers, status in ((modern, 200), ({**modern, "accept": "text/html"}, 406)):
+            answer = await running.http.post(running.url, headers={**headers, **page}, json=ping)
+            assert answer.status_code == status, answer.text
+            assert answer.headers["access-control-allow-origin"] == "https://app.example"
+            assert "mcp-session-id" in answer.headers["access-control-expose-headers"]
+            assert answer.headers["vary"] == "origin"
+        assert "vary" not in (await running.http.post(running.url, headers=modern, json=ping)).headers
+        strange = await running.http.options(running.url, headers={"origin": "https://evil.example", **asked})
+        assert strange.status_code == 403
+        assert "access-control-allow-origin" not in strange.headers
 
 
 async def test_bad_status_parameters() -> None:

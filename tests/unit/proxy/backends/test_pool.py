@@ -22,7 +22,7 @@ from mcp_operator_proxy.backends.pool import SessionPool
 from mcp_operator_proxy.backends.session import BackendSession, Call
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.eras.capabilities import Capabilities
-from support.backends import ServedApp, ServedMCP, eventually
+from support.backends import HungServer, ServedApp, ServedMCP, eventually
 
 CALL = {"name": "who", "arguments": {}}
 
@@ -107,6 +107,19 @@ async def test_sessions_that_nobody_used_for_a_while_end_by_themselves() -> None
             assert (pooled.pool.idle, pooled.pool.leased) == (0, 1), "one that is on lease is in use"
         await eventually(lambda: served.verbs.count("DELETE") == 2)
         assert pooled.pool.idle == 0
+
+
+async def test_a_session_that_is_being_opened_ends_with_the_pool() -> None:
+    async with HungServer() as hung, Pooled(hung.url) as pooled:
+        asking = asyncio.create_task(pooled.ask(ANN))
+        await eventually(lambda: hung.connections == 1)
+        await pooled.pool.close()
+        await pooled.http.aclose()
+        with pytest.raises(BackendError, match="ended while it was being opened") as cut:
+            await asking
+        assert cut.value.executed is False
+        with pytest.raises(BackendError, match="the proxy has let go of the server"):
+            await pooled.ask(ANN)
 
 
 async def test_a_session_that_broke_is_not_taken_again() -> None:
