@@ -7,11 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mcp_operator_proxy.bridge.stderr import LogLine
     from mcp_operator_proxy.library.errors import (
         CallError,
         CallRefused,
         CallTimeout,
         ConfigError,
+        NoProcess,
         NotRunning,
         Problem,
         ServerDown,
@@ -41,7 +43,9 @@ __all__ = [
     "CallTimeout",
     "ConfigError",
     "ConnectionTest",
+    "LogLine",
     "NameConflict",
+    "NoProcess",
     "NotRunning",
     "Problem",
     "ReloadReport",
@@ -57,7 +61,7 @@ __all__ = [
     "UnknownTool",
 ]
 
-_MODULES = ("library.results", "library.errors", "library.proxy")
+_MODULES = ("library.results", "library.errors", "library.proxy", "bridge.stderr")
 
 
 def __getattr__(name: str) -> Any:

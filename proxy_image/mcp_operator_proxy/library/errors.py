@@ -85,5 +85,9 @@ class UnknownServer(ToolProxyError, KeyError):
         return str(self.args[0])
 
 
+class NoProcess(ToolProxyError):
+    """The server is no stdio server, or is switched off, so there is no process of it."""
+
+
 class NotRunning(ToolProxyError, RuntimeError):
     """The proxy has not been started, or has been closed."""

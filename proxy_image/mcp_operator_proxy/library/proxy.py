@@ -21,6 +21,8 @@ from starlette.types import ASGIApp
 from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.stdio import StdioHost
+from mcp_operator_proxy.bridge.stderr import LogLine
 from mcp_operator_proxy.library import arguments, mounting
 from mcp_operator_proxy.library.calls import Caller
 from mcp_operator_proxy.library.checking import check_server
@@ -32,6 +34,7 @@ from mcp_operator_proxy.library.handlers import HandlerOptions, Handlers
 from mcp_operator_proxy.library.inspect import reload_report, server_status, stats
 from mcp_operator_proxy.library.local import LocalServer
 from mcp_operator_proxy.library.parse import parse
+from mcp_operator_proxy.library.processes import RESTART_SECONDS, host_of, restart
 from mcp_operator_proxy.library.redact import redacted
 from mcp_operator_proxy.library.results import (
     ConnectionTest,
@@ -540,6 +543,29 @@ class ToolProxy:
     def config(self) -> dict[str, Any]:
         """The config in use as it was written, without credentials."""
         return redacted(self._raw)
+
+    def logs(self, server: str, lines: int = 100) -> list[LogLine]:
+        """The newest lines that a stdio server wrote to standard error, oldest first, without its secrets.
+
+        At most 1,000 lines and 256 KiB are kept, also over restarts. Raises UnknownServer, NoProcess.
+        """
+        return self._host(server).logs(lines)
+
+    async def restart(self, server: str, *, timeout: float = RESTART_SECONDS) -> ServerStatus:  # noqa: ASYNC109
+        """End the processes of a stdio server, whose calls in flight fail, and start anew; it lifts a crash loop.
+
+        Returns when the new process serves or has failed to start, at most after `timeout` seconds; the answer's
+        `process` says which. Raises UnknownServer, NoProcess.
+        """
+        await restart(self._host(server), timeout)
+        return self.status(server)
+
+    def _host(self, server: str) -> StdioHost:
+        self._running()
+        self._spec(server)
+        state = self._proxy.state
+        backends = state.backends if state is not None else {}
+        return host_of(server, backends.get(server_id(self._document.namespace, server)))
 
     async def test_connection(
         self,
