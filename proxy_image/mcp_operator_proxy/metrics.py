@@ -10,9 +10,9 @@ from prometheus_client.registry import Collector
 
 from mcp_operator_proxy.cache import CacheReport
 from mcp_operator_proxy.report import StatusReport
+from mcp_operator_proxy.tally import BUCKETS, Tallies
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class InFlight:
@@ -30,55 +30,21 @@ class InFlight:
         self.value -= 1
 
 
-class Observed:
-    """The metrics of one method on one route, looked up once."""
-
-    __slots__ = ("_metrics", "_outcomes", "_seconds", "_where")
-
-    def __init__(self, metrics: "Metrics", route: str, method: str) -> None:
-        self._metrics = metrics
-        self._where = route, method
-        self._outcomes: dict[str, Counter] = {}
-        self._seconds: Histogram | None = None
-
-    def add(self, outcome: str, seconds: float) -> None:
-        counter = self._outcomes.get(outcome)
-        if counter is None:
-            counter = self._outcomes[outcome] = self._metrics.requests.labels(*self._where, outcome)
-        if self._seconds is None:
-            self._seconds = self._metrics.seconds.labels(*self._where)
-        counter.inc()
-        self._seconds.observe(seconds)
-
-
 class Metrics:
     """`status` is read at each scrape, so that gauges of what is gone go with it."""
 
     def __init__(self, status: Callable[[], StatusReport], sessions: Callable[[], dict[str, int]]) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "mcp_proxy_requests", "MCP requests answered.", ["route", "method", "status"], registry=self.registry
-        )
-        self.seconds = Histogram(
-            "mcp_proxy_request_seconds",
-            "Time to answer a request.",
-            ["route", "method"],
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
+        self.tallies = Tallies()
+        self.registry.register(self.tallies)
         self.in_flight = InFlight()
         gauge = Gauge("mcp_proxy_requests_in_flight", "HTTP requests being answered.", registry=self.registry)
         gauge.set_function(lambda: self.in_flight.value)
-        lane = Counter(
-            "mcp_proxy_fast_lane_requests", "Requests that the fast lane took.", ["outcome"], registry=self.registry
-        )
-        self.lane_taken = lane.labels("answered")
-        self.lane_handed_over = lane.labels("handed_over")
         self.swaps = Counter("mcp_proxy_swaps", "Configurations taken into use.", registry=self.registry)
         self.swap_seconds = Histogram(
             "mcp_proxy_swap_seconds",
             "Time from a new configuration to its use.",
-            buckets=_BUCKETS,
+            buckets=BUCKETS,
             registry=self.registry,
         )
         self.rejected = Counter("mcp_proxy_rejected_configs", "Configurations refused.", registry=self.registry)
@@ -86,20 +52,11 @@ class Metrics:
 
     def observe(self, route: str, method: str, status: str, seconds: float) -> None:
         known = method if method in SPEC_CLIENT_METHODS else "other"
-        self.requests.labels(route, known, status).inc()
-        self.seconds.labels(route, known).observe(seconds)
-
-    def observed(self, route: str, method: str) -> Observed:
-        """For a method that MCP knows, on a route that is configured."""
-        return Observed(self, route, method)
+        self.tallies.of(route, known).add(status, seconds)
 
     def refused(self, route: str) -> None:
         """A request that was answered before it became an MCP request: malformed, too large, unknown session."""
-        self.requests.labels(route, "none", "refused").inc()
-
-    def forget_route(self, route: str) -> None:
-        self.requests.remove_by_labels({"route": route})
-        self.seconds.remove_by_labels({"route": route})
+        self.tallies.of(route, "none").count("refused")
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

@@ -122,7 +122,6 @@ class Proxy:
         self._collecting = False
         self.holder = holder or Holder()
         self.access = access
-        self.lane = Lane(self)
         self._own_keys = self.holder.keys
         self.state: State | None = None
         self.endpoints: Mapping[str, Endpoint] = {}
@@ -136,6 +135,7 @@ class Proxy:
             ParkedCollector(lambda: {path: endpoint.parked.report() for path, endpoint in self.endpoints.items()})
         )
         self.metrics.registry.register(CacheCollector(self.cache.report))
+        self.lane = Lane(self)
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
         self._swapped_at: datetime | None = None
@@ -279,7 +279,7 @@ class Proxy:
         self.endpoints = MappingProxyType(endpoints)
         self._announce(old.table if old else {}, table)
         for path, endpoint in dropped.items():
-            self.metrics.forget_route(path)
+            self.metrics.tallies.forget(path)
             self._spawn(endpoint.close())
         kept = set(backends.values())
         if gone := [backend for backend in before.values() if backend not in kept]:
@@ -396,7 +396,7 @@ class Proxy:
         table = self.state.table.get(path) if self.state else None
         entry = table.tools.get(tool) if table else None
         if entry is not None:
-            self.usage.record(entry.server, entry.name, outcome, seconds)
+            self.usage.of(entry.server, entry.name).add(outcome, seconds, time.time())
 
     # Catalogues that change by themselves
 

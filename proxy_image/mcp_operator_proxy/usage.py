@@ -1,6 +1,5 @@
 """How often each tool is called, how long it takes and how often it fails, for those who embed the proxy."""
 
-import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +17,15 @@ class ToolUsage:
     last_call_at: float = 0.0
     """Seconds since the epoch."""
 
+    def add(self, outcome: str, seconds: float, now: float) -> None:
+        """One call has ended at `now` (seconds since the epoch); `outcome` is `ok`, `tool_error` or `error`."""
+        self.calls += 1
+        if outcome != OK:
+            self.errors += 1
+        self.seconds_total += seconds
+        self.seconds_max = max(self.seconds_max, seconds)
+        self.last_call_at = now
+
 
 class Usage:
     """Counters by server id and the server's own name of the tool."""
@@ -25,13 +33,8 @@ class Usage:
     def __init__(self) -> None:
         self.tools: dict[tuple[str, str], ToolUsage] = {}
 
-    def record(self, server: str, tool: str, outcome: str, seconds: float) -> None:
-        """One call has ended; `outcome` is `ok`, `tool_error` or `error`."""
+    def of(self, server: str, tool: str) -> ToolUsage:
         usage = self.tools.get((server, tool))
         if usage is None:
             usage = self.tools[server, tool] = ToolUsage()
-        usage.calls += 1
-        usage.errors += outcome != OK
-        usage.seconds_total += seconds
-        usage.seconds_max = max(usage.seconds_max, seconds)
-        usage.last_call_at = time.time()
+        return usage

@@ -137,6 +137,8 @@ class BackendSession:
         self.last_used = 0.0
         self.borrowed = 0
         """Calls that the fast lane makes on this session, beside `calls`."""
+        self.header_lines: bytes | None = None
+        """By which the server knows the session, once the fast lane has used it."""
         self.log_level: str | None = None
         """The one that was set with the server, which keeps it for the session."""
 

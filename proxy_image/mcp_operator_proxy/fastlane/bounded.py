@@ -52,10 +52,14 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def on_message_begin(self) -> None:
+        self.begun()
+        super().on_message_begin()
+
+    def begun(self) -> None:
+        """The first byte of a request has come."""
         self._heads += 1
         self._in_head = True
         self._incomplete_since = self.loop.time()
-        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._in_head = False

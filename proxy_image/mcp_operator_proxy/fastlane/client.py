@@ -1,8 +1,9 @@
 """What the lane keeps of one client's session (the handshake eras); it lives in the connection's state and ends with it."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mcp_operator_proxy.fastlane.meta import capabilities, client_meta
+from mcp_operator_proxy.fastlane.call import Side
+from mcp_operator_proxy.fastlane.meta import ALL_LEVELS, capabilities, client_meta, levels_from
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.sessions.table import Session
 
@@ -15,7 +16,7 @@ _KEY: Final = "mcp_operator_proxy.lane"
 class Client:
     """`calls` are those in flight in the lane, by their id as JSON."""
 
-    __slots__ = ("_declared", "_stamps", "asks", "calls", "front", "version")
+    __slots__ = ("_declared", "_id", "_side", "_stamps", "asks", "calls", "front", "version")
 
     def __init__(self, session: Session) -> None:
         params = session.connection.client_params
@@ -27,7 +28,9 @@ class Client:
         """A server may ask this client something in the middle of a call."""
         self.calls: dict[bytes, Exchange] = {}
         self._declared = capabilities(declared)
+        self._id = session.id.encode("latin-1")
         self._stamps: dict[str, bytes] = {}
+        self._side: tuple[str | None, Side] | None = None
 
     @classmethod
     def of(cls, session: Session) -> "Client | None":
@@ -49,8 +52,24 @@ class Client:
             found = self._stamps[version] = client_meta(version, self._declared)
         return found
 
-    def ended(self, request_id: bytes) -> None:
-        self.calls.pop(request_id, None)
+    def side(self, token: bytes | None, stamp: dict[str, Any]) -> Side:
+        """What its session says about answers at the moment."""
+        level = self.front.log_level
+        if token is None and self._side is not None and self._side[0] == level:
+            return self._side[1]
+        made = Side(
+            version=self.version,
+            modern=False,
+            session=self._id,
+            levels=levels_from(level) if level else ALL_LEVELS,
+            token=token,
+            stamp=stamp,
+            stamp_member=b"",
+            may_stream=not self.asks,
+        )
+        if token is None:
+            self._side = level, made
+        return made
 
     def close(self) -> None:
         """The session has ended: so do its calls."""

@@ -29,9 +29,9 @@ from mcp_operator_proxy.backends.classify import (
     classify,
 )
 from mcp_operator_proxy.backends.http import MAX_ANSWER, MAX_ERROR_BODY
-from mcp_operator_proxy.backends.session import BackendSession
-from mcp_operator_proxy.eras.uris import Expose, may_hold_uris
+from mcp_operator_proxy.eras.uris import may_hold_uris
 from mcp_operator_proxy.fastlane import results
+from mcp_operator_proxy.fastlane.call import Incoming, Side
 from mcp_operator_proxy.fastlane.connection import BackendConnection, Malformed
 from mcp_operator_proxy.fastlane.meta import RESULT_META
 from mcp_operator_proxy.fastlane.rewrite import (
@@ -47,9 +47,10 @@ from mcp_operator_proxy.fastlane.rewrite import (
     same_token,
     tool_result,
 )
-from mcp_operator_proxy.fastlane.sink import FIRST_RESULT, Sink
+from mcp_operator_proxy.fastlane.route import Hot
+from mcp_operator_proxy.fastlane.sink import FIRST_RESULT
 from mcp_operator_proxy.fastlane.sse import Events, EventTooLarge, event
-from mcp_operator_proxy.fastlane.upstream import Upstream, session_headers
+from mcp_operator_proxy.fastlane.upstream import session_headers
 
 logger = logging.getLogger(__name__)
 
@@ -64,80 +65,37 @@ _EMPTY: Final = (202, 204)
 _PING: Final = b": ping\r\n\r\n"
 
 
-class Side:
-    """The client's half of a call: what its era and session say about the answer."""
-
-    __slots__ = ("ended", "levels", "may_stream", "modern", "session", "stamp", "stamp_member", "token", "version")
-
-    def __init__(
-        self,
-        *,
-        version: str,
-        modern: bool,
-        session: bytes | None,
-        levels: frozenset[str],
-        token: bytes | None,
-        stamp: dict[str, Any],
-        stamp_member: bytes,
-        may_stream: bool,
-        ended: Callable[[], None] | None,
-    ) -> None:
-        self.version = version
-        self.modern = modern
-        self.session = session
-        self.levels = levels
-        """Of log messages that it gets."""
-        self.token = token
-        """Its progress token, as JSON."""
-        self.stamp = stamp
-        self.stamp_member = stamp_member
-        """What every `_meta` of the modern era gets; empty for the legacy era."""
-        self.may_stream = may_stream
-        """It cannot be asked anything, so the end of a result need not be known before its beginning is sent on."""
-        self.ended = ended
-        """Called when the call is over."""
-
-
 class Exchange:
     """A `Receiver` of the backend's response. `over` is told how it ended: outcome (None: handed over) and HTTP status."""
 
     __slots__ = (
         "_chunks", "_connecting", "_connection", "_events", "_failed", "_head", "_kind", "_opened", "_over", "_paused", "_size",
-        "_status", "_streaming", "_ticket", "backend_session", "context", "deadline", "expose", "last_sent", "number", "outgoing",
-        "repeatable", "request", "side", "sink", "started", "timeout", "upstream",
+        "_status", "_streaming", "_ticket", "deadline", "hot", "incoming", "last_sent", "number", "outgoing", "request", "side",
+        "sink", "started",
     )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
+        incoming: Incoming,
         request: Request,
         side: Side,
-        sink: Sink,
-        upstream: Upstream,
-        *,
+        hot: Hot,
         number: int,
         outgoing: bytes,
         ticket: int,
-        timeout: float,
-        repeatable: bool,
-        expose: Expose | None,
-        backend_session: BackendSession | None,
         over: "Callable[[Exchange, str | None, int], None]",
-        context: Any,
     ) -> None:
+        self.incoming = incoming
         self.request = request
         self.side = side
-        self.sink = sink
-        self.upstream = upstream
+        self.hot = hot
         self.number = number
+        """Its id with the backend."""
         self.outgoing = outgoing
-        self.timeout = timeout
-        self.repeatable = repeatable
-        self.expose = expose
-        self.backend_session = backend_session
-        self.context = context
-        """Of `over`."""
+        """The whole request."""
+        self.sink = incoming.sink
         self.started = self.last_sent = time.perf_counter()
-        self.deadline = self.started + timeout
+        self.deadline = self.started + hot.timeout
         self._ticket = ticket
         self._over: Callable[[Exchange, str | None, int], None] | None = over
         self._connection: BackendConnection | None = None
@@ -155,7 +113,7 @@ class Exchange:
 
     def start(self) -> None:
         """Send the request, on a connection that is open or on a new one."""
-        pool = self.upstream.pool
+        pool = self.hot.upstream.pool
         connection = pool.take()
         if connection is not None:
             self._ready(connection)
@@ -171,7 +129,7 @@ class Exchange:
 
     def _not_connected(self, error: Exception) -> None:
         self._connecting = None
-        self._fail(BackendError(classify(error, secrets=self.upstream.backend.secrets()), executed=False))
+        self._fail(BackendError(classify(error, secrets=self.hot.upstream.backend.secrets()), executed=False))
 
     @property
     def done(self) -> bool:
@@ -220,8 +178,8 @@ class Exchange:
         if now >= self.deadline:
             self._tell_cancelled("the request timed out")
             self._drop()
-            if self.backend_session is not None:
-                self.backend_session.retired = True  # the exchange may still be open there
+            if self.incoming.backend_session is not None:
+                self.incoming.backend_session.retired = True  # the exchange may still be open there
             self._fail(BackendError(classify(TimeoutError())))
         elif now - self.last_sent >= PING_SECONDS and not self._streaming:
             self._send_event(_PING)
@@ -230,7 +188,9 @@ class Exchange:
 
     def headed(self, status: int, headers: dict[bytes, bytes]) -> None:
         self._status = status
-        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        kind = headers.get(b"content-type", b"")
+        if kind != JSON:
+            kind = kind.partition(b";")[0].strip().lower()
         if status >= 400:
             kind = JSON
         elif status in _EMPTY or status >= 300:
@@ -251,7 +211,7 @@ class Exchange:
             return
         if self._streaming:
             self.last_sent = time.perf_counter()
-            self.deadline = self.last_sent + self.timeout
+            self.deadline = self.last_sent + self.hot.timeout
             self._failed = self._failed or b'"isError":true' in chunk  # within text its quotes would be escaped
             self.sink.write(chunk)
             return
@@ -318,21 +278,21 @@ class Exchange:
 
     def _wanted(self, method: str, params: bytes) -> bool:
         if method == "notifications/progress":
-            self.deadline = time.perf_counter() + self.timeout
+            self.deadline = time.perf_counter() + self.hot.timeout
             token = progress_of(params)
             return token is not None and self.side.token is not None and same_token(token, self.side.token)
         return method == "notifications/message" and level_of(params) in self.side.levels
 
     def _asked(self, method: str, request_id: bytes) -> None:
         """A legacy server asks; the client of a call in the lane has not declared that it answers anything but pings."""
-        if self.backend_session is None:
+        if self.incoming.backend_session is None:
             return
         if method == "ping":
             body = result_body(request_id, b"{}")
         else:
             error = {"code": METHOD_NOT_FOUND, "message": f"the client does not support {method}"}
             body = error_body(request_id, msgspec.json.encode(error))
-        self.upstream.post_aside(session_headers(self.backend_session), body)
+        self.hot.upstream.post_aside(session_headers(self.incoming.backend_session), body)
 
     # Answers
 
@@ -353,7 +313,7 @@ class Exchange:
                 self._fail_with(NotMCPFailure("its answer is not a JSON-RPC message"), executed=True)
                 return
             code, error = found
-            if self.backend_session is None and 400 <= self._status < 500 and code in _ERA_CODES:
+            if self.incoming.backend_session is None and 400 <= self._status < 500 and code in _ERA_CODES:
                 self._hand_over(answered=True)  # it may speak another era by now: that is found out there
             else:
                 self._send_error(error, "error", True, code)
@@ -362,7 +322,7 @@ class Exchange:
             self._fail_with(NotMCPFailure("its answer is not a JSON-RPC message"), executed=True)
             return
         side = self.side
-        if self.request.method == "tools/call" and (self.expose is None or not may_hold_uris(body)):
+        if self.request.method == "tools/call" and (self.hot.expose is None or not may_hold_uris(body)):
             spliced = tool_result(message.result, side.stamp_member, RESULT_META)
             if spliced is not None:
                 outcome = "tool_error" if spliced[1] else "ok"
@@ -373,8 +333,10 @@ class Exchange:
     def _finish_in_full(self, raw: bytes) -> None:
         """As the full path does, object by object."""
         method, side = self.request.method, self.side
-        session = self.backend_session
-        version = session.connected.protocol_version if session is not None else self.upstream.spoken or side.version
+        session = self.incoming.backend_session
+        version = (
+            session.connected.protocol_version if session is not None else self.hot.upstream.spoken or side.version
+        )
         try:
             result = results.object_of(raw, method, version)
         except ValidationError as error:
@@ -387,7 +349,7 @@ class Exchange:
             self._hand_over({FIRST_RESULT: result}, answered=True)
             return
         try:
-            made = results.shown(method, side.version, result, self.expose, side.stamp)
+            made = results.shown(method, side.version, result, self.hot.expose, side.stamp)
         except MCPError as error:
             self._send_error(_encoded(error), "error", True, error.error.code)
             return
@@ -403,7 +365,7 @@ class Exchange:
             else:
                 self._fail_with(AnswerTooLarge(MAX_ANSWER), executed=True)
             return
-        if self._head is not None or not self.side.may_stream or self.expose is not None or self._opened:
+        if self._head is not None or not self.side.may_stream or self.hot.expose is not None or self._opened:
             return
         self._head = _head_pattern(self.number)
         head = b"".join(self._chunks)
@@ -417,7 +379,7 @@ class Exchange:
 
     def _refused(self, body: bytes) -> None:
         """An HTTP error: the session is gone, a JSON-RPC error comes with it, or it is no MCP answer."""
-        status, session = self._status, self.backend_session
+        status, session = self._status, self.incoming.backend_session
         in_session = session is not None and session.connected.session_id is not None
         if in_session and (status == 404 or (status == 400 and b"session" in body.lower())):
             assert session is not None
@@ -439,7 +401,7 @@ class Exchange:
         if isinstance(error, Malformed):
             self._fail_with(NotMCPFailure("its answer is not HTTP"), executed=True)
             return
-        if self.repeatable and not self._opened:
+        if self.hot.repeatable and not self._opened:
             self._hand_over(answered=False)
             return
         self._fail_with(error, executed=True)
@@ -447,10 +409,10 @@ class Exchange:
     # The ends
 
     def _fail_with(self, error: Exception, *, executed: bool) -> None:
-        self._fail(BackendError(classify(error, secrets=self.upstream.backend.secrets()), executed=executed))
+        self._fail(BackendError(classify(error, secrets=self.hot.upstream.backend.secrets()), executed=executed))
 
     def _fail(self, error: BackendError) -> None:
-        backend = self.upstream.backend
+        backend = self.hot.upstream.backend
         backend.nudge()
         failure = wire_error(backend.id, error)
         self._send_error(_encoded(failure), "error", was_answered(error), failure.error.code)
@@ -481,11 +443,11 @@ class Exchange:
 
     def _tell_cancelled(self, reason: str) -> None:
         """A legacy server is told by a notification, a modern one by the end of the connection."""
-        if self.backend_session is None or self._connection is None:
+        if self.incoming.backend_session is None or self._connection is None:
             return
         params = {"requestId": self.number, "reason": reason}
         body = msgspec.json.encode({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
-        self.upstream.post_aside(session_headers(self.backend_session), body)
+        self.hot.upstream.post_aside(session_headers(self.incoming.backend_session), body)
 
     def _drop(self) -> None:
         """Leave the backend's answer where it is."""
@@ -501,9 +463,7 @@ class Exchange:
         assert over is not None
         if self._paused and self._connection is not None:
             self._connection.transport.resume_reading()
-        self.upstream.backend.gate.leave(answered, self._ticket)
-        if self.side.ended is not None:
-            self.side.ended()
+        self.hot.upstream.backend.gate.leave(answered, self._ticket)
         over(self, outcome, status)
 
 

@@ -10,50 +10,35 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-from mcp.shared.inbound import decode_header_value, x_mcp_header_map
-from mcp_types import SERVER_INFO_META_KEY
+from mcp.shared.inbound import decode_header_value
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 
 from mcp_operator_proxy.access import Line
 from mcp_operator_proxy.auth import Principal, same_owner
 from mcp_operator_proxy.backends.backend import Backend
-from mcp_operator_proxy.backends.session import BackendSession
-from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.eras.freshness import STALE
-from mcp_operator_proxy.eras.uris import Expose
-from mcp_operator_proxy.fastlane import lists
+from mcp_operator_proxy.fastlane.call import Incoming, Side
 from mcp_operator_proxy.fastlane.client import Client
-from mcp_operator_proxy.fastlane.exchange import Exchange, Side
-from mcp_operator_proxy.fastlane.meta import (
-    LEVELS,
-    ModernMeta,
-    ModernMetas,
-    is_token,
-    legacy_meta,
-    levels_from,
-    plain_meta,
-)
+from mcp_operator_proxy.fastlane.exchange import Exchange
+from mcp_operator_proxy.fastlane.meta import ModernMeta, ModernMetas, is_token, legacy_meta, plain_meta
 from mcp_operator_proxy.fastlane.rewrite import (
     LIST_KEYS,
     NAME_KEYS,
     Request,
     call_body,
     cancelled,
-    header_value,
     parse,
     progress_token,
     result_body,
     without,
 )
+from mcp_operator_proxy.fastlane.route import Hot, Route
 from mcp_operator_proxy.fastlane.sink import Sink
 from mcp_operator_proxy.fastlane.upstream import Upstream, session_headers
 from mcp_operator_proxy.guard import refusal
-from mcp_operator_proxy.metrics import Observed
-from mcp_operator_proxy.sessions.table import Session
-from mcp_operator_proxy.table import Entry, Kind, RouteTable
+from mcp_operator_proxy.table import Kind
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy, State
@@ -71,82 +56,14 @@ _HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL
 _MODERN: Final = frozenset(version.encode() for version in MODERN_PROTOCOL_VERSIONS)
 _ODD: Final = frozenset({b"expect", b"upgrade", b"content-encoding", b"last-event-id", b"trailer"})
 _KINDS: Final[Mapping[str, Kind]] = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
-_NOTHING: Final = frozenset[str]()
 _CACHED: Final = 4096
 _CACHED_BYTES: Final = 1024
 """Of a key; nobody fills the memory with what is found only once."""
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-class _Hot:
-    """One thing that a route shows, ready to be called."""
-
-    __slots__ = ("body_name", "expose", "header_name", "repeatable", "timeout", "upstream")
-
-    def __init__(
-        self, own: str, upstream: Upstream, expose: Expose | None, timeout: float, *, repeatable: bool
-    ) -> None:
-        self.body_name = msgspec.json.encode(own)
-        self.header_name = header_value(own)
-        self.upstream = upstream
-        self.expose = expose
-        self.timeout = timeout
-        self.repeatable = repeatable
-
-
-class _Route:
-    """One route of one state."""
-
-    def __init__(self, path: str, table: RouteTable, endpoint: Endpoint, observed: Mapping[str, Observed]) -> None:
-        self.path = path
-        self.table = table
-        self.endpoint = endpoint
-        self.observed = observed
-        self.hot: dict[tuple[str, str], _Hot | None] = {}
-        self.exposers: dict[str, Expose | None] = {}
-        self.lists = lists.Lists(table)
-        self.stamp: dict[str, Any] = endpoint.mcp._mcp_server.server_info_stamp  # noqa: SLF001
-        self.stamp_member = msgspec.json.encode(SERVER_INFO_META_KEY) + b":" + msgspec.json.encode(self.stamp)
-
-
 class _Declined(Exception):
     """The full path has to answer."""
-
-
-class _Ending:
-    """What the end of a call gives back to the client's session."""
-
-    __slots__ = ("_backend_session", "_owner", "_request_id", "_session")
-
-    def __init__(
-        self, session: Session, owner: Client, backend_session: BackendSession | None, request_id: bytes
-    ) -> None:
-        self._session = session
-        self._owner = owner
-        self._backend_session = backend_session
-        self._request_id = request_id
-
-    def __call__(self) -> None:
-        self._owner.ended(self._request_id)
-        self._session.leave()
-        if self._backend_session is not None:
-            self._backend_session.give_back()
-
-
-class _Incoming:
-    """A request of somebody who may make it, on a route that there is."""
-
-    __slots__ = ("client", "found", "principal", "route", "sink", "state")
-
-    def __init__(
-        self, route: _Route, state: "State", found: Mapping[bytes, bytes], sink: Sink, client: str | None
-    ) -> None:
-        self.route = route
-        self.state = state
-        self.found = found
-        self.sink = sink
-        self.client = client
-        self.principal: Principal | None = None
 
 
 class Lane:
@@ -156,11 +73,13 @@ class Lane:
         self.enabled = True
         """False: it declines everything."""
         self._proxy = proxy
+        self._metrics = proxy.metrics
+        self._tallies = proxy.metrics.tallies
         self._off = os.environ.get(SWITCH, "on").lower() in ("off", "0", "false")
         self._state: State | None = None
-        self._routes: dict[bytes, _Route] = {}
+        self._routes: dict[bytes, Route] = {}
         self._upstreams: dict[Backend, Upstream] = {}
-        self._verdicts: dict[tuple[bytes | None, ...], bool] = {}
+        self._verdicts: dict[tuple[bytes | str | None, ...], bool] = {}
         self._metas = ModernMetas()
         self._in_flight: set[Exchange] = set()
         self._numbers = itertools.count(_FIRST_NUMBER)
@@ -200,13 +119,11 @@ class Lane:
         found = dict(headers)
         if len(found) != len(headers) or not _ODD.isdisjoint(found) or not self._passes(found, scheme):
             return False
-        incoming = _Incoming(route, state, found, sink, client)
-        incoming.principal = known
         if state.authenticator is not None:
-            principal = state.authenticator.authenticate(found.get(b"authorization"), found.get(b"x-api-key"))
-            if principal is None:
+            known = state.authenticator.authenticate(found.get(b"authorization"), found.get(b"x-api-key"))
+            if known is None:
                 return False
-            incoming.principal = principal
+        incoming = Incoming(route, state, found, sink, client, known)
         version = found.get(b"mcp-protocol-version")
         try:
             if version is None or version in _HANDSHAKE:
@@ -223,7 +140,7 @@ class Lane:
             found.get(b"origin"),
             found.get(b"content-type"),
             found.get(b"accept"),
-            scheme.encode(),
+            scheme,
         )
         verdict = self._verdicts.get(key)
         if verdict is None:
@@ -258,12 +175,12 @@ class Lane:
         for path, endpoint in self._proxy.endpoints.items():
             table = state.table.get(path) if state else None
             if table is not None:
-                observed = {method: self._proxy.metrics.observed(path, method) for method in (*NAME_KEYS, *LIST_KEYS)}
-                self._routes[path.encode()] = _Route(path, table, endpoint, observed)
+                tallies = {method: self._tallies.of(path, method) for method in (*NAME_KEYS, *LIST_KEYS)}
+                self._routes[path.encode()] = Route(path, table, endpoint, tallies, self._proxy.usage)
 
     # The legacy era: on the client's session
 
-    def _legacy(self, incoming: _Incoming, body: bytes) -> "Exchange | bool":
+    def _legacy(self, incoming: Incoming, body: bytes) -> "Exchange | bool":
         session_id = incoming.found.get(b"mcp-session-id", b"")
         session = incoming.route.endpoint.sessions.find(session_id.decode("latin-1"))
         if session is None or not same_owner(session.principal, incoming.principal):
@@ -280,12 +197,11 @@ class Lane:
         token = _token(request.meta)
         if request.id in owner.calls:
             return False
-        backend_session: BackendSession | None = None
         if (spoken := hot.upstream.spoken) is not None:
             if owner.asks and hot.upstream.backend.may_shake_hands:
                 return False  # a server of both eras asks such a client over a session
             meta = legacy_meta(request.meta, owner.stamp(spoken), owner.front.log_level or "debug")
-            more = _modern_headers(spoken, request.method, hot)
+            more = hot.header_lines(spoken)
         else:
             # What a legacy server tells or asks outside of the call's own response is the SDK session's to relay.
             backend_session = owner.front.held(hot.upstream.backend)
@@ -293,24 +209,9 @@ class Lane:
                 return False
             meta = plain_meta(request.meta)
             more = session_headers(backend_session)
-        side = Side(
-            version=owner.version,
-            modern=False,
-            session=session_id,
-            levels=levels_from(owner.front.log_level) if owner.front.log_level else _ALL_LEVELS,
-            token=token,
-            stamp=incoming.route.stamp,
-            stamp_member=b"",
-            may_stream=backend_session is not None or not owner.asks,
-            ended=_Ending(session, owner, backend_session, request.id),
-        )
-        exchange = self._begin(incoming, request, hot, side, meta=meta, more=more, backend_session=backend_session)
-        session.enter()
-        if backend_session is not None:
-            backend_session.borrow()
-        owner.calls[request.id] = exchange
-        exchange.start()
-        return exchange
+            incoming.backend_session = backend_session
+        incoming.owner, incoming.session = owner, session
+        return self._begin(incoming, request, hot, owner.side(token, incoming.route.stamp), meta, more)
 
     def _cancel(self, owner: Client, body: bytes) -> bool:
         """A notification that a call of the lane is not wanted any more. The full path answers it in any case."""
@@ -322,7 +223,7 @@ class Lane:
 
     # The modern era: each request for itself
 
-    def _modern(self, incoming: _Incoming, body: bytes) -> "Exchange | bool":
+    def _modern(self, incoming: Incoming, body: bytes) -> "Exchange | bool":
         found, route = incoming.found, incoming.route
         request = parse(body)
         if request is None or request.meta is None or found.get(b"mcp-method") != request.method.encode():
@@ -340,22 +241,8 @@ class Lane:
         meta = self._meta(base, version, spoken) if spoken is not None else None
         if meta is None or spoken is None:
             return False
-        side = Side(
-            version=version,
-            modern=True,
-            session=None,
-            levels=meta.levels,
-            token=token,
-            stamp=route.stamp,
-            stamp_member=route.stamp_member,
-            may_stream=not meta.asks,
-            ended=None,
-        )
         sent = meta.sent if token is None else meta.sent[:-1] + b',"progressToken":' + token + b"}"
-        more = _modern_headers(spoken, request.method, hot)
-        exchange = self._begin(incoming, request, hot, side, meta=sent, more=more, backend_session=None)
-        exchange.start()
-        return exchange
+        return self._begin(incoming, request, hot, route.side(meta, token), sent, hot.header_lines(spoken))
 
     def _meta(self, base: bytes, version: str, spoken: str) -> ModernMeta | None:
         meta = self._metas.read(base, spoken)
@@ -363,123 +250,83 @@ class Lane:
 
     # Both
 
-    def _hot(self, incoming: _Incoming, request: Request) -> _Hot:
+    def _hot(self, incoming: Incoming, request: Request) -> Hot:
         """What is called. Raises _Declined where the caller may not, or the lane cannot."""
-        route, state, principal = incoming.route, incoming.state, incoming.principal
-        key = (request.method, request.name)
-        try:
-            hot = route.hot[key]
-        except KeyError:
-            hot = self._made_hot(route, state, *key)
-            if len(request.name) <= _CACHED_BYTES:
-                if len(route.hot) >= _CACHED:
-                    route.hot.clear()
-                route.hot[key] = hot
+        route, state = incoming.route, incoming.state
+        hot = route.hot(request.method, request.name, state, self._upstream)
         if hot is None or not hot.upstream.usable:
             raise _Declined
-        if state.policy.refusal(principal, route.path, _KINDS[request.method], request.name) is not None:
+        refused = state.policy.refusal(incoming.principal, route.path, _KINDS[request.method], request.name)
+        if refused is not None:
             raise _Declined
         return hot
 
-    def _made_hot(self, route: _Route, state: "State", method: str, name: str) -> _Hot | None:
-        table = route.table
-        if method == "resources/read":
-            found = table.resource(name)
-            if found is None:
-                return None
-            server, own = found
-            entry = None
-        else:
-            entry = (table.tools if method == "tools/call" else table.prompts).get(name)
-            if entry is None or entry.cache_seconds is not None or _wants_headers(entry):
-                return None
-            server, own = entry.server, entry.name
-        backend = state.backends.get(server)
-        if backend is None:
-            return None
+    def _upstream(self, backend: Backend) -> Upstream:
         upstream = self._upstreams.get(backend)
         if upstream is None:
             upstream = self._upstreams[backend] = Upstream(backend)
-        if server not in route.exposers:
-            route.exposers[server] = table.exposer(server)
-        tool = entry if method == "tools/call" else None
-        return _Hot(
-            own,
-            upstream,
-            route.exposers[server],
-            tool.timeout if tool is not None else backend.call_timeout,
-            repeatable=tool.idempotent if tool is not None else True,
-        )
+        return upstream
 
-    def _begin(
-        self,
-        incoming: _Incoming,
-        request: Request,
-        hot: _Hot,
-        side: Side,
-        *,
-        meta: bytes | None,
-        more: bytes,
-        backend_session: BackendSession | None,
+    def _begin(  # noqa: PLR0917
+        self, incoming: Incoming, request: Request, hot: Hot, side: Side, meta: bytes | None, more: bytes
     ) -> Exchange:
-        """Raises _Declined where there is no place for the call now."""
-        found = incoming.found
+        """Send a call on. Raises _Declined where there is no place for it now."""
         upstream = hot.upstream
         ticket = upstream.backend.gate.try_enter()
         if not ticket:
             raise _Declined
         number = next(self._numbers)
-        body = call_body(number, request, hot.body_name, meta)
+        found = incoming.found
         trace = found.get(b"traceparent")
         if trace is not None:
             more += b"traceparent: " + trace + b"\r\n"
             if (state := found.get(b"tracestate")) is not None:
                 more += b"tracestate: " + state + b"\r\n"
-        exchange = Exchange(
-            request,
-            side,
-            incoming.sink,
-            upstream,
-            number=number,
-            outgoing=upstream.request(more, body),
-            ticket=ticket,
-            timeout=hot.timeout,
-            repeatable=hot.repeatable,
-            expose=hot.expose,
-            backend_session=backend_session,
-            over=self._over,
-            context=incoming,
-        )
+        outgoing = upstream.request(more, call_body(number, hot.body, request.arguments, meta))
+        exchange = Exchange(incoming, request, side, hot, number, outgoing, ticket, self._over)
         self._in_flight.add(exchange)
-        self._proxy.metrics.in_flight.value += 1
+        self._metrics.in_flight.value += 1
         if self._ticking is None:
             self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+        incoming.enter(request.id, exchange)
+        exchange.start()
         return exchange
 
     def _over(self, exchange: Exchange, outcome: str | None, status: int) -> None:
+        incoming, request = exchange.incoming, exchange.request
+        incoming.leave(request.id)
         self._in_flight.discard(exchange)
-        self._proxy.metrics.in_flight.value -= 1
+        self._metrics.in_flight.value -= 1
         if outcome is None:
-            self._proxy.metrics.lane_handed_over.inc()
+            self._tallies.lane_handed_over += 1
             return
         seconds = time.perf_counter() - exchange.started
-        if exchange.request.method == "tools/call":
-            self._proxy.record_call(exchange.context.route.path, exchange.request.name, outcome, seconds)
-        self._observe(exchange.context, exchange.request, outcome, status, seconds, exchange.upstream.backend.id)
+        now = time.time()
+        hot = exchange.hot
+        if hot.usage is not None:
+            hot.usage.add(outcome, seconds, now)
+        self._observe(incoming, request, outcome, status, seconds, now, hot.upstream.backend.id)
 
     def _observe(  # noqa: PLR0917
-        self, incoming: _Incoming, request: Request, outcome: str, status: int, seconds: float, server: str | None
+        self,
+        incoming: Incoming,
+        request: Request,
+        outcome: str,
+        status: int,
+        seconds: float,
+        now: float,
+        server: str | None,
     ) -> None:
         route = incoming.route
-        route.observed[request.method].add(outcome, seconds)
-        self._proxy.metrics.lane_taken.inc()
+        route.tallies[request.method].add(outcome, seconds)
+        self._tallies.lane_answered += 1
         access = self._proxy.access
         if access is None or not incoming.state.config.access_log:
             return
         principal, trace = incoming.principal, incoming.found.get(b"traceparent")
         access.add(
             Line(
-                time=time.time(),
+                time=now,
                 client=incoming.client,
                 route=route.path,
                 http="POST",
@@ -495,14 +342,14 @@ class Lane:
             )
         )
 
-    def _list(self, incoming: _Incoming, request: Request, version: str, session: bytes | None) -> bool:
+    def _list(self, incoming: Incoming, request: Request, version: str, session: bytes | None) -> bool:
         started = time.perf_counter()
         route = incoming.route
         fresh = self._proxy.freshness(route.path, request.method) if version in MODERN_PROTOCOL_VERSIONS else STALE
         page = route.lists.page(request.method, version, request.name, route.stamp, fresh)
         if page is None:
             return False
-        self._observe(incoming, request, "ok", 200, time.perf_counter() - started, None)
+        self._observe(incoming, request, "ok", 200, time.perf_counter() - started, time.time(), None)
         incoming.sink.answer(200, result_body(request.id, page), session)
         return True
 
@@ -529,7 +376,6 @@ class Lane:
         self._state = None
 
 
-_ALL_LEVELS: Final = frozenset(LEVELS)
 _TOKEN: Final = frozenset({"progressToken"})
 
 
@@ -539,16 +385,3 @@ def _token(meta: bytes | None) -> bytes | None:
     if token is not None and not is_token(token):
         raise _Declined
     return token
-
-
-def _wants_headers(entry: Entry) -> bool:
-    """Whether arguments of the tool have to stand in `Mcp-Param-*` headers too (SEP-2243)."""
-    return bool(x_mcp_header_map(entry.definition.get("inputSchema", {})))
-
-
-def _modern_headers(version: str, method: str, hot: _Hot) -> bytes:
-    return b"mcp-protocol-version: %b\r\nmcp-method: %b\r\nmcp-name: %b\r\n" % (
-        version.encode(),
-        method.encode(),
-        hot.header_name,
-    )

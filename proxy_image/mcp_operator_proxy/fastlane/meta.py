@@ -28,6 +28,7 @@ from mcp_operator_proxy.eras.translate import may_be_asked
 from mcp_operator_proxy.fastlane.rewrite import without
 
 LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+ALL_LEVELS: Final = frozenset(LEVELS)
 _OWN: Final = frozenset(
     {PROTOCOL_VERSION_META_KEY, CLIENT_INFO_META_KEY, CLIENT_CAPABILITIES_META_KEY, SERVER_INFO_META_KEY}
 )
@@ -62,9 +63,9 @@ def client_meta(version: str, declared: dict[str, Any]) -> bytes:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ModernMeta:
-    """A valid `_meta` of a 2026-07-28 request."""
+    """A valid `_meta` of a 2026-07-28 request. Told apart by identity, as each is read once."""
 
     version: str
     sent: bytes

@@ -29,13 +29,13 @@ class _Cycle:
     """The response to one request that the lane has taken, and a `Sink`. The names without comments are uvicorn's."""
 
     __slots__ = (
-        "body", "disconnected", "exchange", "keep_alive", "message_event", "more_body", "opened", "protocol",
-        "response_complete", "scope", "target",
+        "body", "disconnected", "exchange", "headers", "keep_alive", "message_event", "more_body", "opened", "protocol",
+        "response_complete", "target",
     )  # fmt: skip
 
-    def __init__(self, protocol: "LaneProtocol", scope: Scope, target: bytes, body: bytes, *, keep_alive: bool) -> None:
+    def __init__(self, protocol: "LaneProtocol", target: bytes, body: bytes, *, keep_alive: bool) -> None:
         self.protocol = protocol
-        self.scope = scope
+        self.headers = protocol.headers
         self.target = target
         self.body = body
         self.keep_alive = keep_alive
@@ -82,8 +82,7 @@ class _Cycle:
 
     def hand_over(self, scope: dict[str, Any]) -> None:
         self.exchange = None
-        self.scope.update(scope)
-        self.protocol.hand_over(self)
+        self.protocol.hand_over(self, scope)
 
     def _head(self, status: int, content_type: bytes, more: bytes, session: bytes | None, body: bytes) -> None:
         if self.disconnected:
@@ -147,6 +146,22 @@ class LaneProtocol(BoundedProtocol):
 
     # Requests
 
+    def on_message_begin(self) -> None:
+        """As uvicorn does, but without the scope: few requests of the lane ever need one."""
+        self.begun()
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def _scope(self, headers: list[tuple[bytes, bytes]]) -> Scope:
+        """uvicorn's scope of a request with these headers."""
+        now = self.url, self.headers, self.expect_100_continue
+        HttpToolsProtocol.on_message_begin(self)
+        self.url, self.headers, self.expect_100_continue = now
+        scope = cast("Scope", self.scope)
+        scope["headers"] = headers
+        return scope
+
     def on_headers_complete(self) -> None:
         parser = self.parser
         if (
@@ -164,6 +179,7 @@ class LaneProtocol(BoundedProtocol):
             self._held = []
             self._held_size = 0
         else:
+            self._scope(self.headers)
             super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -184,7 +200,7 @@ class LaneProtocol(BoundedProtocol):
         self._incomplete_since = None
         body = held[0] if len(held) == 1 else b"".join(held)
         keep_alive = self.parser.should_keep_alive() and not self._stopping
-        cycle = _Cycle(self, cast("Scope", self.scope), self.url, body, keep_alive=keep_alive)
+        cycle = _Cycle(self, self.url, body, keep_alive=keep_alive)
         before, self.cycle = self.cycle, cast("RequestResponseCycle", cycle)
         self._taken = cycle
         try:
@@ -208,7 +224,7 @@ class LaneProtocol(BoundedProtocol):
     def _decline(self, body: bytes) -> None:
         """Go uvicorn's way with the request and what there is of its body."""
         self._held = None
-        cast("Scope", self.scope)[TRIED] = True
+        self._scope(self.headers)[TRIED] = True
         super().on_headers_complete()
         if self._stopping:
             self.cycle.keep_alive = False
@@ -246,15 +262,15 @@ class LaneProtocol(BoundedProtocol):
             return
         self._idle_timer = self.loop.call_later(left, self._close_if_idle)
 
-    def hand_over(self, cycle: _Cycle) -> None:
-        """Let the application answer a request after all, perhaps within a response that has begun."""
+    def hand_over(self, cycle: _Cycle, more: dict[str, Any]) -> None:
+        """Let the application answer a request after all, with `more` in its scope; perhaps within a response that has begun."""
         if self._taken is cycle:
             self._taken = None
         if cycle.disconnected or self.transport.is_closing():
             return
-        scope = cycle.scope
-        scope[TRIED] = True
+        scope = self._scope(cycle.headers)
         path = cycle.target
+        scope.update({**more, TRIED: True})
         scope.update(path=path.decode("ascii"), raw_path=path, query_string=b"", method="POST")
         full = RequestResponseCycle(
             scope=cast("Any", scope),

@@ -5,6 +5,7 @@ whatever is not plainly what it expects: the full path, which builds every objec
 """
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal
 
 import msgspec
@@ -20,6 +21,8 @@ LIST_KEYS: Final[Mapping[str, str]] = {
     "resources/list": "resources",
     "resources/templates/list": "resourceTemplates",
 }
+SHORT: Final = 512
+"""Bytes of a `_meta` that is worth remembering."""
 RESULT_TYPE: Final = b'"resultType":"complete"'
 _SHALLOW: Final = 150
 """A body with no more arrays and objects than this cannot be nested too deeply for anybody."""
@@ -265,14 +268,17 @@ def progress_token(meta: bytes | None) -> bytes | None:
 # To the backend
 
 
-def call_body(number: int, request: Request, own: bytes, meta: bytes | None) -> bytes:
-    """A request's body. `own` is the backend's own name as JSON; an empty `meta` is left out."""
-    return b'{"jsonrpc":"2.0","id":%d,"method":"%b","params":{"%b":%b%b%b}}' % (
+def call_head(method: str, own: str) -> bytes:
+    """What all calls of one thing have in common. `own` is the backend's own name."""
+    return b',"method":"%b","params":{"%b":%b' % (method.encode(), NAME_KEYS[method].encode(), _encode(own))
+
+
+def call_body(number: int, head: bytes, arguments: bytes | None, meta: bytes | None) -> bytes:
+    """A request's body, with a `head` from `call_head`; an empty `meta` is left out."""
+    return b'{"jsonrpc":"2.0","id":%d%b%b%b}}' % (
         number,
-        request.method.encode(),
-        NAME_KEYS[request.method].encode(),
-        own,
-        b"" if request.arguments is None else b',"arguments":' + request.arguments,
+        head,
+        b"" if arguments is None else b',"arguments":' + arguments,
         b',"_meta":' + meta if meta and meta != b"{}" else b"",
     )
 
@@ -348,7 +354,7 @@ def tool_result(raw: Raw | bytes, stamp: bytes, connection_keys: frozenset[str])
     failed = result.is_error is True
     meta: bytes | None = b""
     if result.meta is not UNSET:
-        meta = without(bytes(result.meta), connection_keys, stamp)
+        meta = _stamped(bytes(result.meta), connection_keys, stamp)
         if meta is None:
             return None
     elif stamp:
@@ -368,6 +374,14 @@ def tool_result(raw: Raw | bytes, stamp: bytes, connection_keys: frozenset[str])
     if meta and (meta != b"{}" or result.meta == Raw(b"{}")):
         parts.append(b'"_meta":' + meta)
     return b"{" + b",".join(parts) + b"}", failed
+
+
+def _stamped(meta: bytes, connection_keys: frozenset[str], stamp: bytes) -> bytes | None:
+    """The `_meta` of a result: most servers put the same one into each, so that it is remembered."""
+    return (_remembered if len(meta) <= SHORT else without)(meta, connection_keys, stamp)
+
+
+_remembered: Final = lru_cache(maxsize=256)(without)
 
 
 def result_body(request_id: bytes, result: bytes) -> bytes:

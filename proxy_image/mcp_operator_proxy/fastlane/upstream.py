@@ -88,11 +88,14 @@ class Upstream:
 
 def session_headers(session: BackendSession) -> bytes:
     """The header lines by which a legacy server knows its session."""
-    connected = session.connected
-    lines = f"mcp-protocol-version: {connected.protocol_version}\r\n"
-    if connected.session_id is not None:
-        lines += f"mcp-session-id: {connected.session_id}\r\n"
-    return lines.encode()
+    lines = session.header_lines
+    if lines is None:
+        connected = session.connected
+        text = f"mcp-protocol-version: {connected.protocol_version}\r\n"
+        if connected.session_id is not None:
+            text += f"mcp-session-id: {connected.session_id}\r\n"
+        lines = session.header_lines = text.encode()
+    return lines
 
 
 class _Aside:

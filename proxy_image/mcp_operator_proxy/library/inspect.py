@@ -67,6 +67,8 @@ def stats(usage: Mapping[tuple[str, str], ToolUsage], names: Mapping[str, str]) 
     """Totals of all, of each server and of each tool."""
     tools: dict[str, dict[str, CallStats]] = {}
     for (server, tool), used in usage.items():
+        if not used.calls:
+            continue
         last = datetime.fromtimestamp(used.last_call_at, UTC)
         counted = CallStats(used.calls, used.errors, used.seconds_total, used.seconds_max, last)
         tools.setdefault(names.get(server, server), {})[tool] = counted

@@ -1,0 +1,87 @@
+"""What is known of a call before it is sent on: who asks, and how the answer has to look."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mcp_operator_proxy.auth import Principal
+from mcp_operator_proxy.backends.session import BackendSession
+from mcp_operator_proxy.fastlane.sink import Sink
+from mcp_operator_proxy.sessions.table import Session
+
+if TYPE_CHECKING:
+    from mcp_operator_proxy.fastlane.client import Client
+    from mcp_operator_proxy.fastlane.route import Route
+    from mcp_operator_proxy.proxy import State
+
+
+class Incoming:
+    """A request of somebody who may make it, on a route that there is. The last three are of the handshake eras."""
+
+    __slots__ = ("backend_session", "client", "found", "owner", "principal", "route", "session", "sink", "state")
+
+    def __init__(  # noqa: PLR0917
+        self,
+        route: "Route",
+        state: "State",
+        found: Mapping[bytes, bytes],
+        sink: Sink,
+        client: str | None,
+        principal: Principal | None,
+    ) -> None:
+        self.route = route
+        self.state = state
+        self.found = found
+        """The headers, their names in lower case."""
+        self.sink = sink
+        self.client = client
+        """Its address."""
+        self.principal = principal
+        self.owner: Client | None = None
+        self.session: Session | None = None
+        self.backend_session: BackendSession | None = None
+
+    def enter(self, request_id: bytes, exchange: Any) -> None:
+        """The call is in flight: neither the client's session idles, nor the one with the backend."""
+        if self.owner is not None and self.session is not None:
+            self.session.enter()
+            self.owner.calls[request_id] = exchange
+            if self.backend_session is not None:
+                self.backend_session.borrow()
+
+    def leave(self, request_id: bytes) -> None:
+        if self.owner is not None and self.session is not None:
+            self.owner.calls.pop(request_id, None)
+            self.session.leave()
+            if self.backend_session is not None:
+                self.backend_session.give_back()
+
+
+class Side:
+    """The client's half of a call: what its era and session say about the answer. Shared by calls that are alike."""
+
+    __slots__ = ("levels", "may_stream", "modern", "session", "stamp", "stamp_member", "token", "version")
+
+    def __init__(
+        self,
+        *,
+        version: str,
+        modern: bool,
+        session: bytes | None,
+        levels: frozenset[str],
+        token: bytes | None,
+        stamp: dict[str, Any],
+        stamp_member: bytes,
+        may_stream: bool,
+    ) -> None:
+        self.version = version
+        self.modern = modern
+        self.session = session
+        self.levels = levels
+        """Of log messages that it gets."""
+        self.token = token
+        """Its progress token, as JSON."""
+        self.stamp = stamp
+        self.stamp_member = stamp_member
+        """What every `_meta` of the modern era gets; empty for the legacy era."""
+        self.may_stream = may_stream
+        """It cannot be asked anything, so the end of a result need not be known before its beginning is sent on."""

@@ -1,0 +1,86 @@
+"""Counts and times of MCP requests: adding one costs next to nothing, as the fast lane does it for each call; the
+metrics are made of them when somebody scrapes.
+"""
+
+import itertools
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+"""Upper bounds in seconds, inclusive."""
+_BOUNDS: Final = [*map(floatToGoString, BUCKETS), "+Inf"]
+_FAMILIES: Final = (
+    ("mcp_proxy_requests", "MCP requests answered."),
+    ("mcp_proxy_request_seconds", "Time to answer a request."),
+    ("mcp_proxy_fast_lane_requests", "Requests that the fast lane took."),
+)
+
+
+class Tally:
+    """Of one method on one route."""
+
+    __slots__ = ("buckets", "outcomes", "seconds")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.buckets = [0] * len(_BOUNDS)
+        self.seconds = 0.0
+
+    def add(self, outcome: str, seconds: float) -> None:
+        """One request has been answered."""
+        self.count(outcome)
+        self.buckets[bisect_left(BUCKETS, seconds)] += 1
+        self.seconds += seconds
+
+    def count(self, outcome: str) -> None:
+        """One request, without its time."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+
+class Tallies(Collector):
+    """By route and method. `lane_answered` and `lane_handed_over` count what the fast lane took."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str], Tally] = {}
+        self.lane_answered = 0
+        self.lane_handed_over = 0
+
+    def of(self, route: str, method: str) -> Tally:
+        """The one to add to, as long as `forget` is not called for the route."""
+        key = route, method
+        found = self._tallies.get(key)
+        if found is None:
+            found = self._tallies[key] = Tally()
+        return found
+
+    def forget(self, route: str) -> None:
+        for key in [key for key in self._tallies if key[0] == route]:
+            del self._tallies[key]
+
+    def describe(self) -> Iterable[Metric]:
+        (requests, about), (seconds, time), (lane, took) = _FAMILIES
+        return [
+            CounterMetricFamily(requests, about),
+            HistogramMetricFamily(seconds, time),
+            CounterMetricFamily(lane, took),
+        ]
+
+    def collect(self) -> Iterable[Metric]:
+        (requests, about), (seconds, time), (lane, took) = _FAMILIES
+        counter = CounterMetricFamily(requests, about, labels=["route", "method", "status"])
+        histogram = HistogramMetricFamily(seconds, time, labels=["route", "method"])
+        for key, tally in self._tallies.items():
+            for outcome, count in tally.outcomes.items():
+                counter.add_metric([*key, outcome], count)
+            sums = list(itertools.accumulate(tally.buckets))
+            if sums[-1]:
+                histogram.add_metric(key, list(zip(_BOUNDS, map(float, sums), strict=True)), tally.seconds)
+        lanes = CounterMetricFamily(lane, took, labels=["outcome"])
+        lanes.add_metric(["answered"], self.lane_answered)
+        lanes.add_metric(["handed_over"], self.lane_handed_over)
+        return [counter, histogram, lanes]
