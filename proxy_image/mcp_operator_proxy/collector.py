@@ -8,10 +8,10 @@ out of the collector's sight (`gc.freeze`), and comes back into it, in a moment 
 import gc
 from typing import Final
 
-THRESHOLDS: Final = (5_000, 5, 20)
+THRESHOLDS: Final = (2_500, 4, 40)
 """Allocations before the youngest generation is looked at, and how often before each of the next ones is.
 
-Python's own are 700, 10, 10. The second generation holds at most 25,000 objects, 10 ms of work; the third is looked at
+Python's own are 700, 10, 10. The second generation holds at most 12,500 objects, 5 ms of work; the third is looked at
 when half a million have been added to it: more than a thousand new servers, less than a thousand closed sessions leave."""
 DUE: Final = 0.25
 """Frozen servers that are gone, as a share of those in use, before they are to be collected: Python's own rule for objects."""

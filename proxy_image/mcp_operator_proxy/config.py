@@ -11,6 +11,7 @@ projected volume of a ConfigMap and a Secret, so the kubelet swaps both in one s
 import re
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, Self
 
@@ -311,8 +312,17 @@ def exposed_name(template: str, *, prefix: str, server: str, tool: str) -> str:
     """Name of a tool or prompt as clients see it. `server` is `namespace/name`."""
     if not prefix:
         return tool
+    return _around(template, prefix, server).replace(_TOOL, tool)
+
+
+_TOOL: Final = "\0"
+
+
+@lru_cache(maxsize=4096)
+def _around(template: str, prefix: str, server: str) -> str:
+    """The name of all tools of a server, but for `_TOOL`, which no name holds."""
     namespace, _, name = server.partition("/")
-    values = {"prefix": prefix, "namespace": namespace, "server": name, "tool": tool}
+    values = {"prefix": prefix, "namespace": namespace, "server": name, "tool": _TOOL}
     return _PLACEHOLDER.sub(lambda match: values[match.group(1)], template)
 
 

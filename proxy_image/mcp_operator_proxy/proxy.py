@@ -37,7 +37,7 @@ from mcp_operator_proxy.report import RejectedConfig, StatusReport
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.swap.build import TableBuilder
-from mcp_operator_proxy.swap.pace import Pace
+from mcp_operator_proxy.swap.pace import Pace, Turns
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
 from mcp_operator_proxy.table import Kind, RouteTable, changes
 from mcp_operator_proxy.tasks import cancel
@@ -116,6 +116,7 @@ class Proxy:
         self._warm_seconds = warm_seconds
         self._collector = collector
         self._builder = TableBuilder()
+        self._turns = Turns()
         self._unstarted: dict[Backend, None] = {}
         self._retiring: set[Backend] = set()
         self._next_rebuild = 0.0
@@ -303,7 +304,8 @@ class Proxy:
                     updated.append((known, server))
                 backends[key] = known
                 continue
-            backend = Backend(server, on_change=self._changed, catalogue=known.catalogue if known else None)
+            catalogue = known.catalogue if known else None
+            backend = Backend(server, on_change=self._changed, catalogue=catalogue, turns=self._turns)
             backends[key] = backend
             fresh.append(backend)
         return backends, fresh, updated
@@ -406,8 +408,7 @@ class Proxy:
             return
         self.cache.drop({backend.id})
         if not self._dirty:
-            loop = asyncio.get_running_loop()
-            loop.call_later(max(0.0, self._next_rebuild - loop.time()), self._rebuild)
+            self._spawn(self._rebuild())
         self._dirty.add(backend.id)
 
     @property
@@ -415,12 +416,19 @@ class Proxy:
         """A catalogue has changed, and the table will show it in a moment."""
         return bool(self._dirty)
 
-    def _rebuild(self) -> None:
-        self._dirty.clear()
+    async def _rebuild(self) -> None:
+        """Show what has changed, as soon as the share of the time allows it; the long part of it in turns."""
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self._next_rebuild - loop.time()))
+        try:
+            if self.state is not None:
+                await self._builder.prepare(self.state.config, _catalogues(self.state.backends))
+        finally:
+            self._dirty.clear()
+        # From here nothing waits, so that what changes next is shown by the next one.
         state = self.state
         if state is None:
             return
-        loop = asyncio.get_running_loop()
         began = loop.time()
         table = self._builder.build(state.config, _catalogues(state.backends))
         self.state = replace(state, table=table)

@@ -45,6 +45,7 @@ from mcp_operator_proxy.backends.watching import ResourceWatch
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.report import ErrorReport, ServerReport
+from mcp_operator_proxy.swap.pace import Turns
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -106,10 +107,18 @@ class ResolvedServer:
 
 
 class Backend:
-    """Start it in a running loop, `close` it in the end. `on_change` is called after the catalogue has changed."""
+    """Start it in a running loop, `close` it in the end. `on_change` is called after the catalogue has changed.
+
+    `turns` are shared by backends of one event loop, so that what many servers answer at once is read in turns.
+    """
 
     def __init__(
-        self, resolved: ResolvedServer, *, on_change: Callable[["Backend"], None], catalogue: Catalogue | None = None
+        self,
+        resolved: ResolvedServer,
+        *,
+        on_change: Callable[["Backend"], None],
+        catalogue: Catalogue | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self.resolved = resolved
         self.catalogue = catalogue or Catalogue()
@@ -121,6 +130,7 @@ class Backend:
         self._on_change = on_change
         self._client: _Client | None = None
         self._lean: LeanSession | None = None
+        self._turns = turns or Turns()
         self.host = _host(resolved)
         """The processes of a stdio server."""
         self._uds: str | None = None
@@ -347,7 +357,13 @@ class Backend:
     @contextlib.asynccontextmanager
     async def _lean_session(self) -> AsyncIterator[LeanSession]:
         """Raises BackendError, or Unplain where the client library's session has to be asked."""
-        session = LeanSession(self.resolved.target(), self._era, on_change=self.nudge, on_stream_end=self._stream_ended)
+        session = LeanSession(
+            self.resolved.target(),
+            self._era,
+            turns=self._turns,
+            on_change=self.nudge,
+            on_stream_end=self._stream_ended,
+        )
         try:
             await session.open()
             self._lean, self._era, self._kind = session, session.era, session.transport

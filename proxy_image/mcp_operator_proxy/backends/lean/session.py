@@ -36,6 +36,7 @@ from mcp_operator_proxy.backends.lean.exchange import Exchange, Unplain
 from mcp_operator_proxy.fastlane.head import head, is_plain
 from mcp_operator_proxy.fastlane.meta import client_meta, spoken_version
 from mcp_operator_proxy.fastlane.pool import Pool
+from mcp_operator_proxy.swap.pace import Turns
 from mcp_operator_proxy.tasks import cancel
 
 CLOSE_SECONDS: Final = 2.0
@@ -57,14 +58,22 @@ class LeanSession:
     """`open` it, `ask` for lists and `follow` their changes, `close` it. `era` is what is known of the server.
 
     `on_change` is called when the server says that a list has changed, `on_stream_end` when the standing stream of a
-    handshake-era session ends or cannot be opened.
+    handshake-era session ends or cannot be opened. `turns` are shared with other sessions, so that many answers at once
+    are read one after the other.
     """
 
     transport: Final[ResolvedTransport] = "streamable-http"
 
     def __init__(
-        self, target: Target, era: Era | None, *, on_change: Callable[[], None], on_stream_end: Callable[[], None]
+        self,
+        target: Target,
+        era: Era | None,
+        *,
+        turns: Turns,
+        on_change: Callable[[], None],
+        on_stream_end: Callable[[], None],
     ) -> None:
+        self._turns = turns
         self._pool = Pool(replace(target, connect_timeout=target.connect_timeout * TCP_SHARE))
         self._on_change = on_change
         self._on_stream_end = on_stream_end
@@ -225,6 +234,7 @@ class LeanSession:
         if exchanges is not None:
             exchanges.append(exchange)
         await exchange.run(self._pool, self._bytes(more, body))
+        await self._turns.turn()
         if exchange.streamed:
             if not answers:
                 raise Unplain("the stream ended without an answer")

@@ -24,6 +24,7 @@ from mcp_operator_proxy.backends.lean.exchange import Unplain
 from mcp_operator_proxy.backends.lean.session import LeanSession
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.report import ErrorReport
+from mcp_operator_proxy.swap.pace import Turns
 from support.backends import HungServer, ServedApp, ServedMCP, eventually, free_port
 from support.subscribable import Subscribable
 
@@ -55,7 +56,7 @@ def everything() -> FastMCP[Any]:
 @contextlib.asynccontextmanager
 async def lean(target: Target, **more: Any) -> AsyncIterator[LeanSession]:
     nothing: Callable[[], None] = lambda: None  # noqa: E731
-    options = {"era": None, "on_change": nothing, "on_stream_end": nothing, **more}
+    options = {"era": None, "turns": Turns(), "on_change": nothing, "on_stream_end": nothing, **more}
     session = LeanSession(target, options.pop("era"), **options)
     try:
         await session.open()
