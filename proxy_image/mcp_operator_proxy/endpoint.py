@@ -53,13 +53,14 @@ class Endpoint:
         self._observe = observe
         self.mcp: FastMCP[Any] = FastMCP(name, version=__version__, dereference_schemas=False)
         self.parked = ParkingLot(States(lambda: holder.keys), lambda: (holder.instance, holder.address))
-        self._provider = RouteProvider(self.mcp, route, self.parked, TaskTokens(lambda: holder.keys, path))
+        tokens = TaskTokens(lambda: holder.keys, path)
+        self._provider = RouteProvider(self.mcp, route, self.parked, tokens)
         self.audience = Audience(self._has_stream)
         server = self.mcp._mcp_server  # noqa: SLF001
         # States of multi-round-trip requests are sealed by `eras.states`, with keys that replicas share.
         server.middleware[:] = [m for m in server.middleware if not isinstance(m, RequestStateBoundary)]
         server.middleware.insert(0, self._watch)
-        self.listening = Listening(server, route, self.audience.bus, self.audience.updated)
+        self.listening = Listening(server, route, self.audience.bus, self.audience.updated, tokens)
         self.sessions = SessionTable(server, path, holder, self._opened)
         """Those that this process holds."""
         self._elsewhere = Elsewhere(self.sessions, path, holder)
@@ -104,7 +105,7 @@ class Endpoint:
 
     def swapped(self) -> None:
         """The table or the backends of the route may have changed."""
-        self.listening.subscriptions.swapped()
+        self.listening.swapped()
 
     async def broadcast(self, changes: Changes) -> None:
         await self.audience.broadcast(changes)

@@ -3,20 +3,32 @@
 FastMCP serves neither.
 """
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 from mcp.server.connection import Connection
 from mcp.server.lowlevel.server import Server
-from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent, SubscriptionBus
+from mcp.server.subscriptions import (
+    SUBSCRIPTION_ID_META_KEY,
+    ListenHandler,
+    ResourceUpdated,
+    ServerEvent,
+    SubscriptionBus,
+)
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_REQUEST,
     EmptyResult,
+    Notification,
+    RequestId,
     SubscribeRequestParams,
     SubscriptionFilter,
+    SubscriptionsAcknowledgedNotification,
     SubscriptionsListenRequestParams,
     SubscriptionsListenResult,
     UnsubscribeRequestParams,
@@ -24,9 +36,13 @@ from mcp_types import (
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.relay import FrontContext
+from mcp_operator_proxy.eras.capabilities import takes_tasks
 from mcp_operator_proxy.eras.exchange import principal_of
 from mcp_operator_proxy.subscriptions import Sources, Subscriber, Subscriptions
 from mcp_operator_proxy.table import Kind
+from mcp_operator_proxy.taskrequests import needs_tasks
+from mcp_operator_proxy.tasktokens import TaskTokens
+from mcp_operator_proxy.taskwatch import TaskWatch, task_ids
 
 MAX_STREAMS: Final = 20_000
 ASK_SECONDS: Final = 3.0
@@ -46,8 +62,12 @@ class Rules(Sources, Protocol):
 class Listening:
     """The handlers, installed on the server of one route. `bus` carries what all listeners of the route may hear."""
 
-    def __init__(self, server: "Server[Any]", route: Rules, bus: SubscriptionBus, tell: Tell) -> None:
+    def __init__(
+        self, server: "Server[Any]", route: Rules, bus: SubscriptionBus, tell: Tell, tokens: TaskTokens
+    ) -> None:
         self._route = route
+        self._tokens = tokens
+        self._tasks: set[TaskWatch] = set()
         self._bus = bus
         self._tell = tell
         self._streams: set[ListenHandler] = set()
@@ -55,6 +75,12 @@ class Listening:
         server.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
         server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
         server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
+
+    def swapped(self) -> None:
+        """The table or the backends of the route may have changed."""
+        self.subscriptions.swapped()
+        for tasks in self._tasks:
+            tasks.swapped()
 
     def end_streams(self) -> None:
         """End all listen streams gracefully."""
@@ -102,14 +128,57 @@ class Listening:
             for uri in uris:
                 self._permit(ctx, uri)
             agreed = await self.subscriptions.subscribe_where_possible(subscriber, uris, ASK_SECONDS)
-            return await stream(ctx, params.model_copy(update={"notifications": _with(params.notifications, agreed)}))
+            wanted = params.model_copy(update={"notifications": _with(params.notifications, agreed)})
+            if not task_ids(params.notifications):
+                return await stream(ctx, wanted)
+            async with self._with_tasks(ctx, task_ids(params.notifications)) as telling:
+                return await stream(telling, wanted)
         finally:
             self._streams.discard(stream)
             self.subscriptions.drop(subscriber)
 
+    @contextlib.asynccontextmanager
+    async def _with_tasks(self, ctx: FrontContext, ids: list[str]) -> AsyncIterator[FrontContext]:
+        """The context for a stream that also tells of tasks."""
+        if not takes_tasks(ctx.session.client_capabilities):
+            raise needs_tasks()
+        session = _TaskSession(ctx)
+        tasks = TaskWatch(self._route, self._tokens, principal_of(ctx), ids, session.tell)
+        self._tasks.add(tasks)
+        try:
+            session.honored = await tasks.start(ASK_SECONDS)
+            yield replace(ctx, session=cast("Any", session))
+        finally:
+            self._tasks.discard(tasks)
+            await tasks.close()
+
     def _permit(self, ctx: FrontContext, uri: str) -> None:
         if (reason := self._route.refusal(principal_of(ctx), "resource", uri)) is not None:
             raise MCPError(INVALID_REQUEST, reason)
+
+
+class _TaskSession:
+    """Stands for the session of a stream: names the tasks in the acknowledgement, and tells of them after it."""
+
+    def __init__(self, ctx: FrontContext) -> None:
+        self._ctx = ctx
+        self._acknowledged = asyncio.Event()
+        self.honored: list[str] = []
+
+    async def send_notification(self, notification: Any, related_request_id: RequestId | None = None) -> None:
+        if isinstance(notification, SubscriptionsAcknowledgedNotification):
+            wire = notification.params.notifications.model_dump(by_alias=True, exclude_none=True)
+            told = SubscriptionFilter.model_validate({**wire, "taskIds": self.honored} if self.honored else wire)
+            params = notification.params.model_copy(update={"notifications": told})
+            notification = notification.model_copy(update={"params": params})
+        await self._ctx.session.send_notification(notification, related_request_id=related_request_id)
+        self._acknowledged.set()
+
+    async def tell(self, task: dict[str, Any]) -> None:
+        await self._acknowledged.wait()
+        meta = {**task.get("_meta", {}), SUBSCRIPTION_ID_META_KEY: self._ctx.request_id}
+        note: Any = Notification[dict[str, Any], str](method="notifications/tasks", params={**task, "_meta": meta})
+        await self._ctx.session.send_notification(note, related_request_id=self._ctx.request_id)
 
 
 class _StreamBus:

@@ -41,7 +41,7 @@ from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.pages import BadCursor, page
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
-from mcp_operator_proxy.taskrequests import TaskParams, check_task_request
+from mcp_operator_proxy.taskrequests import TaskParams, check_task_request, shown_task
 from mcp_operator_proxy.tasktokens import TaskTokens
 
 logger = logging.getLogger(__name__)
@@ -142,11 +142,7 @@ class RouteProvider:
                 raise MCPError(INVALID_PARAMS, "Unknown task")
             server, own = found
             result = await self._ask(ctx, server, method, {"taskId": own}, repeatable=method == "tasks/get")
-            if "taskId" in result:
-                result = {**result, "taskId": params.task_id}
-            if isinstance(inner := result.get("result"), dict):
-                result = {**result, "result": uris.rewrite("tools/call", inner, self._route.table().exposer(server))}
-            return result
+            return shown_task(result, params.task_id, self._route.table().exposer(server))
 
         return handler
 

@@ -9,7 +9,7 @@ from mcp_types import HEADER_MISMATCH, METHOD_NOT_FOUND, MISSING_REQUIRED_CLIENT
 
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.relay import FrontContext
-from mcp_operator_proxy.eras import translate
+from mcp_operator_proxy.eras import translate, uris
 from mcp_operator_proxy.eras.capabilities import TASKS, takes_tasks
 
 
@@ -24,9 +24,23 @@ def check_task_request(ctx: FrontContext, params: TaskParams, offered: Iterable[
     if not translate.is_modern(ctx.protocol_version) or not any(TASKS in one.extensions for one in offered):
         raise MCPError(METHOD_NOT_FOUND, "Method not found", ctx.method)
     if not takes_tasks(ctx.session.client_capabilities):
-        needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
-        raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, f"the client must declare the extension {TASKS}", needed)
+        raise needs_tasks()
     if ctx.request is None or "headers" not in ctx.request.scope or ctx.request.scope["method"] != "POST":
         return  # not streamable HTTP: there are no headers to compare
     if decode_header_value(ctx.request.headers.get(MCP_NAME_HEADER)) != params.task_id:
         raise MCPError(HEADER_MISMATCH, "mcp-name header does not match the request body's 'taskId' parameter")
+
+
+def needs_tasks() -> MCPError:
+    """For a client that did not declare the extension."""
+    needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
+    return MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, f"the client must declare the extension {TASKS}", needed)
+
+
+def shown_task(task: dict[str, Any], task_id: str, expose: uris.Expose | None) -> dict[str, Any]:
+    """A task as its server tells of it, under the id that the client knows, with the URIs that the client knows."""
+    if "taskId" in task:
+        task = {**task, "taskId": task_id}
+    if isinstance(inner := task.get("result"), dict):
+        task = {**task, "result": uris.rewrite("tools/call", inner, expose)}
+    return translate.without_connection_meta(task)

@@ -22,13 +22,20 @@ from fastmcp.server.extensions import MethodBinding, ServerExtension, ToolCallCo
 from fastmcp.tools.base import Tool, ToolResult
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
+from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp_types import (
     HEADER_MISMATCH,
     INTERNAL_ERROR,
     INVALID_PARAMS,
     MISSING_REQUIRED_CLIENT_CAPABILITY,
     CallToolRequestParams,
+    Notification,
     RequestParams,
+    SubscriptionFilter,
+    SubscriptionsAcknowledgedNotification,
+    SubscriptionsAcknowledgedNotificationParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
     TextContent,
 )
 from pydantic import BaseModel, ConfigDict, Field
@@ -65,15 +72,28 @@ class Task:
         self.answers: dict[str, Any] = {}
         self.running: asyncio.Task[None] | None = None
         self._answered = asyncio.Event()
+        self.watchers: list[Callable[[dict[str, Any]], None]] = []
+        """Of the streams that tell of it; an empty object ends one."""
+
+    def _changed(self) -> None:
+        for tell in list(self.watchers):
+            tell({**self.detailed(), "ttlMs": None})
+
+    def detailed(self) -> dict[str, Any]:
+        """What `tasks/get` answers."""
+        asking = {"inputRequests": self.asking} if self.status == "input_required" else {}
+        return {**self.wire(), **self.outcome, **asking}
 
     def settle(self, status: str, **outcome: Any) -> None:
         if self.status in ("working", "input_required"):
             self.status, self.outcome, self.updated = status, outcome, datetime.now(UTC)
+            self._changed()
 
     async def ask(self, requests: dict[str, Any]) -> dict[str, Any]:
         """Wait for the client's answers to all `requests`, which `tasks/update` brings."""
         self.asking, self.status = dict(requests), "input_required"
         self._answered.clear()
+        self._changed()
         await self._answered.wait()
         self.status = "working"
         return self.answers
@@ -129,6 +149,36 @@ class Tasks(ServerExtension):
             MethodBinding("tasks/cancel", TaskParams, self._cancel),
         )
 
+    def tell(self, mcp: FastMCP[Any]) -> None:
+        """Serve `subscriptions/listen` with `taskIds`, which FastMCP does not."""
+        server = mcp._mcp_server
+        server.add_request_handler("subscriptions/listen", SubscriptionsListenRequestParams, self._listen)
+
+    async def _listen(self, ctx: ServerRequestContext[Any, Any], params: SubscriptionsListenRequestParams) -> Any:
+        if self.client_settings(ctx) is None:
+            raise _needs_tasks()
+        wanted = (params.notifications.model_extra or {}).get("taskIds", [])
+        known = [task_id for task_id in wanted if task_id in self.tasks]
+        meta = {SUBSCRIPTION_ID_META_KEY: ctx.request_id}
+        news: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        honored = SubscriptionFilter.model_validate({"taskIds": known})
+        acknowledged = SubscriptionsAcknowledgedNotification(
+            params=SubscriptionsAcknowledgedNotificationParams(notifications=honored, _meta=meta)
+        )
+        await ctx.session.send_notification(acknowledged, related_request_id=ctx.request_id)
+        try:
+            for task_id in known:
+                self.tasks[task_id].watchers.append(news.put_nowait)
+            while task := await news.get():
+                said: Any = Notification[dict[str, Any], str](
+                    method="notifications/tasks", params={**task, "_meta": meta}
+                )
+                await ctx.session.send_notification(said, related_request_id=ctx.request_id)
+        finally:
+            for task_id in known:
+                self.tasks[task_id].watchers.remove(news.put_nowait)
+        return SubscriptionsListenResult(_meta=meta)
+
     def lifespan(self) -> AbstractAsyncContextManager[None]:
         return self._life()
 
@@ -170,9 +220,7 @@ class Tasks(ServerExtension):
         return task
 
     async def _get(self, ctx: ServerRequestContext[Any, Any], params: TaskParams) -> dict[str, Any]:
-        task = self._task(ctx, params)
-        asking = {"inputRequests": task.asking} if task.status == "input_required" else {}
-        return {"resultType": "complete", **task.wire(), **task.outcome, **asking}
+        return {"resultType": "complete", **self._task(ctx, params).detailed()}
 
     async def _update(self, ctx: ServerRequestContext[Any, Any], params: UpdateParams) -> dict[str, Any]:
         self._task(ctx, params).answer(params.input_responses)

@@ -9,16 +9,17 @@ Used by the proxy for its backends and by the operator for its probes.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 import httpx2
 from mcp.client._probe import negotiate_auto
+from mcp.client.extension import NotificationBinding
 from mcp.client.session import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ClientCapabilities, DiscoverResult, Implementation, Request, ServerCapabilities
-from pydantic import TypeAdapter
+from pydantic import RootModel, TypeAdapter
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
@@ -72,6 +73,8 @@ class Callbacks:
     roots: Any = None
     logging: Any = None
     message: Any = None
+    tasks: Callable[[dict[str, Any]], Awaitable[None]] | None = None
+    """Called with the params of `notifications/tasks` (SEP-2663)."""
     declared: ClientCapabilities | None = None
     """What the handlers can do, exactly; the library would declare all that exists."""
 
@@ -211,6 +214,17 @@ class _Session(ClientSession):
         return built.model_copy(update={**exact, "extensions": self.declared.extensions})
 
 
+class _Task(RootModel[dict[str, Any]]):
+    """Of free shape: it is passed on."""
+
+
+def _bindings(callbacks: Callbacks) -> list[NotificationBinding[Any]]:
+    tasks = callbacks.tasks
+    if tasks is None:
+        return []
+    return [NotificationBinding(method="notifications/tasks", params_type=_Task, handler=lambda task: tasks(task.root))]
+
+
 def _session(streams: tuple[Any, Any], callbacks: Callbacks) -> ClientSession:
     session = _Session(
         *streams,
@@ -220,6 +234,7 @@ def _session(streams: tuple[Any, Any], callbacks: Callbacks) -> ClientSession:
         list_roots_callback=callbacks.roots,
         logging_callback=callbacks.logging,
         message_handler=callbacks.message,
+        notification_bindings=_bindings(callbacks),
     )
     session.declared = callbacks.declared
     return session

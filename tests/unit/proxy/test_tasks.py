@@ -1,6 +1,10 @@
 # ruff: noqa: SIM117 - nested, in the order in which they start
 """Tasks (SEP-2663) through the proxy: whose they are, and at which server."""
 
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.session import _TaskRequest
 from mcp_operator_proxy.eras.capabilities import TASKS
 from mcp_operator_proxy.sessions.ids import Keys
+from mcp_operator_proxy.tasks import cancel
 from mcp_operator_proxy.tasktokens import MAX_LENGTH, TaskTokens
 from support.backends import ServedMCP, eventually
 from support.gateway import Gateway, make_config, running_gateway
@@ -26,6 +31,7 @@ def server(name: str) -> tuple[FastMCP[Any], Tasks]:
     mcp: FastMCP[Any] = FastMCP(name)
     tasks = Tasks()
     mcp.add_extension(tasks)
+    tasks.tell(mcp)
 
     @tasks.job(mcp, "work")
     async def work(arguments: Any, task: Task | None) -> str:
@@ -44,6 +50,39 @@ class Caller:
         self._running = running
         self._headers = {"Authorization": f"Bearer {KEYS[who]}"} if who else {}
         self._extensions = {"extensions": {TASKS: {}}} if tasks else {}
+
+    @contextlib.asynccontextmanager
+    async def listening(self, *ids: str) -> AsyncIterator[list[dict[str, Any]]]:
+        """What comes on a `subscriptions/listen` stream for these tasks; the first is the acknowledgement."""
+        method, said = "subscriptions/listen", []
+        meta = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": self._extensions,
+        }
+        headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": method, **self._headers}
+        async with self._running.http.stream(
+            "POST",
+            self._running.url,
+            headers={**headers, "Accept": "application/json, text/event-stream"},
+            json={
+                "jsonrpc": "2.0",
+                "id": "l-1",
+                "method": method,
+                "params": {"notifications": {"taskIds": list(ids), "toolsListChanged": True}, "_meta": meta},
+            },
+        ) as response:
+
+            async def read() -> None:
+                async for line in response.aiter_lines():
+                    data = line.removeprefix("data:").strip()
+                    if data.startswith("{"):
+                        said.append(json.loads(data))
+
+            reading = asyncio.create_task(read())
+            try:
+                yield said
+            finally:
+                await cancel([reading])
 
     async def ask(self, method: str, header: str | None, **params: Any) -> dict[str, Any]:
         meta = {
@@ -129,6 +168,81 @@ async def test_a_task_is_its_makers() -> None:
                         await caller.task(method, task_id)
                     assert caught.value.code == INVALID_PARAMS
             assert task.status != "cancelled"
+
+
+def told(said: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    tasks = [note["params"] for note in said if note.get("method") == "notifications/tasks"]
+    return [(task["taskId"], task["status"]) for task in tasks]
+
+
+async def test_the_status_of_tasks_is_told_to_their_maker() -> None:
+    mcp, tasks = server("one")
+    auth = {"apiKeys": [{"name": name, "secret": {"file": f"key-{name}"}} for name in KEYS]}
+    secrets = {f"key-{name}": key for name, key in KEYS.items()}
+    async with ServedMCP(mcp) as served:
+        async with running_gateway(make_config({"s": served.url}, auth=auth), secrets) as running:
+            ann, bob = Caller(running, who="ann"), Caller(running, who="bob")
+            made = (await ann.call("s_work"))["taskId"]
+            other = (await bob.call("s_work"))["taskId"]
+            (own, _) = tasks.tasks.values()
+            await eventually(lambda: own.status == "input_required")
+            async with ann.listening(made, "x") as one, bob.listening(made, other, own.id) as two:
+                await eventually(lambda: one and two)
+                assert one[0]["params"]["notifications"] == {"toolsListChanged": True, "taskIds": [made]}
+                assert two[0]["params"]["notifications"] == {"toolsListChanged": True, "taskIds": [other]}
+                await ann.task("tasks/update", made, inputResponses={"q": "yes"})
+                await eventually(lambda: told(one))
+                assert told(one) == [(made, "completed")]
+                note = one[-1]["params"]
+                assert note["result"]["content"][0]["text"] == "one heard yes"
+                assert note["ttlMs"] is None
+                assert note["_meta"] == {"io.modelcontextprotocol/subscriptionId": "l-1"}
+                await bob.task("tasks/cancel", other)
+                await eventually(lambda: told(two))
+                assert told(two) == [(other, "cancelled")]
+                assert len(told(one)) == 1
+                watchers = [task.watchers for task in tasks.tasks.values()]
+                assert all(watchers)
+            await eventually(
+                lambda: not any(watchers)
+            )  # the streams to the server have ended with those of the clients
+
+
+async def test_a_lost_stream_of_a_server_is_opened_again_and_a_swap_ends_it() -> None:
+    mcp, tasks = server("one")
+    async with ServedMCP(mcp) as served, running_gateway(make_config({"s": served.url})) as running:
+        caller = Caller(running)
+        made = (await caller.call("s_work"))["taskId"]
+        (task,) = tasks.tasks.values()
+        await eventually(lambda: task.status == "input_required")
+        async with caller.listening(made) as said:
+            await eventually(lambda: len(task.watchers) == 1)
+            (first,) = task.watchers
+            first({})
+            await eventually(lambda: len(task.watchers) == 1 and first not in task.watchers)
+            (second,) = task.watchers
+            await running.proxy.apply(make_config({"s": f"{served.url}/"}))
+            await eventually(lambda: len(task.watchers) == 1 and second not in task.watchers)
+            await caller.task("tasks/update", made, inputResponses={"q": "yes"})
+            await eventually(lambda: told(said))
+            assert told(said) == [(made, "completed")]
+            await running.proxy.apply(make_config({"other": served.url}))
+            await eventually(lambda: not task.watchers)
+
+
+async def test_a_server_that_tells_of_no_tasks() -> None:
+    mcp, tasks = server("one")
+    mcp._mcp_server._request_handlers.pop("subscriptions/listen")
+    async with ServedMCP(mcp) as served, running_gateway(make_config({"s": served.url})) as running:
+        caller = Caller(running)
+        made = (await caller.call("s_work"))["taskId"]
+        async with caller.listening(made) as said:
+            await eventually(lambda: said)
+            assert said[0]["params"]["notifications"] == {"toolsListChanged": True}
+        async with Caller(running, tasks=False).listening(made) as said:
+            await eventually(lambda: said)
+            assert said[0]["error"]["code"] == MISSING_REQUIRED_CLIENT_CAPABILITY
+        assert len(tasks.tasks) == 1
 
 
 async def test_who_does_not_declare_tasks_gets_none() -> None:
