@@ -20,7 +20,7 @@ from support.backends import client
 from support.gateway import Gateway, running_gateway
 from support.modern import ModernClient
 from support.waiting import Eventually
-from unit.proxy.bridge.harness import until
+from unit.proxy.bridge.harness import raw, until
 from unit.proxy.bridge.test_modern import server as modern_server
 from unit.proxy.test_stdio_backends import JSON, KEYS, call, config, report
 
@@ -174,20 +174,19 @@ async def test_its_connection_is_tested_also_before_it_has_run() -> None:
 
 
 @BOTH
-async def test_it_comes_back_in_another_era(mode: str, tmp_path: Path) -> None:
-    """An update of its package: the calls go on, and what was known of the era is found out anew."""
-    switch = tmp_path / "both"
-    script = tmp_path / "start"
-    first, *args = modern_server()
-    script.write_text(f"#!/bin/sh\n[ -e {switch} ] && more=--both\nexec {first} {' '.join(args)} $more\n")
+@pytest.mark.parametrize("eras", [(raw(), modern_server()), (modern_server(), raw())], ids=["to modern", "to legacy"])
+async def test_it_comes_back_in_another_era(mode: str, tmp_path: Path, eras: tuple[tuple[str, ...], ...]) -> None:
+    """After an update of its package, say: the calls go on, and the era is found out anew."""
+    switch, script = tmp_path / "updated", tmp_path / "start"
+    before, after = [" ".join(command) for command in eras]
+    script.write_text(f"#!/bin/sh\nif [ -e {switch} ]; then exec {after}; else exec {before}; fi\n")
     script.chmod(0o755)
-    async with (
-        running_gateway(config("1", one={"command": str(script)})) as gateway,
-        client(gateway.url, mode) as through,
-    ):
+    settings = config("1", one={"command": str(script)})
+    async with running_gateway(settings) as gateway, client(gateway.url, mode) as through:
         assert await call(through, "one_echo")
+        version = report(gateway, "one").protocol_version
         switch.touch()
-        # A process that knows both is asked in the era of the one before, so this one is told to forget it.
         with pytest.raises(MCPError):
             await call(through, "one_crash", code=1)
+        await until(lambda: report(gateway, "one").protocol_version != version)
         assert (await call(through, "one_echo", x=2))["x"] == 2

@@ -166,6 +166,9 @@ def handle(message: JSON, options: argparse.Namespace) -> None:
     elif method == "tools/list":
         tools = [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]
         write({"jsonrpc": "2.0", "id": message["id"], "result": {"tools": tools}})
+    elif method in {"resources/list", "resources/templates/list"}:
+        key = "resources" if method == "resources/list" else "resourceTemplates"
+        write({"jsonrpc": "2.0", "id": message["id"], "result": {key: []}})
     elif method in {"ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}:
         write({"jsonrpc": "2.0", "id": message["id"], "result": {}})
     elif "id" in message:
