@@ -44,4 +44,5 @@ def _decode(cursor: str) -> str | None:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
         return None
-    return text[1:] if text[:1] == _VERSION else None
+    name = text[1:]
+    return name if text[:1] == _VERSION and _encode(name) == cursor.rstrip("=") else None  # base64 has many spellings

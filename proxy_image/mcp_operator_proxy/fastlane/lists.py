@@ -27,6 +27,8 @@ class Lists:
     def __init__(self, table: RouteTable) -> None:
         self._table = table
         self._pages: dict[tuple[str, str, str], bytes] = {}
+        self._given: set[tuple[str, str]] = {(method, "") for method in LIST_KEYS}
+        """Where pages begin, by method, when a list is read from its start: those are kept, others made each time."""
 
     def page(
         self, method: str, version: str, cursor: str, stamp: dict[str, Any], freshness: Freshness = STALE
@@ -41,7 +43,8 @@ class Lists:
             found = self._made(method, version, cursor, stamp)
             if found is None:
                 return None
-            self._pages[key] = found  # as many as there are cursors that are good
+            if (method, cursor) in self._given:
+                self._pages[key] = found
         if freshness == STALE or not is_modern(version):
             return found
         return msgspec.json.encode(freshness.wire())[:-1] + b"," + found[len(_STALE) :]
@@ -53,6 +56,8 @@ class Lists:
             listed: dict[str, Any] = {key: [dict(entry.definition) for entry in found]}
             if following is not None:
                 listed["nextCursor"] = following
+                if (method, cursor) in self._given:
+                    self._given.add((method, following))
             result = shown(method, version, listed, None, stamp)
         except (BadCursor, MCPError):
             return None

@@ -36,7 +36,7 @@ def test_a_cursor_whose_entry_has_gone_is_refused() -> None:
         page({name: name for name in ("a", "c", "d")}, cursor, 2)
 
 
-@pytest.mark.parametrize("cursor", ["", "a", "MQ", "MWE=", "é", "!!", "x" * 5000, "MXo"])
+@pytest.mark.parametrize("cursor", ["", "a", "MQ", "MWE=", "é", "!!", "x" * 5000, "MXo", "M!WE", "MWF="])
 def test_what_is_no_cursor_is_refused(cursor: str) -> None:
     if cursor == "MWE=":  # padding does no harm
         assert page(ENTRIES, cursor, 2)[0] == ["B", "C"]

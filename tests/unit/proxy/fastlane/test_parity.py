@@ -1,5 +1,6 @@
 """The same requests to a proxy with the lane and to one without: a client can't tell them apart."""
 
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -136,6 +137,25 @@ async def test_pages_of_lists_are_alike() -> None:
             cursor = {"cursor": following}
         assert pages > 3
         assert both.taken() >= pages
+
+
+async def test_only_pages_that_follow_each_other_are_kept() -> None:
+    async with pair("legacy", "legacy", routes=_paged()) as both:
+        first = await both.both("tools/list", {})
+        assert first.message is not None
+        following = first.message["result"]["nextCursor"]
+        await both.both("tools/list", {"cursor": following})
+        kept = both.gateway.proxy.lane._routes[b"/mcp"].lists._pages
+        assert [cursor for _, _, cursor in kept] == ["", following]
+        for name in ("a_text", "a_empty", "a_image"):
+            cursor = base64.urlsafe_b64encode(f"1{name}".encode()).rstrip(b"=").decode()
+            answer = await both.both("tools/list", {"cursor": cursor})
+            assert answer.message is not None
+            assert "result" in answer.message
+            answer = await both.both("tools/list", {"cursor": f"!{cursor}"})
+            assert answer.message is not None
+            assert answer.message["error"]["code"] == -32602
+        assert len(kept) == 2
 
 
 def _paged() -> list[dict[str, Any]]:
