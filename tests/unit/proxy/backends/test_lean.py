@@ -72,7 +72,7 @@ async def backend(url: str, **more: Any) -> AsyncIterator[Backend]:
     made = Backend(ResolvedServer(server, {}), on_change=lambda _: None)
     made.start()
     try:
-        await asyncio.wait_for(made.asked.wait(), 10)
+        await asyncio.wait_for(made.asked.wait(), 60)
         yield made
     finally:
         await made.close()
@@ -245,7 +245,7 @@ async def test_odd_servers_have_the_same_status(
             monkeypatch.setattr(LeanSession, "suits", staticmethod(lambda _: False))
         odd = Odd(method, answer)
         async with odd.served as served:
-            async with backend(served.url, transport="streamable-http", connectTimeoutSeconds=2) as made:
+            async with backend(served.url, transport="streamable-http", connectTimeoutSeconds=20) as made:
                 found.append((made.status.error, made.catalogue))
     assert found[0] == found[1]
 
