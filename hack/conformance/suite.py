@@ -72,9 +72,7 @@ async def run(packages: Path, what: str, *, proxied: bool, keep: Path) -> Run:
                     async with asyncio.timeout(RUN_SECONDS):
                         await suite.wait()
             finally:
-                if suite.returncode is None:
-                    suite.kill()
-                    await suite.wait()
+                await _end(suite)
         return read_run(what, out, required)
 
 

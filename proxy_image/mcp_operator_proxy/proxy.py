@@ -11,8 +11,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.access import AccessLog
-from mcp_operator_proxy.auth import Authenticator, Principal
+from mcp_operator_proxy.auth import Authenticator
 from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.metrics import GateCollector
@@ -28,18 +28,18 @@ from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
-from mcp_operator_proxy.eras.freshness import STALE, Freshness, aged, least
+from mcp_operator_proxy.eras.freshness import STALE, Freshness
 from mcp_operator_proxy.eras.metrics import ParkedCollector
 from mcp_operator_proxy.fastlane.lane import Lane
 from mcp_operator_proxy.metrics import CacheCollector, Metrics
-from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Keys
+from mcp_operator_proxy.state import RouteView, State
 from mcp_operator_proxy.swap.build import TableBuilder
 from mcp_operator_proxy.swap.pace import Pace, Turns
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
-from mcp_operator_proxy.table import Kind, RouteTable, changes
+from mcp_operator_proxy.table import RouteTable, changes
 from mcp_operator_proxy.tasks import cancel
 from mcp_operator_proxy.usage import Usage
 
@@ -51,45 +51,6 @@ QUIET_LOOKS: Final = 20
 REBUILD_SHARE: Final = 0.05
 """Of the time that goes by, at most this much is spent on tables when catalogues change one after the other."""
 HOUSEKEEPING_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True)
-class State:
-    """All that a request is answered from. Replaced whole, never changed."""
-
-    config: ProxyConfig
-    table: Mapping[str, RouteTable]
-    backends: Mapping[str, Backend] = field(repr=False)
-    authenticator: Authenticator | None = field(default=None, repr=False)
-    """None: everybody may call."""
-    policy: Policy = ALLOW_ALL
-
-
-@dataclass(frozen=True)
-class _Route:
-    """The view that one endpoint has of the state."""
-
-    proxy: "Proxy"
-    path: str
-
-    def table(self) -> RouteTable:
-        state = self.proxy.state
-        found = state.table.get(self.path) if state else None
-        return found or RouteTable(name="", path=self.path)
-
-    def backend(self, server: str) -> Backend | None:
-        state = self.proxy.state
-        return state.backends.get(server) if state else None
-
-    def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
-        state = self.proxy.state
-        return state.policy.refusal(principal, self.path, kind, name) if state else None
-
-    def cache(self) -> ResultCache:
-        return self.proxy.cache
-
-    def freshness(self, method: str) -> Freshness:
-        return self.proxy.freshness(self.path, method)
 
 
 class Proxy:
@@ -159,14 +120,7 @@ class Proxy:
 
     def freshness(self, path: str, method: str) -> Freshness:
         """How long a client may use a list of a route, and whether it may share it."""
-        state = self.state
-        table = state.table.get(path) if state else None
-        if state is None or table is None:
-            return STALE
-        now = time.monotonic()
-        found = least(_parts(state, table, method, now))
-        everybody = state.authenticator is None and state.policy is ALLOW_ALL
-        return found if everybody else replace(found, public=False)
+        return self.state.freshness(path, method) if self.state is not None else STALE
 
     # Swapping
 
@@ -357,7 +311,7 @@ class Proxy:
             if endpoint is None:
                 endpoint = Endpoint(
                     route.path,
-                    _Route(self, route.path),
+                    RouteView(self, route.path),
                     partial(self.metrics.observe, route.path),
                     self.holder,
                     self.name,
@@ -530,13 +484,3 @@ async def _warmed(backends: Iterable[Backend], seconds: float) -> None:
 
 def _catalogues(backends: Mapping[str, Backend]) -> dict[str, Catalogue]:
     return {key: backend.catalogue for key, backend in backends.items()}
-
-
-def _parts(state: State, table: RouteTable, method: str, now: float) -> Iterator[Freshness]:
-    """What the servers of a route have left of what they said of one of their lists."""
-    for server in (*table.prefixes.values(), *table.unprefixed):
-        backend = state.backends.get(server)
-        if backend is None or backend.listed_at is None:
-            yield STALE
-        elif (said := backend.catalogue.freshness.get(method)) is not None:
-            yield aged(said, now - backend.listed_at)

@@ -11,7 +11,7 @@ from mcp_operator_proxy.sessions.table import Session
 if TYPE_CHECKING:
     from mcp_operator_proxy.fastlane.client import Client
     from mcp_operator_proxy.fastlane.route import Route
-    from mcp_operator_proxy.proxy import State
+    from mcp_operator_proxy.state import State
 
 
 class Incoming:

@@ -41,7 +41,8 @@ from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.table import Kind
 
 if TYPE_CHECKING:
-    from mcp_operator_proxy.proxy import Proxy, State
+    from mcp_operator_proxy.proxy import Proxy
+    from mcp_operator_proxy.state import State
 
 logger = logging.getLogger(__name__)
 

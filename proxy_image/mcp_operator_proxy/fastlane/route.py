@@ -20,7 +20,7 @@ from mcp_operator_proxy.tally import Tally
 from mcp_operator_proxy.usage import ToolUsage, Usage
 
 if TYPE_CHECKING:
-    from mcp_operator_proxy.proxy import State
+    from mcp_operator_proxy.state import State
 
 MOST: Final = 4096
 """Of what is kept ready; then it begins anew."""

@@ -6,13 +6,12 @@ import difflib
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar, Unpack, overload
+from typing import Any, Final, Self, Unpack
 from urllib.parse import urlsplit
 
-from fastmcp.tools import Tool as FastMCPTool
 from mcp_types import Tool
 from pydantic import ValidationError
 from starlette.applications import Starlette
@@ -33,6 +32,8 @@ from mcp_operator_proxy.library.files import ca_bundles, changes, read
 from mcp_operator_proxy.library.handlers import HandlerOptions, Handlers
 from mcp_operator_proxy.library.inspect import reload_report, server_status, stats
 from mcp_operator_proxy.library.local import LocalServer
+from mcp_operator_proxy.library.localtools import WithLocalTools
+from mcp_operator_proxy.library.lookup import all_answered, shown_as
 from mcp_operator_proxy.library.parse import parse
 from mcp_operator_proxy.library.processes import RESTART_SECONDS, host_of, restart
 from mcp_operator_proxy.library.redact import redacted
@@ -53,10 +54,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_NAME: Final = "mcp-operator-proxy"
 WARM_SECONDS: Final = 1.0
 LISTED_SECONDS: Final = 10.0
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-class ToolProxy:
+class ToolProxy(WithLocalTools):
     """One MCP endpoint over many MCP servers and tools of this process, changed while it runs.
 
     Made from a URL, a config or a file; running between `async with`, or within the lifespan of an application that it
@@ -236,47 +236,6 @@ class ToolProxy:
 
     # Local tools
 
-    @overload
-    def tool(self, function: F, /) -> F: ...
-
-    @overload
-    def tool(self, name: str | None = None, /, **options: Any) -> Callable[[F], F]: ...
-
-    def tool(self, name_or_function: Any = None, /, **options: Any) -> Any:
-        """Decorator: a function of this process as a tool, shown under its own name beside the proxied ones.
-
-        `options` are those of FastMCP's `Tool.from_function`: `name`, `title`, `description`, `tags`, `annotations`, …
-        """
-        if callable(name_or_function):
-            self.add_tool(name_or_function)
-            return name_or_function
-
-        def decorate(function: F) -> F:
-            named = {"name": name_or_function} if name_or_function is not None else {}
-            self.add_tool(function, **{**named, **options})
-            return function
-
-        return decorate
-
-    def add_tool(self, function: "Callable[..., Any] | FastMCPTool", **options: Any) -> str:
-        """Add a local tool, or replace the one of the same name; returns its name."""
-        tool = self._local.add(function, **options)
-        self._local_changed()
-        return tool.name
-
-    def remove_tool(self, name: str) -> None:
-        """Remove a local tool. Raises KeyError."""
-        if not self._local.remove(name):
-            raise KeyError(f"there is no local tool {name}")
-        self._local_changed()
-
-    def replace_tools(self, functions: "Iterable[Callable[..., Any] | FastMCPTool]") -> list[str]:
-        """Have these local tools and no others; returns their names."""
-        names = [self.add_tool(function) for function in functions]
-        for name in self._local.names - set(names):
-            self.remove_tool(name)
-        return names
-
     def _local_changed(self) -> None:
         backend = self._local_backend()
         if backend is not None:
@@ -452,9 +411,10 @@ class ToolProxy:
         self._running()
         of_call = Handlers(**handlers)
         await self._settled()
-        table, shown = self._find(name)
-        if shown is None and await self._all_answered(timeout or LISTED_SECONDS):
-            table, shown = self._find(name)
+        shown = self._find(name)
+        if shown is None and await all_answered(self._proxy, timeout or LISTED_SECONDS):
+            shown = self._find(name)
+        table = self._table()
         if shown is None:
             close = difflib.get_close_matches(name, table.tools, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
@@ -465,30 +425,8 @@ class ToolProxy:
         server = self._names.get(table.tools[shown].server, "")
         return await self._caller.call(shown, arguments or {}, server=server, seconds=timeout, handlers=of_call)
 
-    def _find(self, name: str) -> tuple[RouteTable, str | None]:
-        table = self._table()
-        return table, name if name in table.tools else self._address(table, name)
-
-    async def _all_answered(self, seconds: float) -> bool:
-        """Whether there were servers that had not answered for the first time; they are waited for."""
-        state = self._proxy.state
-        starting = [b for b in state.backends.values() if not b.asked.is_set()] if state is not None else []
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                for backend in starting:
-                    await backend.asked.wait()
-                while starting and self._proxy.stale:  # noqa: ASYNC110 - a few turns of the loop
-                    await asyncio.sleep(0.005)
-        return bool(starting)
-
-    def _address(self, table: RouteTable, name: str) -> str | None:
-        namespace, _, rest = name.partition(".")
-        if namespace != self._document.namespace:
-            return None
-        for shown, entry in table.tools.items():
-            if rest == f"{self._names.get(entry.server)}.{entry.name}":
-                return shown
-        return None
+    def _find(self, name: str) -> str | None:
+        return shown_as(self._table(), name, self._document.namespace, self._names)
 
     async def _settled(self) -> None:
         backend = self._local_backend()

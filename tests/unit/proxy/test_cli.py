@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from fastmcp import FastMCP
 
 from mcp_operator_proxy.cli import main
 from support.backends import Ears, ServedMCP, client, eventually
 from support.gateway import make_config
+from support.waitingserver import WaitingServer
 
 ROOT = Path(__file__).parents[3]
 
@@ -100,16 +100,8 @@ async def program(folder: Path) -> AsyncIterator[Program]:
 
 
 async def test_serve_and_stop_in_order(tmp_path: Path) -> None:
-    begun, end = asyncio.Event(), asyncio.Event()
-    mcp: FastMCP[Any] = FastMCP("b")
-
-    @mcp.tool
-    async def wait() -> str:
-        begun.set()
-        await end.wait()
-        return "done"
-
-    async with ServedMCP(mcp) as served:
+    server = WaitingServer()
+    async with ServedMCP(server.mcp) as served:
         config = make_config(
             {"b": served.url}, server={"headers": [{"name": "Authorization", "secret": {"file": "t"}}]}
         )
@@ -125,14 +117,14 @@ async def test_serve_and_stop_in_order(tmp_path: Path) -> None:
                 for each in (legacy, modern):  # or they would list after the call, to check its result
                     await each.list_tools()
                 calls = [asyncio.create_task(c.call_tool_mcp("b_wait", {})) for c in (legacy, modern)]
-                await begun.wait()
+                await server.begun.wait()
                 await eventually(lambda: served.methods.count("tools/call") == 2)
                 running.process.send_signal(signal.SIGTERM)
                 await eventually(lambda: any(line["message"] == "stopping" for line in running.lines))
                 # In flight while it stops: both calls end well, the standing stream is ended, nobody new gets in.
                 with contextlib.suppress(httpx2.TransportError):
                     assert (await http.get(f"{running.base}/readyz")).status_code == 503
-                end.set()
+                server.end.set()
                 assert [(await call).structured_content for call in calls] == [{"result": "done"}] * 2
             async with asyncio.timeout(10):
                 assert await running.process.wait() == 0

@@ -17,6 +17,7 @@ from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.fronts.sse import locate
 from support.backends import ServedMCP, eventually
 from support.gateway import Gateway, make_config, running_gateway
+from support.waitingserver import WaitingServer
 
 ALICE, BOB = "alice-key-0123456789", "bob-key-0123456789abc"
 KEYS = {
@@ -168,25 +169,17 @@ JSON = {"content-type": "application/json"}
 
 
 async def test_an_orderly_end_waits_for_the_call_in_flight() -> None:
-    begun, end = asyncio.Event(), asyncio.Event()
-    mcp: FastMCP[Any] = FastMCP("b")
-
-    @mcp.tool
-    async def wait() -> str:
-        begun.set()
-        await end.wait()
-        return "done"
-
-    async with ServedMCP(mcp) as served, running_gateway(make_config({"b": served.url})) as gateway:
+    server = WaitingServer()
+    async with ServedMCP(server.mcp) as served, running_gateway(make_config({"b": served.url})) as gateway:
         async with session(f"{gateway.url}/sse") as busy, session(f"{gateway.url}/sse"):
             channels = gateway.proxy.endpoints["/mcp"].channels
             await busy.list_tools()
             call = asyncio.create_task(busy.call_tool("b_wait", {}))
-            await begun.wait()
+            await server.begun.wait()
             await gateway.proxy.drain()
             await eventually(lambda: len(channels) == 1)  # the idle one has ended, the busy one not
             assert (await gateway.get("/mcp/sse")).status_code == 503
-            end.set()
+            server.end.set()
             assert (await call).structured_content == {"result": "done"}
             await eventually(lambda: len(channels) == 0)
 

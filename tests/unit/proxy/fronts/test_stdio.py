@@ -17,6 +17,7 @@ from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.tasks import cancel
 from support.backends import ServedMCP, eventually
 from support.gateway import make_config
+from support.waitingserver import WaitingServer
 
 INITIALIZE = {
     "protocolVersion": "2025-11-25",
@@ -173,25 +174,17 @@ async def test_a_bad_line_is_answered_and_the_next_one_is_served(line: bytes, co
 
 
 async def test_the_end_of_stdin_waits_for_answers() -> None:
-    begun, end = asyncio.Event(), asyncio.Event()
-    mcp: FastMCP[Any] = FastMCP("b")
-
-    @mcp.tool
-    async def wait() -> str:
-        begun.set()
-        await end.wait()
-        return "done"
-
-    async with ServedMCP(mcp) as backend, Proxy(warm_seconds=20) as proxy:
+    server = WaitingServer()
+    async with ServedMCP(server.mcp) as backend, Proxy(warm_seconds=20) as proxy:
         await proxy.apply(make_config({"b": backend.url}))
         async with served(proxy) as (desktop, serving):
             await desktop.handshake()
             await desktop.send("tools/call", {"name": "b_wait", "arguments": {}}, 1)
-            await begun.wait()
+            await server.begun.wait()
             await desktop.send("ping", {}, 2)
             await desktop.answer(2)
             desktop.close_stdin()
-            end.set()
+            server.end.set()
             assert (await desktop.answer(1))["result"]["structuredContent"] == {"result": "done"}
             await serving
 

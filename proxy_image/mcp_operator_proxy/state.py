@@ -1,0 +1,75 @@
+"""All that requests are answered from at one moment, and the view that one route has of it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from mcp_operator_proxy.auth import Authenticator, Principal
+from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.cache import ResultCache
+from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.eras.freshness import STALE, Freshness, aged, least
+from mcp_operator_proxy.policy import ALLOW_ALL, Policy
+from mcp_operator_proxy.table import Kind, RouteTable
+
+if TYPE_CHECKING:
+    from mcp_operator_proxy.proxy import Proxy
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a request is answered from. Replaced whole, never changed."""
+
+    config: ProxyConfig
+    table: Mapping[str, RouteTable]
+    backends: Mapping[str, Backend] = field(repr=False)
+    authenticator: Authenticator | None = field(default=None, repr=False)
+    """None: everybody may call."""
+    policy: Policy = ALLOW_ALL
+
+    def freshness(self, path: str, method: str) -> Freshness:
+        """How long a client may use a list of a route, and whether it may share it."""
+        table = self.table.get(path)
+        if table is None:
+            return STALE
+        found = least(_parts(self, table, method, time.monotonic()))
+        everybody = self.authenticator is None and self.policy is ALLOW_ALL
+        return found if everybody else replace(found, public=False)
+
+
+@dataclass(frozen=True)
+class RouteView:
+    """The view that one endpoint has of the state."""
+
+    proxy: "Proxy"
+    path: str
+
+    def table(self) -> RouteTable:
+        state = self.proxy.state
+        found = state.table.get(self.path) if state else None
+        return found or RouteTable(name="", path=self.path)
+
+    def backend(self, server: str) -> Backend | None:
+        state = self.proxy.state
+        return state.backends.get(server) if state else None
+
+    def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
+        state = self.proxy.state
+        return state.policy.refusal(principal, self.path, kind, name) if state else None
+
+    def cache(self) -> ResultCache:
+        return self.proxy.cache
+
+    def freshness(self, method: str) -> Freshness:
+        return self.proxy.freshness(self.path, method)
+
+
+def _parts(state: State, table: RouteTable, method: str, now: float) -> Iterator[Freshness]:
+    """What the servers of a route have left of what they said of one of their lists."""
+    for server in (*table.prefixes.values(), *table.unprefixed):
+        backend = state.backends.get(server)
+        if backend is None or backend.listed_at is None:
+            yield STALE
+        elif (said := backend.catalogue.freshness.get(method)) is not None:
+            yield aged(said, now - backend.listed_at)
