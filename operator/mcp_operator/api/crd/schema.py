@@ -29,6 +29,7 @@ KEY_ORDER: Final = (
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
     "x-kubernetes-map-type",
+    "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-validations",
 )
 _DROPPED: Final = frozenset({"title", "propertyNames", "$defs"})
@@ -77,6 +78,8 @@ def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any], where: s
 
 def _convert_object(result: Schema, definitions: Mapping[str, Any], where: str) -> None:
     default = result.pop("default", None)
+    if result.get("x-kubernetes-preserve-unknown-fields") and "properties" not in result:
+        return  # free-form: its fields are not known here, so CEL can say nothing of them either
     values = result.pop("additionalProperties", None)
     if "properties" in result:
         result["properties"] = {
