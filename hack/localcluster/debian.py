@@ -20,6 +20,7 @@ CLUSTER = {
     "iproute2": "ip",
     "util-linux": "unshare",
     "openssl": "openssl",
+    "lua5.1": "lua5.1",
 }
 IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 

@@ -15,10 +15,11 @@ import yaml
 from fastmcp import Client
 
 from support.kubectl import Namespace, eventually
+from support.manifests import example_folders
 from support.product import BACKEND_IMAGE, PACKAGES_IMAGE, backend_objects, call, tools
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+FOLDERS = example_folders()
 Body = dict[str, Any]
 
 

@@ -7,6 +7,7 @@ told of every change, as a watch stream is. What it does not do: schemas, admiss
 
 import asyncio
 import copy
+import dataclasses
 import itertools
 import json
 import uuid
@@ -169,6 +170,8 @@ class ApiServer:
                 raise refusal
 
     def _answer(self, asked: Asked, content_type: str) -> Body:
+        if asked.query.get("dryRun") == "All":
+            return self._tried(asked, content_type)
         match asked.method:
             case "GET" if asked.path.split("/")[-1] in KINDS:
                 return self._list(asked.path, asked.query.get("labelSelector", ""))
@@ -186,6 +189,16 @@ class ApiServer:
             case "DELETE":
                 return self._delete(asked.path, asked.body.get("preconditions") or {})
         raise Refusal(405, "MethodNotAllowed", asked.method)
+
+    def _tried(self, asked: Asked, content_type: str) -> Body:
+        """The answer to a dry run: that of the request itself, of which nothing stays."""
+        held, told = (copy.deepcopy(self.objects), copy.deepcopy(self._applied)), self.changed
+        self.changed = lambda *_: None
+        try:
+            query = {key: value for key, value in asked.query.items() if key != "dryRun"}
+            return self._answer(dataclasses.replace(asked, query=query), content_type)
+        finally:
+            (self.objects, self._applied), self.changed = held, told
 
     def _existing(self, path: str) -> Body:
         if path not in self.objects:

@@ -1,4 +1,4 @@
-"""`mcp-operator`: run, local, proxy, render, crds. Subcommands are imported when they are called: each brings its own weight."""
+"""`mcp-operator COMMAND`. Subcommands are imported when they are called: each brings its own weight."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,9 +10,17 @@ COMMANDS = {
     "run": "run the operator against a cluster",
     "local": "run the same manifests on this machine, without a cluster",
     "proxy": "any MCP server, or many, as one on stdin and stdout or on a port",
+    "import": "turn the mcpServers of a desktop client into manifests",
     "render": "print every object that would be applied for manifests",
+    "plan": "show what would change in the cluster, as a diff",
+    "status": "show the state of everything, and what is served where",
     "crds": "print the CustomResourceDefinitions",
 }
+
+MODULES = {"import": "import_file"}
+"""Of commands whose name is no name of a module."""
+OF_THE_CLUSTER = frozenset({"kubernetes", "aiohttp", "kopf"})
+"""Packages that only commands which talk to a cluster need."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"mcp-operator: there is no command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
-    command: Callable[[Sequence[str]], int] = import_module(f"mcp_operator.cli.{name}").main
+    try:
+        command: Callable[[Sequence[str]], int] = import_module(f"mcp_operator.cli.{MODULES.get(name, name)}").main
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in OF_THE_CLUSTER:
+            raise
+        needed = f"needs {error.name}: pip install 'mcp-operator[operator]'"
+        print(f"mcp-operator {name}: {needed}", file=sys.stderr)
+        return 2
     return command(given[1:])
 
 

@@ -8,12 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from mcp_operator import __version__
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
 from mcp_operator.cli.local import namespace
+from mcp_operator.cli.yamls import documents
 from mcp_operator.compile import Compiled, compile_proxy, resolve
 from mcp_operator.compile.servers import cluster_url, unsupported
 from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
@@ -35,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the objects; the exit status."""
     args = _parser().parse_args(arguments)
     try:
-        snapshot = Catalogue().update(_read(args.file, args.namespace), datetime(2000, 1, 1, tzinfo=UTC))
+        snapshot = Catalogue().update(read_files(args.file, args.namespace), datetime(2000, 1, 1, tzinfo=UTC))
     except NotThere as error:
         print(f"mcp-operator render: {error}", file=sys.stderr)
         return 2
@@ -47,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     compiled = compile_all(snapshot)
     objects = list(rendered(snapshot, compiled, settings, show_secrets=args.show_secrets))
-    sys.stdout.write(yaml.dump_all(objects, Dumper=_Dumper, sort_keys=False, explicit_start=True, width=10**6))
+    sys.stdout.write(documents(objects))
     for line in (*map(str, snapshot.diagnostics), *problems(snapshot, compiled)):
         print(line, file=sys.stderr)
     if not snapshot.resources and not snapshot.refused:
@@ -128,17 +127,12 @@ def _without_owner(child: Object) -> Object:
     return {**child, "metadata": metadata}
 
 
-def _read(paths: Sequence[Path], namespace: str) -> list[FileContent]:
-    """Raises NotThere."""
+def read_files(paths: Sequence[Path], namespace: str) -> list[FileContent]:
+    """The files, folders and (`-`) standard input that a command was given. Raises NotThere."""
     files = ManifestFiles([path for path in paths if str(path) != STDIN], namespace).read()
     if Path(STDIN) in paths:
         files.append(read_manifests("standard input", sys.stdin.buffer.read(), namespace))
     return files
-
-
-class _Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - anchors make objects hard to read
-        return True
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -143,9 +143,13 @@ class KubeClient:
         """Server-side apply of the status subresource of the object at `path`. `NotFound` if the object is gone."""
         return await self.apply(f"{path}/status", body, field_manager=field_manager)
 
-    async def merge_patch(self, path: str, body: Object, *, field_manager: str | None = None) -> Object:
+    async def merge_patch(
+        self, path: str, body: Object, *, field_manager: str | None = None, dry_run: bool = False
+    ) -> Object:
         """JSON merge patch (RFC 7386): null removes a field, a list is replaced whole."""
         query = [("fieldManager", field_manager)] if field_manager else []
+        if dry_run:
+            query.append(("dryRun", "All"))
         return await self._call("PATCH", path, query=query, body=body, content_type=_MERGE)
 
     async def create(self, path: str, body: Object) -> Object:

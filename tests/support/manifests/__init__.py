@@ -70,8 +70,13 @@ REFUSED = [
 ]
 
 
+def example_folders() -> list[str]:
+    """Folders whose files are for `kubectl apply`; those of gitops are for its controllers."""
+    return sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir() and path.name != "gitops")
+
+
 def example_files() -> list[Path]:
-    return sorted(EXAMPLES.rglob("*.yaml"))
+    return sorted(path for folder in example_folders() for path in (EXAMPLES / folder).rglob("*.yaml"))
 
 
 def documents(path: Path) -> list[Body]:

@@ -46,7 +46,8 @@ def test_it_needs_nothing_of_kubernetes() -> None:
     """So the extra `operator` need not be installed."""
     script = (
         "import sys\n"
-        "import mcp_operator.cli.local, mcp_operator.cli.render, mcp_operator.cli.crds, mcp_operator.local.live\n"
+        "import mcp_operator.cli.local, mcp_operator.cli.render, mcp_operator.cli.crds, mcp_operator.cli.import_file\n"
+        "import mcp_operator.local.live\n"
         "print(sorted({name.partition('.')[0] for name in sys.modules} & {'kopf', 'kubernetes', 'aiohttp'}))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

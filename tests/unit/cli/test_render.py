@@ -15,10 +15,10 @@ import pytest
 import yaml
 
 from mcp_operator.cli.render import MASKED, main
-from support.manifests import EXAMPLES
+from support.manifests import EXAMPLES, example_folders
 
 GOLDEN = Path(__file__).parent / "golden"
-FOLDERS = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+FOLDERS = example_folders()
 HEAD = "apiVersion: mcp-operator.dev/v1alpha1\nkind: McpServer\nmetadata: {name: time}\n"
 
 

@@ -1,0 +1,1 @@
+"""The configuration files of desktop clients (`mcpServers`), turned into manifests. Pure."""

@@ -1,0 +1,81 @@
+"""A client of the API server that asks it what a write would make, and writes nothing.
+
+Every write carries `dryRun=All`: defaults, validation and admission are those of the real one.
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from mcp_operator.kube.client import KubeClient
+from mcp_operator.kube.errors import NotFound
+
+Object = dict[str, Any]
+_NO_NAMESPACE: Final = 'namespaces "'
+"""How an API server begins its answer to what is put into a namespace that does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object as it is (None: not there) and as it would be (None: gone). The bodies may hold secrets."""
+
+    before: Object | None = field(repr=False)
+    after: Object | None = field(repr=False)
+
+    @property
+    def body(self) -> Object:
+        found = self.after or self.before
+        assert found is not None
+        return found
+
+    @property
+    def action(self) -> Literal["create", "change", "delete"]:
+        if self.before is None:
+            return "create"
+        return "delete" if self.after is None else "change"
+
+
+class DryRun(KubeClient):
+    """Remembers what would change, in the order of the writes."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.changes: list[Change] = []
+        self.unchecked: set[str] = set()
+        """Namespaces that do not exist, so that the API server can't say what it would make of what is put there."""
+
+    async def apply(
+        self, path: str, body: Object, *, field_manager: str, force: bool = True, dry_run: bool = True
+    ) -> Object:
+        """What server-side apply would make. Where namespace or kind do not exist: `body` as it is."""
+        del dry_run
+        before = await self.get(path)
+        try:
+            after = await super().apply(path, body, field_manager=field_manager, force=force, dry_run=True)
+        except NotFound as error:
+            if _NO_NAMESPACE in str(error):
+                self.unchecked.add(body["metadata"]["namespace"])
+            after = body
+        self.changes.append(Change(before, after))
+        return after
+
+    async def patched(self, path: str, patch: Object, before: Object) -> Object:
+        """What a merge patch (RFC 7386) would make of an object."""
+        after = await super().merge_patch(path, patch, dry_run=True)
+        self.changes.append(Change(before, after))
+        return after
+
+    async def delete(
+        self, path: str, *, uid: str | None = None, resource_version: str | None = None, propagation: str = "Background"
+    ) -> bool:
+        del uid, resource_version, propagation
+        before = await self.get(path)
+        if before is not None:
+            self.changes.append(Change(before, None))
+        return before is not None
+
+    async def _call(self, method: str, path: str, **options: Any) -> Object:
+        """The last line: nothing leaves that would write."""
+        if method != "GET" and ("dryRun", "All") not in (options.get("query") or ()):
+            raise AssertionError(f"a plan writes nothing, and would: {method} {path}")
+        return await super()._call(method, path, **options)

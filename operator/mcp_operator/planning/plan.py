@@ -1,0 +1,143 @@
+"""A plan: what applying some files, or the operator's next look at the cluster, would change."""
+
+import dataclasses
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from mcp_operator.api import meta
+from mcp_operator.api.resources import McpProxy, McpServer
+from mcp_operator.compile import Compiled, compile_proxy
+from mcp_operator.compile.proxy import SESSION_KEY_FILE
+from mcp_operator.compile.references import decoded
+from mcp_operator.compile.servers import child_name, cluster_url, unsupported
+from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
+from mcp_operator.desired.proxy import secret_name
+from mcp_operator.engine.keys import Key
+from mcp_operator.kube.errors import ApiError
+from mcp_operator.local.catalogue import Snapshot
+from mcp_operator.local.manifests import named
+from mcp_operator.planning.dryrun import Change, DryRun
+from mcp_operator.planning.world import Planned, data_of, planned_resources, world_of_children
+from mcp_operator.reconcile.children import Refused, apply_children
+from mcp_operator.reconcile.observed import is_paused
+from mcp_operator.reconcile.world import World
+
+
+@dataclass(slots=True)
+class Plan:
+    """What would change, in the order of the writes; what would be refused; and what there is to know.
+
+    `snapshot` is the planned part of the world as it would be, `compiled` what its proxies would serve.
+    """
+
+    changes: list[Change] = field(default_factory=list, repr=False)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    snapshot: Snapshot = field(default_factory=Snapshot, repr=False)
+    compiled: dict[Key, Compiled] = field(default_factory=dict, repr=False)
+
+
+async def make_plan(
+    kube: DryRun, files: Snapshot | None, namespaces: Sequence[str] | None, settings: HostingSettings
+) -> Plan:
+    """Plan for the resources of `files` and the proxies of their namespaces, or without files for all of `namespaces`.
+
+    `namespaces` are None for all. Raises `kube.errors` where the cluster can't be asked.
+    """
+    planned = await planned_resources(kube, files or Snapshot(), namespaces)
+    chosen = _chosen(planned, files, namespaces)
+    where = {key.namespace for key in chosen}
+    servers = [server for server in planned.servers if server.metadata.namespace in where]
+    objects = await data_of(kube, servers, files.objects if files else {})
+    snapshot = planned.snapshot(objects, files.diagnostics if files else ())
+    world = await world_of_children(kube, where)
+    plan = Plan(problems=planned.problems, notes=planned.notes, snapshot=_part(snapshot, chosen, where))
+    plan.compiled = {proxy: _compiled(world, snapshot, proxy) for proxy in chosen if proxy.kind == meta.PROXY.kind}
+    for key in chosen:
+        await _plan_children(kube, world, key, settings, plan)
+    plan.changes = kube.changes
+    plan.notes += [
+        f"namespace {namespace} does not exist: what is put there is shown as it would be sent"
+        for namespace in sorted(kube.unchecked - {""})
+    ]
+    return plan
+
+
+def _chosen(planned: Planned, files: Snapshot | None, namespaces: Sequence[str] | None) -> list[Key]:
+    """Servers, then proxies, whose children are planned."""
+    if files is None:
+        found = [key for key in planned.resources if namespaces is None or key.namespace in namespaces]
+    else:
+        touched = {key.namespace for key in (*files.resources, *files.refused)}
+        touched |= {namespace for _, namespace, _ in files.objects}
+        found = [key for key in planned.resources if key in files.resources]
+        found += [key for key in planned.resources if key.kind == meta.PROXY.kind and key.namespace in touched]
+    servers = sorted({key for key in found if key.kind == meta.SERVER.kind})
+    return [*servers, *sorted({key for key in found if key.kind == meta.PROXY.kind})]
+
+
+def _part(snapshot: Snapshot, chosen: Collection[Key], namespaces: Collection[str]) -> Snapshot:
+    """The chosen resources and the routes of their namespaces: what there may be something to say of."""
+    kept = {
+        key: resource
+        for key, resource in snapshot.resources.items()
+        if key in chosen or (key.kind == meta.ROUTE.kind and key.namespace in namespaces)
+    }
+    return dataclasses.replace(snapshot, resources=kept)
+
+
+async def _plan_children(kube: DryRun, world: World, key: Key, settings: HostingSettings, plan: Plan) -> None:
+    owner = plan.snapshot.resources[key]
+    assert isinstance(owner, McpServer | McpProxy)
+    if owner.metadata.deletion_timestamp is not None:
+        plan.notes.append(f"{named(key)}: is being deleted, and its objects with it")
+        return
+    if is_paused(owner):
+        plan.notes.append(f"{named(key)}: paused: the operator leaves its objects as they are")
+        return
+    if isinstance(owner, McpServer):
+        if unsupported(owner):
+            return  # the caller tells why: what has been made stays as it is
+        desired = server_objects(owner, settings, restarted_at=_restarted_at(world, owner))
+    else:
+        desired = proxy_objects(owner, plan.compiled[key], settings)
+    try:
+        await apply_children(kube, world, owner, desired)
+    except (Refused, ApiError) as error:
+        plan.problems.append(f"{plan.snapshot.places[key]}: {named(key)}: {error}")
+
+
+def _compiled(world: World, snapshot: Snapshot, key: Key) -> Compiled:
+    proxy = snapshot.resources[key]
+    assert isinstance(proxy, McpProxy)
+    return compile_proxy(
+        proxy,
+        routes=snapshot.routes,
+        servers=snapshot.servers,
+        objects=snapshot.objects,
+        url_of=cluster_url,
+        session_key=_session_key(world, proxy),
+    )
+
+
+def _session_key(world: World, proxy: McpProxy) -> bytes:
+    held = world.store.get(Key("Secret", proxy.metadata.namespace, secret_name(proxy))) or {}
+    return decoded("Secret", held).get(SESSION_KEY_FILE) or secrets.token_hex(32).encode()
+
+
+def _restarted_at(world: World, server: McpServer) -> datetime | None:
+    """When the operator last ordered a restart, as the pods that run now were told."""
+    deployment = world.store.get(Key("Deployment", server.metadata.namespace, child_name(server))) or {}
+    template = deployment.get("spec", {}).get("template", {}).get("metadata") or {}
+    try:
+        return datetime.fromisoformat((template.get("annotations") or {}).get(meta.ANNOTATION_RESTARTED_AT, ""))
+    except ValueError:
+        return server.status.restarted_at
+
+
+def counted(changes: Collection[Change]) -> str:
+    """`1 to create, 2 to change, none to delete`"""
+    numbers = {action: sum(change.action == action for change in changes) for action in ("create", "change", "delete")}
+    return ", ".join(f"{count or 'none'} to {action}" for action, count in numbers.items())
