@@ -1,5 +1,9 @@
 """What the operator reports of itself beside the engine's series."""
 
+from collections import Counter as Counts
+from collections.abc import Mapping
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mcp_operator.api import meta
@@ -8,7 +12,8 @@ from mcp_operator.engine.metrics import PrometheusMetrics
 from mcp_operator.engine.store import Store
 from mcp_operator.probe.facts import ProbeResult
 
-_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_STATUSES: Final = ("True", "False", "Unknown")
+_SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class OperatorMetrics(PrometheusMetrics):
@@ -27,6 +32,37 @@ class OperatorMetrics(PrometheusMetrics):
             buckets=_SECONDS,
         )
         self._leader = Gauge("mcp_operator_leader", "1 while this process leads", registry=registry)
+        self._lost = Counter("mcp_operator_leadership_losses", "Times that the lead was lost", registry=registry)
+        self._watch_age = Gauge(
+            "mcp_operator_watch_age_seconds",
+            "Time since the watch of a kind was last known to bring all that the API server has",
+            ["kind"],
+            registry=registry,
+        )
+        self._watch_failures = Counter(
+            "mcp_operator_watch_failures",
+            "Times that the watch streams were begun anew after a failure",
+            registry=registry,
+        )
+        self._requests = Counter(
+            "mcp_operator_api_requests", "Requests to the API server", ["method", "code"], registry=registry
+        )
+        self._request_seconds = Histogram(
+            "mcp_operator_api_request_seconds",
+            "Time until the API server answered",
+            ["method"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._conditions = Gauge(
+            "mcp_operator_conditions",
+            "Resources by the status of each of their conditions",
+            ["kind", "condition", "status"],
+            registry=registry,
+        )
+        self._longest = Gauge(
+            "controller_longest_running_reconcile_seconds", "Time of the oldest reconcile under way", registry=registry
+        )
         self._objects = Gauge(
             "mcp_operator_objects",
             "Resources by the status of their Ready condition",
@@ -45,13 +81,41 @@ class OperatorMetrics(PrometheusMetrics):
     def leads(self, *, leading: bool) -> None:
         self._leader.set(1 if leading else 0)
 
+    def lost_the_lead(self) -> None:
+        self._lost.inc()
+
+    def watch_failed(self) -> None:
+        self._watch_failures.inc()
+
+    def answered(self, method: str, status: int, seconds: float) -> None:
+        """A request to the API server ended; status 0: without an answer."""
+        self._requests.labels(method, str(status) if status else "none").inc()
+        self._request_seconds.labels(method).observe(seconds)
+
+    def note_age(self, watch_ages: Mapping[str, float], longest_reconcile: float) -> None:
+        """How old things are: called when somebody reads the metrics. All in seconds."""
+        for kind, age in watch_ages.items():
+            self._watch_age.labels(kind).set(age)
+        self._longest.set(longest_reconcile)
+
     def count_objects(self, store: Store) -> None:
-        """Count the resources by readiness: called when somebody reads the metrics."""
+        """Count the resources by their conditions: called when somebody reads the metrics."""
+        counts: Counts[tuple[str, str, str]] = Counts()
         for kind in meta.KINDS:
-            counts = {"True": 0, "False": 0, "Unknown": 0}
             for body in store.list(kind.kind):
-                listed = (body.get("status") or {}).get("conditions") or []
-                ready = next((c.get("status") for c in listed if c.get("type") == "Ready"), "Unknown")
-                counts[ready if ready in counts else "Unknown"] += 1
-            for ready, count in counts.items():
-                self._objects.labels(kind.kind, ready).set(count)
+                statuses = {c.get("type"): c.get("status") for c in (body.get("status") or {}).get("conditions") or ()}
+                for condition, status in {"Ready": "Unknown", **statuses}.items():
+                    counts[kind.kind, str(condition), status if status in _STATUSES else "Unknown"] += 1
+        self._conditions.clear()
+        for (kind_name, condition, status), count in counts.items():
+            self._conditions.labels(kind_name, condition, status).set(count)
+        for kind in meta.KINDS:
+            for status in _STATUSES:
+                self._objects.labels(kind.kind, status).set(counts[kind.kind, "Ready", status])
+
+    def forget_objects(self) -> None:
+        """Nothing is known of the cluster any more: another process leads."""
+        self._conditions.clear()
+        self._objects.clear()
+        self._watch_age.clear()
+        self._longest.set(0)

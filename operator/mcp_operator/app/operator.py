@@ -3,16 +3,19 @@
 import logging
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from mcp_operator import watch
 from mcp_operator.app.metrics import OperatorMetrics
 from mcp_operator.app.options import Options
+from mcp_operator.app.peek import later_changes
+from mcp_operator.engine.audit import Audit, Later
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.queue import WorkQueue
 from mcp_operator.engine.resync import Lister, Resync
 from mcp_operator.engine.store import Change, Object, Store
-from mcp_operator.engine.worker import Result, run_workers
+from mcp_operator.engine.streams import Stream, Streams
+from mcp_operator.engine.worker import Result, Running, run_workers
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import ApiError
 from mcp_operator.kube.events import EventRecorder
@@ -26,6 +29,10 @@ from mcp_operator.reconcile.status import StatusWriter
 from mcp_operator.reconcile.world import INDEXED_LABELS, World, slimmed
 
 log = logging.getLogger(__name__)
+
+RECONCILE_SECONDS: Final = 60.0
+STUCK_SECONDS: Final = 2 * RECONCILE_SECONDS
+"""A reconcile is cancelled after the first, and known to be stuck after the second."""
 
 
 class Operator:
@@ -60,6 +67,12 @@ class Operator:
             interval=options.resync_seconds,
             metrics=metrics,
         )
+        self.streams = Streams(
+            Stream(kind, namespace) for kind in watch.WATCHED for namespace in options.namespaces or ("",)
+        )
+        self.audit = Audit(self.streams, self._peek, self._relist, patience=options.watch_patience_seconds)
+        self._running = Running()
+        self._listed: dict[str, str] = {}
 
     async def __aenter__(self) -> "Operator":
         await self._events.__aenter__()
@@ -74,6 +87,7 @@ class Operator:
     def observe(self, kind: str, event: str | None, body: Mapping[str, Any]) -> None:
         """Take one watch event."""
         metadata = body["metadata"]
+        self.streams.told(self._stream(kind, metadata.get("namespace")), metadata.get("resourceVersion"))
         if event == "DELETED":
             where = metadata.get("namespace") or ""
             change = self.store.remove(
@@ -89,13 +103,34 @@ class Operator:
         await self.resync.synced.wait()
         log.info("synced: %d objects", len(self.store))
         await run_workers(
-            self.queue, self._reconcile, count=self._options.workers, expected=(ApiError,), metrics=self._metrics
+            self.queue,
+            self._reconcile,
+            count=self._options.workers,
+            timeout=RECONCILE_SECONDS,
+            expected=(ApiError,),
+            metrics=self._metrics,
+            running=self._running,
         )
+
+    def stuck(self) -> str | None:
+        """What does not go on although it could, in words; None while all is well."""
+        longest = self._running.longest()
+        if longest is not None and longest[1] > STUCK_SECONDS:
+            return f"the reconcile of {longest[0]} does not end"
+        return self.audit.problem
+
+    def longest_reconcile(self) -> float:
+        """Seconds since the oldest of the reconciles under way began."""
+        longest = self._running.longest()
+        return longest[1] if longest is not None else 0.0
 
     async def _reconcile(self, key: Key) -> Result:
         return await reconcile(self._context, key)
 
     def _on_change(self, change: Change, *, background: bool = False) -> None:
+        if background and change.new is not None and self.resync.synced.is_set():
+            stream = self._stream(change.key.kind, change.key.namespace)
+            self.streams.owes(stream, change.new["metadata"].get("resourceVersion"))
         ready = change.key.kind == "Pod" and _is_ready(change.old) != _is_ready(change.new)
         for key in affected(change, self._world):
             self.queue.add(key, background=background)
@@ -106,16 +141,33 @@ class Operator:
         return {kind: partial(self._list, kind) for kind in watch.WATCHED}
 
     async def _list(self, kind: str) -> tuple[Iterable[Mapping[str, Any]], str]:
-        group, version, plural = watch.WATCHED[kind]
-        api_version = f"{group}/{version}" if group else version
-        selector = watch.CHILD_SELECTOR if kind in watch.LABELLED else None
         items: list[Mapping[str, Any]] = []
         as_of = ""
         for namespace in self._options.namespaces or (None,):
-            listing = await self._kube.list(object_path(api_version, plural, namespace), selector)
+            listing = await self._kube.list(*_collection(kind, namespace))
+            self.streams.began(Stream(kind, namespace or ""), listing.resource_version)
             items += [slimmed(item) for item in listing.items]
             as_of = min(as_of, listing.resource_version, key=_age) if as_of else listing.resource_version
+        self._listed[kind] = as_of
         return items, as_of
+
+    async def _relist(self, kind: str) -> str:
+        await self.resync.once(kind)
+        return self._listed[kind]
+
+    async def _peek(self, stream: Stream, since: str) -> Later:
+        path, selector = _collection(stream.kind, stream.namespace or None)
+        return await later_changes(self._kube, path, since, selector)
+
+    def _stream(self, kind: str, namespace: str | None) -> Stream:
+        return Stream(kind, (namespace or "") if self._options.namespaces else "")
+
+
+def _collection(kind: str, namespace: str | None) -> tuple[str, str | None]:
+    """The path of what is watched of a kind, and the label selector."""
+    group, version, plural = watch.WATCHED[kind]
+    selector = watch.CHILD_SELECTOR if kind in watch.LABELLED else None
+    return object_path(f"{group}/{version}" if group else version, plural, namespace), selector
 
 
 def _age(resource_version: str) -> int:

@@ -29,12 +29,14 @@ class Options:
     lease_namespace: str | None = None
     """Where the Lease for leader election lives; None: no election."""
     lease_name: str = "mcp-operator"
+    lease_seconds: float = 10.0
     identity: str = ""
     host: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus ask it
     port: int = 8081
     workers: int = 16
     probe_concurrency: int = 32
     resync_seconds: float = 600.0
+    watch_patience_seconds: float = 120.0
     log_level: str = "info"
     log_format: LogFormat = "json"
 
@@ -54,12 +56,22 @@ def add_flags(parser: argparse.ArgumentParser, environ: Mapping[str, str] | None
     flag("image-pull-secrets", "", "comma-separated names of pull secrets, in the namespace of each pod")
     flag("lease-namespace", "", "namespace of the Lease for leader election; empty: no election")
     flag("lease-name", "mcp-operator", "name of that Lease")
+    flag(
+        "lease-seconds",
+        "10",
+        "for so long others wait for a leader that says nothing; it steps down after 7 tenths of it",
+    )
     flag("identity", "", "name of this process in the election; empty: host name and a random part")
     flag("host", "0.0.0.0", "address of /healthz, /readyz and /metrics")  # noqa: S104
     flag("port", "8081", "port of /healthz, /readyz and /metrics")
     flag("workers", "16", "reconciles at once")
     flag("probe-concurrency", "32", "probes at once")
     flag("resync-seconds", "600", "time between two full listings")
+    flag(
+        "watch-patience-seconds",
+        "120",
+        "after which /healthz fails while a watch does not bring what the API server has",
+    )
     flag("log-level", "info", "least level that is logged", choices=_LOG_LEVELS)
     flag("log-format", "json", "form of a log line", choices=_LOG_FORMATS)
 
@@ -76,12 +88,14 @@ def read(arguments: argparse.Namespace) -> Options:
         namespaces=_listed(arguments.namespaces),
         lease_namespace=arguments.lease_namespace or None,
         lease_name=arguments.lease_name,
+        lease_seconds=float(_number("lease-seconds", arguments.lease_seconds, least=1)),
         identity=arguments.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
         host=arguments.host,
         port=_number("port", arguments.port, least=0),
         workers=_number("workers", arguments.workers, least=1),
         probe_concurrency=_number("probe-concurrency", arguments.probe_concurrency, least=1),
         resync_seconds=float(_number("resync-seconds", arguments.resync_seconds, least=1)),
+        watch_patience_seconds=float(_number("watch-patience-seconds", arguments.watch_patience_seconds, least=1)),
         log_level=_one_of("log-level", arguments.log_level, _LOG_LEVELS),
         log_format=_one_of("log-format", arguments.log_format, _LOG_FORMATS),
     )

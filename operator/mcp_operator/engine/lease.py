@@ -7,6 +7,7 @@ is shorter, so two leaders never act at once as long as clocks *run* alike. A re
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -28,7 +29,10 @@ class LeaderElector:
     """One candidate. `identity` must differ between processes, also between two lives of one pod.
 
     Use: `await acquire()`, then `hold()` in a task; it returns, with `lost` set, when leadership is gone. `release()` on the way out.
+    One elector is for one term: who lost the lead stops what it does and begins with another elector.
+
     Seconds: `duration` the others wait for a silent leader, `renew_deadline` after which it steps down, `retry` between attempts.
+    A leader that ends without a word is replaced at most `duration` + 1.2 * `retry` after its last renewal: 12.4 s.
     """
 
     def __init__(
@@ -36,8 +40,8 @@ class LeaderElector:
         leases: LeaseStore,
         identity: str,
         *,
-        duration: float = 15.0,
-        renew_deadline: float = 10.0,
+        duration: float = 10.0,
+        renew_deadline: float = 7.0,
         retry: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,7 +60,7 @@ class LeaderElector:
         self._renewed_at = 0.0
         self._leading = False
         self.lost = asyncio.Event()
-        """Set when leadership is gone against our will. It stays set: the process should end."""
+        """Set when leadership is gone against our will. It stays set."""
 
     @property
     def is_leader(self) -> bool:
@@ -75,7 +79,8 @@ class LeaderElector:
             if self.leader not in ("", told):
                 told = self.leader
                 log.info("standing by: %s leads", told)
-            await asyncio.sleep(self._retry * random.uniform(1.0, 1.2))  # noqa: S311 - spreads candidates
+            pause = self._retry * random.uniform(1.0, 1.2)  # noqa: S311 - spreads candidates
+            await asyncio.sleep(min(pause, max(self._expires_in(), 0.05)))
         self._leading = True
         log.info("%s leads", self.identity)
 
@@ -151,10 +156,14 @@ class LeaderElector:
 
     def _free(self) -> bool:
         """Whether the Lease is ours, nobody's, or was left unchanged for longer than its holder promised."""
+        return self.leader in ("", self.identity) or self._expires_in() <= 0
+
+    def _expires_in(self) -> float:
+        """Seconds until the Lease that was seen may be taken over; infinite where another attempt needs no such time."""
         if self.leader in ("", self.identity):
-            return True
+            return math.inf
         promised = (self._seen or {}).get("spec", {}).get("leaseDurationSeconds") or self._duration
-        return self._clock() - self._seen_at >= max(promised, self._duration)
+        return float(max(promised, self._duration)) - (self._clock() - self._seen_at)
 
     def _claim(self, lease: dict[str, Any] | None) -> dict[str, Any]:
         """The Lease with this candidate as its holder."""

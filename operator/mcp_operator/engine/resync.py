@@ -25,8 +25,8 @@ Lister = Callable[[], Awaitable[tuple[Iterable[Mapping[str, Any]], str]]]
 class Resync:
     """Keeps a store true to what LIST says. `on_change(change)` gets each difference.
 
-    `listers` by kind. At most `concurrency` LISTs run at once; one that fails is tried again with `backoff`, for ever, and the
-    other kinds go on meanwhile.
+    `listers` by kind. At most `concurrency` LISTs run at once; one that fails is tried again with `backoff` (and not before
+    an attribute `retry_after`, in seconds, of the error), for ever, and the other kinds go on meanwhile.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Resync:
                 differences = await self.once(kind)
             except Exception as error:  # noqa: BLE001 - whatever a LIST raises, the next may succeed
                 self._metrics.resync_failed(kind)
-                delay = self._backoff.delay(failures)
+                delay = max(self._backoff.delay(failures), getattr(error, "retry_after", None) or 0.0)
                 failures += 1
                 log.warning("cannot list %s, next try in %.1f s: %s: %s", kind, delay, type(error).__name__, error)
                 await asyncio.sleep(delay)

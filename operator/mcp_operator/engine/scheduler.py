@@ -5,10 +5,14 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Generic, Self, TypeVar
+
+from mcp_operator.engine.keys import Key
+from mcp_operator.engine.subject import about
 
 log = logging.getLogger(__name__)
 
@@ -152,13 +156,14 @@ class PeriodicScheduler(Generic[K]):
             task.add_done_callback(partial(self._ended, key, entry))
 
     async def _run(self, key: K, entry: _Entry) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await entry.job()
-        except Exception as error:
-            log.exception("periodic job %s failed", key)
-            if self._on_error is not None:
-                self._on_error(key, error)
+        with about(key) if isinstance(key, Key) else nullcontext():
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await entry.job()
+            except Exception as error:
+                log.exception("periodic job %s failed", key)
+                if self._on_error is not None:
+                    self._on_error(key, error)
 
     def _ended(self, key: K, entry: _Entry, task: asyncio.Task[None]) -> None:
         del self._running[key]

@@ -100,7 +100,7 @@ class Store:
         """
         key = Key(kind, namespace, name)
         old = self.get(key)
-        deleted_at = _number(resource_version)
+        deleted_at = number(resource_version)
         if old is None:
             self._bury(key, deleted_at)
             return None
@@ -132,7 +132,7 @@ class Store:
             change = self.observe(kind, body)
             if change is not None:
                 changes.append(change)
-        as_of = _number(resource_version)
+        as_of = number(resource_version)
         for key, body in [*self._entries(kind, namespace)]:
             seen = _version(body)
             if key in listed or (as_of is not None and seen is not None and seen > as_of):
@@ -206,10 +206,10 @@ def _replaces(old: Object, new: Object) -> bool:
 
 
 def _version(body: Object) -> int | None:
-    return _number(body["metadata"].get("resourceVersion"))
+    return number(body["metadata"].get("resourceVersion"))
 
 
-def _number(resource_version: str | None) -> int | None:
+def number(resource_version: str | None) -> int | None:
     """The comparable value of a resourceVersion; None for one that is opaque (KEP-5504: decimal, no leading zero)."""
     if resource_version and resource_version.isascii() and resource_version.isdigit() and resource_version[0] != "0":
         return int(resource_version)

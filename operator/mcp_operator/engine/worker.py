@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.metrics import Metrics, Outcome
 from mcp_operator.engine.queue import QueueShutDown, WorkQueue
+from mcp_operator.engine.subject import about
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +28,28 @@ class Result:
 Reconcile = Callable[[Key], Awaitable[Result]]
 
 
+class Running:
+    """Since when each worker is at its key: one that does not come back in spite of its time limit is stuck."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since: dict[Key, float] = {}
+
+    def began(self, key: Key) -> None:
+        self._since[key] = self._clock()
+
+    def ended(self, key: Key) -> float:
+        """Seconds that it took."""
+        return self._clock() - self._since.pop(key)
+
+    def longest(self) -> tuple[Key, float] | None:
+        """The key that a worker has had for the longest time, and the seconds."""
+        if not self._since:
+            return None
+        key = min(self._since, key=self._since.__getitem__)
+        return key, self._clock() - self._since[key]
+
+
 async def run_workers(
     queue: WorkQueue,
     reconcile: Reconcile,
@@ -35,13 +58,14 @@ async def run_workers(
     timeout: float = 60.0,  # noqa: ASYNC109 - a limit for each reconcile, not for this call
     expected: tuple[type[Exception], ...] = (),
     metrics: Metrics | None = None,
+    running: Running | None = None,
 ) -> None:
     """Run `count` workers until the queue is shut down. When cancelled, running reconciles are cancelled with it.
 
     An exception of a reconcile puts its key back with backoff. Those of the types `expected` are logged as one line, all others
     with a traceback; an attribute `retry_after` (seconds) on the exception sets the least delay.
     """
-    run = _Worker(queue, reconcile, timeout, expected, metrics or Metrics())
+    run = _Worker(queue, reconcile, timeout, expected, metrics or Metrics(), running or Running())
     async with asyncio.TaskGroup() as group:
         for number in range(count):
             group.create_task(run.forever(), name=f"worker-{number}")
@@ -54,6 +78,7 @@ class _Worker:
     timeout: float
     expected: tuple[type[Exception], ...]
     metrics: Metrics
+    running: Running
 
     async def forever(self) -> None:
         while True:
@@ -61,14 +86,22 @@ class _Worker:
                 key = await self.queue.get()
             except QueueShutDown:
                 return
-            started = time.monotonic()
+            self.running.began(key)
             try:
-                outcome = await self._once(key)
-                self.metrics.reconciled(key.kind, outcome, time.monotonic() - started)
+                with about(key):
+                    outcome = await self._once(key)
             finally:
+                seconds = self.running.ended(key)
                 self.queue.done(key)
+            self.metrics.reconciled(key.kind, outcome, seconds)
 
     async def _once(self, key: Key) -> Outcome:
+        started = time.monotonic()
+        outcome = await self._outcome(key)
+        log.debug("reconciled %s", key, extra={"result": outcome, "seconds": round(time.monotonic() - started, 4)})
+        return outcome
+
+    async def _outcome(self, key: Key) -> Outcome:
         limit = asyncio.timeout(self.timeout)
         try:
             async with limit:

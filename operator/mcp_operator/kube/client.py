@@ -7,6 +7,7 @@ back off. Server-side apply: https://kubernetes.io/docs/reference/using-api/serv
 import asyncio
 import json
 import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -19,6 +20,7 @@ from mcp_operator.kube.errors import (
     ApiError,
     ConfigError,
     Conflict,
+    Fenced,
     Gone,
     NotFound,
     Timeout,
@@ -33,6 +35,7 @@ Query = list[tuple[str, str]]
 _APPLY: Final = "application/apply-patch+yaml"
 _MERGE: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
+_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PAGE: Final = 500
 _RENEW_INTERVAL: Final = 10.0
 
@@ -44,10 +47,15 @@ class Listing(NamedTuple):
     resource_version: str
 
 
+Answered = Callable[[str, int, float], None]
+"""Takes the method, the status of the answer (0: there was none) and the seconds until it was there."""
+
+
 class KubeClient:
     """One connection pool to one API server. Use as `async with KubeClient.connect() as kube:`.
 
-    Every method raises the types of `kube.errors`; paths come from `kube.paths`.
+    Every method raises the types of `kube.errors`; paths come from `kube.paths`. `may_write` is asked just before each request
+    that changes something: where it says no, the request is not sent (`Fenced`).
     """
 
     def __init__(
@@ -58,8 +66,12 @@ class KubeClient:
         connect_timeout: float = 5.0,
         timeout: float = 30.0,
         user_agent: str = "mcp-operator",
+        may_write: Callable[[], bool] = lambda: True,
+        answered: Answered = lambda *_: None,
     ) -> None:
         self._source = source
+        self._may_write = may_write
+        self._answered = answered
         self._pool_size = pool_size
         self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=connect_timeout)
         self._user_agent = user_agent
@@ -127,6 +139,26 @@ class KubeClient:
                 return Listing(items, metadata.get("resourceVersion") or "")
             page = [("limit", str(_PAGE)), ("continue", token)]
 
+    async def changes_since(self, path: str, since: str, label_selector: str | None = None) -> Sequence[Object]:
+        """Watch events of a collection after the version `since`, as many as come within a second; only metadata of the objects.
+
+        A BOOKMARK among them says up to which version that is all. `Gone` when `since` is too old.
+        """
+        query: Query = [("labelSelector", label_selector)] if label_selector else []
+        query += [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", since),
+            ("timeoutSeconds", "1"),
+        ]
+        payload = await self._exchange("GET", path, query, None, {"Accept": _METADATA})
+        events = [_decode("GET", path, line) for line in payload.splitlines() if line]
+        for event in events:
+            if event.get("type") == "ERROR":
+                status = event.get("object") or {}
+                raise from_response(int(status.get("code") or 500), {}, json.dumps(status).encode(), path=path)
+        return events
+
     async def apply(
         self, path: str, body: Object, *, field_manager: str, force: bool = True, dry_run: bool = False
     ) -> Object:
@@ -190,33 +222,44 @@ class KubeClient:
         body: Object | None = None,
         content_type: str = _JSON,
     ) -> Object:
+        return _decode(method, path, await self._exchange(method, path, query, body, {"Content-Type": content_type}))
+
+    async def _exchange(
+        self, method: str, path: str, query: Query | None, body: Object | None, headers: dict[str, str]
+    ) -> bytes:
         generation = self._generation
         try:
-            return await self._send(method, path, query, body, content_type)
+            return await self._send(method, path, query, body, headers)
         except Unauthorized:
             await self._renew(generation)
-            return await self._send(method, path, query, body, content_type)
+            return await self._send(method, path, query, body, headers)
 
     async def _send(
-        self, method: str, path: str, query: Query | None, body: Object | None, content_type: str
-    ) -> Object:
-        api, headers = self._api, {"Accept": _JSON, "Content-Type": content_type}
+        self, method: str, path: str, query: Query | None, body: Object | None, headers: dict[str, str]
+    ) -> bytes:
+        api, headers = self._api, {"Accept": _JSON, **headers}
         try:
             request = await api.param_serialize(
                 method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
         except (ConfigException, OSError) as error:
             raise Unauthorized(f"the service account's token cannot be read: {error}") from None
+        if method != "GET" and not self._may_write():
+            raise Fenced(f"{method} {path}: not sent, as this process does not lead")
+        started, status = time.monotonic(), 0
         try:
             response = await api.call_api(*request, _request_timeout=self._timeout)
+            status = response.status
             payload: bytes = await response.read()
         except TimeoutError:
             raise Timeout(f"{method} {path}: no answer from the API server in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from None
+        finally:
+            self._answered(method, status, time.monotonic() - started)
         if not 200 <= response.status < 300:
             raise from_response(response.status, response.headers, payload, phrase=response.reason or "", path=path)
-        return _decode(method, path, payload)
+        return payload
 
     async def _load(self) -> None:
         access = await config.load(self._source)

@@ -97,6 +97,10 @@ class Timeout(Unavailable):
     """No answer in time, from us (`status` 0) or from the server (504). A write may have taken effect."""
 
 
+class Fenced(ApiError):
+    """Nothing was sent: this process may not write now, as it does not lead (any more)."""
+
+
 class ConfigError(Exception):
     """There is no usable kubeconfig or service account. The message says what was looked for."""
 

@@ -63,6 +63,8 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     context.note_compiled(key, compiled, states, again=written)
     if status.programmed_revision != proxy.status.programmed_revision and status.swap_seconds is not None:
         context.on_swap(status.swap_seconds)
+        done = {"revision": status.programmed_revision, "seconds": status.swap_seconds}
+        log.info("every replica runs the configuration", extra=done)
     if refused:
         return Result(requeue_after=RETRY_SECONDS if refused.retry else None)
     return Result(requeue_after=NUDGE_SECONDS if outdated and not paused else lag)

@@ -1,5 +1,6 @@
 """Writing a status when, and only when, it says something new; Events on transitions of `Ready`."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from mcp_operator.engine.store import Store
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import NotFound
 from mcp_operator.kube.events import EventRecorder
+
+log = logging.getLogger(__name__)
 
 
 class StatusWriter:
@@ -75,6 +78,7 @@ class StatusWriter:
             or (old is not None and old.status == new.status and old.reason == new.reason)
         ):
             return
+        log.info("Ready is %s: %s", new.status, new.reason, extra={"status": new.status, "reason": new.reason})
         body = self._store.get(key)
         if body is not None:
             fine = new.status == "True" or new.reason in PROGRESSING

@@ -72,6 +72,47 @@ def test_a_standby_is_alive_and_not_ready() -> None:
     assert "listing" in (state.ready() or "")
 
 
+def test_objects_are_counted_by_condition() -> None:
+    registry, store = CollectorRegistry(), Store()
+    metrics = OperatorMetrics(registry)
+
+    def count(**labels: str) -> float | None:
+        return registry.get_sample_value("mcp_operator_conditions", {"kind": "McpServer", **labels})
+
+    for name, healthy in (("a", "True"), ("b", "False"), ("c", "False")):
+        body = models.stored(resources.remote(name, "https://x/mcp"))
+        store.observe("McpServer", {**body, "status": {"conditions": [{"type": "Healthy", "status": healthy}]}})
+    metrics.count_objects(store)
+    assert [count(condition="Healthy", status=status) for status in ("True", "False", "Unknown")] == [1, 2, None]
+    assert count(condition="Ready", status="Unknown") == 3
+    store.replace("McpServer", [])
+    metrics.count_objects(store)
+    assert count(condition="Healthy", status="False") is None, "no series of what is gone"
+    metrics.note_age({"McpServer": 3.5}, 0.5)
+    assert registry.get_sample_value("mcp_operator_watch_age_seconds", {"kind": "McpServer"}) == 3.5
+    assert registry.get_sample_value("controller_longest_running_reconcile_seconds") == 0.5
+    metrics.forget_objects()
+    assert registry.get_sample_value("mcp_operator_objects", {"kind": "McpServer", "ready": "True"}) is None
+    assert registry.get_sample_value("mcp_operator_watch_age_seconds", {"kind": "McpServer"}) is None
+
+
+def test_requests_are_counted_by_their_answers() -> None:
+    registry = CollectorRegistry()
+    metrics = OperatorMetrics(registry)
+    for status in (200, 200, 429, 0):
+        metrics.answered("PATCH", status, 0.2)
+    metrics.lost_the_lead()
+    metrics.watch_failed()
+
+    def count(code: str) -> float | None:
+        return registry.get_sample_value("mcp_operator_api_requests_total", {"method": "PATCH", "code": code})
+
+    assert [count(code) for code in ("200", "429", "none")] == [2, 1, 1]
+    assert registry.get_sample_value("mcp_operator_api_request_seconds_count", {"method": "PATCH"}) == 4
+    assert registry.get_sample_value("mcp_operator_leadership_losses_total") == 1
+    assert registry.get_sample_value("mcp_operator_watch_failures_total") == 1
+
+
 def test_objects_are_counted_by_readiness() -> None:
     registry, store = CollectorRegistry(), Store()
     metrics = OperatorMetrics(registry)

@@ -16,9 +16,11 @@ from fastmcp import FastMCP
 
 from mcp_operator.api import meta
 from mcp_operator.app.metrics import OperatorMetrics
-from mcp_operator.app.operator import Operator
+from mcp_operator.app.operator import STUCK_SECONDS, Operator
 from mcp_operator.app.options import parse
 from mcp_operator.engine.keys import Key
+from mcp_operator.engine.streams import Stream
+from mcp_operator.engine.worker import Running
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.watch import CHILD_SELECTOR, LABELLED, WATCHED
 from support import resources
@@ -157,3 +159,30 @@ async def test_foreign_secrets_are_not_kept(api: ApiServer, start: Start) -> Non
         await operator.resync.synced.wait()
         kept = {body["metadata"]["name"]: body.get("data") for body in operator.store.list("Secret")}
     assert kept == {"theirs": None, "ours": {"key": "czNjcjN0"}}
+
+
+async def test_a_difference_that_no_watch_told_is_owed(api: ApiServer, start: Start) -> None:
+    """Until the stream brings it: the stuck stream is known by what LIST finds, too."""
+    async with start("--watch-patience-seconds", "60") as operator:
+        await operator.resync.synced.wait()
+        servers = Stream("McpServer")
+        observe, api.changed = api.changed, lambda *_: None
+        api.kubectl_apply(resources.container("near", "image:1"))
+        await operator.resync.once("McpServer")
+        assert operator.streams.debt(servers) is not None
+        assert operator.stuck() is None, "it has not been patient for long enough"
+        api.changed = observe
+        api.kubectl_apply(resources.container("near", "image:2"))
+        assert operator.streams.debt(servers) is None
+
+
+async def test_a_reconcile_that_does_not_end_is_told(api: ApiServer, start: Start) -> None:
+    async with start() as operator:
+        now = [0.0]
+        operator._running = Running(clock=lambda: now[0])
+        operator._running.began(Key("McpServer", "team-a", "far"))
+        now[0] = STUCK_SECONDS - 1
+        assert operator.stuck() is None
+        now[0] = STUCK_SECONDS + 1
+        assert operator.stuck() == "the reconcile of McpServer/team-a/far does not end"
+        assert operator.longest_reconcile() == STUCK_SECONDS + 1

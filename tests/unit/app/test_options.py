@@ -19,6 +19,7 @@ def test_flags() -> None:
         "--namespaces a,,b --proxy-image p:1 --runner-image r:1 --image-pull-policy Always --image-pull-secrets x,y "
     )
     flags += "--lease-namespace system --lease-name lead --identity me --host 127.0.0.1 --port 0 --workers 2 "
+    flags += "--lease-seconds 20 --watch-patience-seconds 30 "
     flags += "--probe-concurrency 3 --resync-seconds 4 --log-level debug --log-format text"
     options = parse(flags.split())
     assert options == Options(
@@ -26,12 +27,14 @@ def test_flags() -> None:
         namespaces=("a", "b"),
         lease_namespace="system",
         lease_name="lead",
+        lease_seconds=20.0,
         identity="me",
         host="127.0.0.1",
         port=0,
         workers=2,
         probe_concurrency=3,
         resync_seconds=4.0,
+        watch_patience_seconds=30.0,
         log_level="debug",
         log_format="text",
     )

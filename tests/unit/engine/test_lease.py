@@ -272,3 +272,18 @@ def test_settings_under_which_two_could_lead_are_refused(identity: str, times: t
     duration, deadline, retry = times
     with pytest.raises(ValueError, match=message):
         LeaderElector(Leases(), identity, duration=duration, renew_deadline=deadline, retry=retry)
+
+
+async def test_a_standby_tries_at_the_moment_at_which_the_lease_expires(eventually: Eventually) -> None:
+    """However long it pauses between two looks."""
+    leases = Leases({"holderIdentity": "dead", "leaseDurationSeconds": 1, "renewTime": "x"})
+    two = LeaderElector(leases, "two", duration=1.0, renew_deadline=0.95, retry=0.9)
+    started = time.monotonic()
+    await asyncio.wait_for(two.acquire(), 5)
+    assert time.monotonic() - started >= 1.0
+    assert two.is_leader
+
+
+def test_by_default_a_silent_leader_is_replaced_within_fifteen_seconds() -> None:
+    two = LeaderElector(Leases(), "two")
+    assert two._duration + 1.2 * two._retry < 15

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -177,3 +178,22 @@ async def test_failures_and_differences_are_counted(eventually: Eventually, capl
     assert metrics.differences == [1]
     assert "cannot list A, next try in" in caplog.text
     assert "ConnectionError: the API server is away" in caplog.text
+
+
+class Throttled(Exception):
+    retry_after = 0.05
+
+
+async def test_a_list_that_is_throttled_waits_as_long_as_it_was_told(eventually: Eventually) -> None:
+    asked: list[float] = []
+
+    async def lister() -> tuple[list[dict[str, Any]], str]:
+        asked.append(asyncio.get_running_loop().time())
+        if len(asked) < 3:
+            raise Throttled
+        return [], "1"
+
+    resync = Resync(Store(), {"A": lister}, lambda _: None, backoff=FAST)
+    async with running(resync):
+        await eventually(resync.synced.is_set)
+    assert [after - before >= 0.05 for before, after in pairwise(asked)] == [True, True]

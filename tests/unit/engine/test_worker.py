@@ -1,6 +1,7 @@
 """Workers: each way in which a reconcile can end, and what becomes of its key."""
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,8 @@ from mcp_operator.engine.backoff import Backoff
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.metrics import Metrics, PrometheusMetrics
 from mcp_operator.engine.queue import WorkQueue
-from mcp_operator.engine.worker import Result, run_workers
+from mcp_operator.engine.subject import current
+from mcp_operator.engine.worker import Result, Running, run_workers
 from support.waiting import Eventually
 
 A, B = Key("Thing", "ns", "a"), Key("Thing", "ns", "b")
@@ -222,3 +224,46 @@ async def test_prometheus_shows_what_happened() -> None:
     assert value("controller_reconcile_time_seconds_count", kind="Thing") == 2
     assert value("controller_resync_differences_total", kind="Thing") == 3
     assert value("controller_resync_failures_total", kind="Thing") == 1
+
+
+async def test_who_does_not_come_back_is_known(eventually: Eventually) -> None:
+    """A reconcile that swallows its cancellation: its time limit does not end it."""
+    queue, running, stop = WorkQueue(backoff=FAST), Running(), asyncio.Event()
+
+    async def reconcile(key: Key) -> Result:
+        while not stop.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await stop.wait()
+        return Result()
+
+    assert running.longest() is None
+    queue.add(A)
+    workers = asyncio.create_task(run_workers(queue, reconcile, count=2, timeout=0.001, running=running))
+    await eventually(lambda: (longest := running.longest()) is not None and longest[1] > 0.05)
+    longest = running.longest()
+    assert longest is not None
+    assert longest[0] == A
+    stop.set()
+    await eventually(lambda: running.longest() is None)
+    queue.shut_down(drain=False)
+    await workers
+
+
+async def test_the_code_of_a_reconcile_knows_what_it_is_about(caplog: pytest.LogCaptureFixture) -> None:
+    queue, subjects = WorkQueue(backoff=FAST), []
+
+    async def reconcile(key: Key) -> Result:
+        subjects.append((key, current(), await asyncio.create_task(_subject())))
+        return Result()
+
+    async def _subject() -> Key | None:
+        return current()
+
+    queue.add(A)
+    queue.add(B)
+    with caplog.at_level(logging.DEBUG):
+        await work_off(queue, reconcile, count=1)
+    assert subjects == [(A, A, A), (B, B, B)]
+    assert current() is None
+    lines = [record for record in caplog.records if record.message == f"reconciled {A}"]
+    assert [(line.result, line.seconds >= 0) for line in lines] == [("success", True)]  # type: ignore[attr-defined]

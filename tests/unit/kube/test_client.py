@@ -16,6 +16,7 @@ from mcp_operator.kube.errors import (
     AlreadyExists,
     ApiError,
     Conflict,
+    Fenced,
     Gone,
     Invalid,
     NotFound,
@@ -283,3 +284,69 @@ async def test_unicode_and_deep_bodies_arrive_as_they_were(api: ApiServer, kube:
     body = {**BODY, "spec": {"text": 'ü"\\\n\u2028🦆', "deep": {"a": [{"b": [None, True, 1.5, {}]}]}}}
     assert await kube.apply(PATH, body, field_manager="op") == body
     assert json.loads(json.dumps(api.last.body)) == body
+
+
+def _event(kind: str, **metadata: str) -> dict[str, Any]:
+    return {"type": kind, "object": {"metadata": metadata}}
+
+
+async def test_changes_are_read_for_a_second_as_metadata(api: ApiServer, kube: KubeClient) -> None:
+    events = [_event("ADDED", name="b", resourceVersion="8"), _event("BOOKMARK", resourceVersion="9")]
+    api.respond = lambda _: Answer(body=b"".join(json.dumps(event).encode() + b"\n" for event in events))
+    assert await kube.changes_since(THINGS, "7", "a=b") == events
+    query = dict(api.last.query)
+    assert query == {
+        "labelSelector": "a=b",
+        "watch": "true",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": "7",
+        "timeoutSeconds": "1",
+    }
+    assert "as=PartialObjectMetadata" in api.last.headers["Accept"]
+    api.respond = lambda _: Answer(body=b"")
+    assert await kube.changes_since(THINGS, "7") == []
+
+
+@pytest.mark.parametrize(("code", "error"), [(410, Gone), (500, Unavailable), (429, TooManyRequests)])
+async def test_an_error_event_among_the_changes(
+    api: ApiServer, kube: KubeClient, code: int, error: type[ApiError]
+) -> None:
+    status = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": "too old"}
+    api.respond = lambda _: Answer(body=json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+    with pytest.raises(error, match="too old"):
+        await kube.changes_since(THINGS, "7")
+
+
+async def test_nothing_is_written_without_leave(api: ApiServer, tmp_path: Path) -> None:
+    leave = [True]
+    config = kubeconfig(tmp_path / "fenced", api.url)
+    async with KubeClient.connect(config, may_write=lambda: leave[0]) as kube:
+        await kube.apply(PATH, BODY, field_manager="op")
+        leave[0] = False
+        for name, (call, method, *_) in CALLS.items():
+            sent = len(api.asked)
+            if method == "GET":
+                await call(kube)
+                continue
+            with pytest.raises(Fenced, match="not sent"):
+                await call(kube)
+            assert len(api.asked) == sent, name
+
+
+async def test_answers_are_told(api: ApiServer, tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+
+    def answered(method: str, status: int, seconds: float) -> None:
+        assert seconds >= 0
+        told.append((method, status))
+
+    config = kubeconfig(tmp_path / "told", api.url)
+    async with KubeClient.connect(config, answered=answered) as kube:
+        await kube.get(PATH)
+        api.respond = lambda _: refusal(429, "TooManyRequests", "slow down")
+        with pytest.raises(TooManyRequests):
+            await kube.get(PATH)
+        await api.stop()
+        with pytest.raises(Unavailable):
+            await kube.apply(PATH, BODY, field_manager="op")
+    assert told == [("GET", 200), ("GET", 429), ("PATCH", 0)]

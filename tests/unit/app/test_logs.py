@@ -1,0 +1,62 @@
+"""Log lines that carry what they are about."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mcp_operator.app import logs
+from mcp_operator.engine.keys import Key
+from mcp_operator.engine.subject import about, current
+
+KEY = Key("McpServer", "team-a", "time")
+log = logging.getLogger("mcp_operator.test")
+
+
+@contextmanager
+def configured() -> Iterator[list[dict[str, object]]]:
+    """Log as the operator does; the lines are there in the end."""
+    root, lines, text = logging.getLogger(), [], io.StringIO()
+    handlers, level = root.handlers[:], root.level
+    logs.configure("info", "json")
+    (handler,) = root.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(text)
+    try:
+        yield lines
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        for name in ("kopf", "aiohttp.access"):
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        lines += [json.loads(line) for line in text.getvalue().splitlines()]
+
+
+def test_the_object_stands_on_the_line() -> None:
+    with configured() as lines:
+        with about(KEY):
+            log.info("applied", extra={"seconds": 0.1, "revision": "abc"})
+        log.info("elsewhere")
+        with about(KEY):
+            log.info("about another", extra={"object": "its-own"})
+    inside, outside, own = lines
+    named = {"kind": "McpServer", "namespace": "team-a", "object": "time", "seconds": 0.1, "revision": "abc"}
+    assert named.items() <= inside.items()
+    assert not {"kind", "namespace", "object"} & outside.keys()
+    assert own["object"] == "its-own"
+
+
+def test_kopf_speaks_only_of_trouble() -> None:
+    with configured() as lines:
+        logging.getLogger("kopf.reactor").info("chatter")
+        logging.getLogger("kopf.reactor").warning("trouble")
+    assert [line["message"] for line in lines] == ["trouble"]
+
+
+async def test_tasks_take_the_subject_along() -> None:
+    with about(KEY):
+        born_inside = asyncio.create_task(asyncio.to_thread(current))
+    assert await born_inside == KEY
+    assert current() is None
