@@ -26,17 +26,25 @@ WATCHED: Final[Mapping[str, tuple[str, str, str]]] = {
     "ConfigMap": ("", "v1", "configmaps"),
     "Secret": ("", "v1", "secrets"),
 }
-"""Every watched kind as group, version, plural."""
+"""Every watched kind of a namespace as group, version, plural."""
+CLUSTER_SCOPED: Final[Mapping[str, tuple[str, str, str]]] = {"Namespace": ("", "v1", "namespaces")}
+"""Watched only where the whole cluster is: labels of namespaces decide consents (`spec.allowedRoutes` of an McpServer)."""
+
+
+def watched(*, clusterwide: bool) -> Mapping[str, tuple[str, str, str]]:
+    """Every watched kind as group, version, plural."""
+    return {**WATCHED, **CLUSTER_SCOPED} if clusterwide else WATCHED
+
 
 LABELLED: Final = frozenset({"Deployment", "Service", "ServiceAccount", "Pod"})
 """Kinds of which only the operator's own objects are watched; ConfigMaps and Secrets may be referred to by anybody."""
 
 
-def registry(sink: Sink) -> kopf.OperatorRegistry:
+def registry(sink: Sink, *, clusterwide: bool = True) -> kopf.OperatorRegistry:
     """Handlers that give every event of every watched kind to `sink`."""
     handlers = kopf.OperatorRegistry()
     kopf.on.login(id="login", registry=handlers)(_login)
-    for kind, (group, version, plural) in WATCHED.items():
+    for kind, (group, version, plural) in watched(clusterwide=clusterwide).items():
         _register(handlers, sink, kind, (group, version, plural))
     return handlers
 

@@ -8,6 +8,7 @@ projected volume of a ConfigMap and a Secret, so the kubelet swaps both in one s
 `config.json` itself.
 """
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -27,6 +28,8 @@ DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 MCP_PATH: Final = r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$"
 RESERVED_PATHS: Final = frozenset({"/healthz", "/readyz", "/status", "/metrics"})
 DEFAULT_NAMING: Final = "{prefix}_{tool}"
+DIGEST_LENGTH: Final = 8
+MIN_NAME_BUDGET: Final = 16
 
 Prefix = Annotated[str, StringConstraints(pattern=rf"{DNS_LABEL}|^$")]
 Transport = Literal["auto", "streamable-http", "sse"]
@@ -209,6 +212,21 @@ class RouteServer(ConfigModel):
         return self
 
 
+class NameBudget(ConfigModel):
+    """How long names of tools and prompts may be for clients: many refuse those of more than 64 characters."""
+
+    max_length: Annotated[int, Field(ge=MIN_NAME_BUDGET, le=1024)]
+    """Characters, prefix included."""
+    too_long: Literal["shorten", "refuse"] = "shorten"
+    """A longer one is cut (see `shortened`), or left out of the lists and unknown to calls."""
+
+    def fit(self, name: str) -> str | None:
+        """The name as it is shown; None where it is refused."""
+        if len(name) <= self.max_length:
+            return name
+        return shortened(name, self.max_length) if self.too_long == "shorten" else None
+
+
 class Route(ConfigModel):
     """An MCP endpoint of the proxy. Of two servers that claim one name, the earlier in `servers` has it."""
 
@@ -217,6 +235,8 @@ class Route(ConfigModel):
     path: Annotated[str, StringConstraints(pattern=MCP_PATH, max_length=256)]
     naming: str = DEFAULT_NAMING
     """Template of exposed names with `{prefix}`, `{namespace}`, `{server}`, `{tool}`; not applied where the prefix is empty."""
+    name_budget: NameBudget | None = None
+    """Unset: names may have any length."""
     page_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Entries of one page of a list. Unset: all on one page, as clients exist that never ask for the second."""
     servers: tuple[RouteServer, ...] = ()
@@ -313,6 +333,15 @@ def exposed_name(template: str, *, prefix: str, server: str, tool: str) -> str:
     if not prefix:
         return tool
     return _around(template, prefix, server).replace(_TOOL, tool)
+
+
+def shortened(name: str, length: int) -> str:
+    """`name` cut to `length` characters: its beginning, `_`, and the first 8 hex digits of the sha256 of all of it.
+
+    So it depends on nothing but the name, and names that differ only behind the cut stay apart.
+    """
+    digest = hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:DIGEST_LENGTH]
+    return f"{name[: length - DIGEST_LENGTH - 1]}_{digest}"
 
 
 _TOOL: Final = "\0"

@@ -415,6 +415,7 @@ class Proxy:
             servers=tuple(b.report() for b in state.backends.values()) if state else (),
             routes=tuple(table.report() for table in state.table.values()) if state else (),
             conflicts=tuple(c for table in state.table.values() for c in table.conflicts) if state else (),
+            long_names=tuple(n for table in state.table.values() for n in table.long_names) if state else (),
         )
 
     async def wait_for(self, revision: str, seconds: float) -> StatusReport:

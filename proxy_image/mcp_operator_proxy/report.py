@@ -89,6 +89,18 @@ class Conflict(ConfigModel):
     loser: str
 
 
+class LongName(ConfigModel):
+    """A name of `server` that is longer than its route allows."""
+
+    route: str
+    kind: Literal["tool", "prompt"]
+    name: str
+    """The whole of it, prefix included."""
+    server: str
+    shown: str | None = None
+    """What clients see instead; None: it is refused."""
+
+
 class RouteReport(ConfigModel):
     """One route's endpoint: its exposed names, sorted, as clients list them."""
 
@@ -131,3 +143,4 @@ class StatusReport(ConfigModel):
     servers: tuple[ServerReport, ...] = ()
     routes: tuple[RouteReport, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    long_names: tuple[LongName, ...] = ()

@@ -5,7 +5,7 @@ Tools and prompts are named by the route's template; resource URIs get the prefi
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -16,9 +16,18 @@ from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject
 from mcp_operator_proxy.backends.settings import UNKNOWN, settings_for
-from mcp_operator_proxy.config import ProxyConfig, Route, RouteServer, Server, ToolFilter, exposed_name
+from mcp_operator_proxy.config import (
+    NameBudget,
+    Override,
+    ProxyConfig,
+    Route,
+    RouteServer,
+    Server,
+    ToolFilter,
+    exposed_name,
+)
 from mcp_operator_proxy.eras.uris import Expose, rewrite_tool
-from mcp_operator_proxy.report import Conflict, RouteReport
+from mcp_operator_proxy.report import Conflict, LongName, RouteReport
 
 Kind: TypeAlias = Literal["tool", "prompt", "resource", "resource_template"]
 _WEB: Final = ("http://", "https://")
@@ -40,8 +49,18 @@ class Entry:
     """Equal calls of one caller are answered from memory for this long; None: never."""
 
 
-Part: TypeAlias = tuple[tuple[Kind, str, Entry], ...]
-"""What one server puts on a route."""
+NamedKind: TypeAlias = Literal["tool", "prompt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one server puts on a route: kind, exposed name or URI, and entry of each thing, in the server's order.
+
+    `too_long` are the names over the budget: kind, the whole name, and what is shown instead (None: nothing is).
+    """
+
+    entries: tuple[tuple[Kind, str, Entry], ...] = ()
+    too_long: tuple[tuple[NamedKind, str, str | None], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,7 @@ class RouteTable:
     """Prefix to server id, for URIs. The servers without a prefix are in `unprefixed`."""
     unprefixed: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    long_names: tuple[LongName, ...] = ()
     page_size: int | None = None
     """Entries on one page of a list; None: all."""
 
@@ -174,25 +194,24 @@ def build_route(
     empty = Catalogue()
     return join_parts(
         route,
-        (build_part(route.naming, e, servers.get(e.server), catalogues.get(e.server, empty)) for e in route.servers),
+        [build_part(route, e, servers.get(e.server), catalogues.get(e.server, empty)) for e in route.servers],
     )
 
 
-def build_part(naming: str, entry: RouteServer, server: Server | None, catalogue: Catalogue) -> Part:
-    """What one server puts on a route: kind, exposed name or URI, and entry of each thing, in the server's order.
-
-    `naming` is the route's template, for entries without one of their own.
-    """
-    naming = entry.naming or naming
+def build_part(route: Route, entry: RouteServer, server: Server | None, catalogue: Catalogue) -> Part:
+    """What the server of `entry` puts on `route`, of which nothing counts but its template and its budget of names."""
     timeout = server.call_timeout_seconds if server else UNKNOWN.timeout
+    names = _Names(entry, entry.naming or route.naming, route.name_budget)
     made: list[tuple[Kind, str, Entry]] = []
     for tool in _kept(catalogue.tools, entry.tools):
-        found = _tool(naming, entry, tool, server)
-        made.append(("tool", str(found.definition["name"]), found))
+        own = str(tool["name"])
+        override = next((o for o in entry.tools.overrides if o.name == own), None)
+        if (name := names.shown("tool", (override.rename if override else None) or own)) is not None:
+            made.append(("tool", name, _tool(name, entry, tool, override, server)))
     for prompt in catalogue.prompts:
         own = str(prompt["name"])
-        name = exposed_name(naming, prefix=entry.prefix, server=entry.server, tool=own)
-        made.append(("prompt", name, Entry(entry.server, own, {**prompt, "name": name}, timeout, idempotent=True)))
+        if (name := names.shown("prompt", own)) is not None:
+            made.append(("prompt", name, Entry(entry.server, own, {**prompt, "name": name}, timeout, idempotent=True)))
     for resource in catalogue.resources:
         own = str(resource["uri"])
         uri = join_uri(entry.prefix, own)
@@ -202,15 +221,34 @@ def build_part(naming: str, entry: RouteServer, server: Server | None, catalogue
         uri = join_uri(entry.prefix, own)
         shown = Entry(entry.server, own, {**template, "uriTemplate": uri}, timeout, idempotent=True)
         made.append(("resource_template", uri, shown))
-    return tuple(made)
+    return Part(tuple(made), tuple(names.too_long))
 
 
-def join_parts(route: Route, parts: Iterable[Part]) -> RouteTable:
+class _Names:
+    """Names a server's tools and prompts, and notes those that are over the budget."""
+
+    def __init__(self, entry: RouteServer, template: str, budget: NameBudget | None) -> None:
+        self._entry = entry
+        self._template = template
+        self._budget = budget
+        self.too_long: list[tuple[NamedKind, str, str | None]] = []
+
+    def shown(self, kind: NamedKind, own: str) -> str | None:
+        """What clients see of the server's name `own`; None where it is refused."""
+        name = exposed_name(self._template, prefix=self._entry.prefix, server=self._entry.server, tool=own)
+        if self._budget is None or len(name) <= self._budget.max_length:
+            return name
+        fitting = self._budget.fit(name)
+        self.too_long.append((kind, name, fitting))
+        return fitting
+
+
+def join_parts(route: Route, parts: Sequence[Part]) -> RouteTable:
     """The table of a route from what each of its servers puts on it, in the order of the servers."""
     of: dict[Kind, dict[str, Entry]] = {"tool": {}, "prompt": {}, "resource": {}, "resource_template": {}}
     conflicts: list[Conflict] = []
     for part in parts:
-        for kind, name, entry in part:
+        for kind, name, entry in part.entries:
             winner = of[kind].setdefault(name, entry)
             if winner is not entry:
                 conflicts.append(
@@ -226,8 +264,15 @@ def join_parts(route: Route, parts: Iterable[Part]) -> RouteTable:
         prefixes=MappingProxyType({s.prefix: s.server for s in route.servers if s.prefix}),
         unprefixed=tuple(s.server for s in route.servers if not s.prefix),
         conflicts=tuple(conflicts),
+        long_names=tuple(_long_names(route, parts)),
         page_size=route.page_size,
     )
+
+
+def _long_names(route: Route, parts: Sequence[Part]) -> Iterator[LongName]:
+    for entry, part in zip(route.servers, parts, strict=True):
+        for kind, name, shown in part.too_long:
+            yield LongName(route=route.name, kind=kind, name=name, server=entry.server, shown=shown)
 
 
 def _kept(tools: Iterable[JsonObject], keep: ToolFilter) -> Iterable[JsonObject]:
@@ -237,11 +282,8 @@ def _kept(tools: Iterable[JsonObject], keep: ToolFilter) -> Iterable[JsonObject]
     return (t for t in tools if matches(str(t["name"]), keep.include) and not matches(str(t["name"]), keep.exclude))
 
 
-def _tool(naming: str, entry: RouteServer, tool: JsonObject, server: Server | None) -> Entry:
+def _tool(name: str, entry: RouteServer, tool: JsonObject, override: Override | None, server: Server | None) -> Entry:
     own = str(tool["name"])
-    override = next((o for o in entry.tools.overrides if o.name == own), None)
-    face = (override.rename if override else None) or own
-    name = exposed_name(naming, prefix=entry.prefix, server=entry.server, tool=face)
     definition = {**tool, "name": name}
     if override is not None and override.description is not None:
         definition["description"] = override.description

@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from mcp_operator.api.resources import parse
-from support.manifests import ACCEPTED, REFUSED, Accepted, Body, Refused, documents, example_files, resources
+from support.manifests import (
+    ACCEPTED,
+    REFUSED,
+    Accepted,
+    Body,
+    Refused,
+    documents,
+    example_files,
+    namespace_of,
+    resources,
+)
 
 from .conftest import Kubectl
 
@@ -34,12 +44,13 @@ def test_accepts_and_fills_in_what_the_models_fill_in(kubectl: Kubectl, case: Ac
 
 @pytest.mark.parametrize("path", example_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_accepts_every_example(kubectl: Kubectl, path: Path) -> None:
-    kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
+    at_home(kubectl, path)("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
 
 
 @pytest.mark.parametrize("path", example_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_an_example_applied_again_changes_nothing(kubectl: Kubectl, path: Path) -> None:
     """No default of the server's comes back as a difference, once the operator has written a status."""
+    kubectl = at_home(kubectl, path)
     kubectl("apply", "--server-side", "-f", str(path))
     for body in resources(path):
         kubectl(*AS_THE_OPERATOR, "-f", "-", body=seen(body))
@@ -47,6 +58,16 @@ def test_an_example_applied_again_changes_nothing(kubectl: Kubectl, path: Path) 
     kubectl("apply", "--server-side", "-f", str(path))
     assert [stored(kubectl, body) for body in documents(path)] == before
     kubectl("delete", "-f", str(path))
+
+
+def at_home(kubectl: Kubectl, path: Path) -> Kubectl:
+    """kubectl in the namespace that the file names, made where it is missing, or else in the test's own."""
+    name = namespace_of(path)
+    if name is None:
+        return kubectl
+    if kubectl.attempt("get", "namespace", name).returncode != 0:
+        kubectl("create", "namespace", name)
+    return Kubectl(name)
 
 
 def stored(kubectl: Kubectl, body: Body) -> Body:

@@ -1,12 +1,63 @@
-"""Routes: paths, prefixes, filters, overrides, selectors, conflicts; a header from a Secret, rotated."""
+"""Routes: paths, prefixes, filters, overrides, selectors, conflicts, other namespaces, long names; a header from a Secret, rotated."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from support.kubectl import Namespace, eventually
+import pytest
+
+from support.kubectl import Namespace, eventually, kubectl
 from support.product import call, tools
 from support.resources import proxy, remote, route
 
 CORE = {"team": "core"}
+
+
+@pytest.fixture
+def platform(namespace: Namespace) -> Iterator[Namespace]:
+    """A second namespace, of those who offer servers to others."""
+    name = f"{namespace.name[:50]}-platform"
+    kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=true")
+    kubectl("create", "namespace", name)
+    yield Namespace(name)
+    kubectl("delete", "namespace", name, "--wait=false")
+
+
+def test_a_server_of_another_namespace(namespace: Namespace, platform: Namespace, backend: Callable[..., str]) -> None:
+    """Not without its consent; then with the credentials of its own namespace; and no more when that is taken away."""
+    url = backend("far", TOOLS="look")
+    platform.apply(_secret("token", "Bearer theirs"), remote("far", url, headers=_header("token")))
+    namespace.apply(_secret("token", "Bearer ours"), proxy())
+    namespace.apply(route("extra", {"name": "far", "namespace": platform.name}))
+    refused = namespace.wait("mcpr", "extra", "ResolvedRefs", "False", reason="RefNotPermitted")
+    assert "spec.allowedRoutes" in refused["message"]
+    trusted = {"from": "Selector", "selector": {"matchLabels": {"trust": "high"}}}
+    consent = {"allowedRoutes": {"namespaces": trusted}}
+    platform.apply(remote("far", url, headers=_header("token"), **consent))
+    kubectl("label", "namespace", namespace.name, "trust=high")
+    namespace.wait("mcpr", "extra", "Ready")
+    served = namespace.service_url("tools-proxy", "/mcp")
+    eventually(lambda: call(served, "far_authorization") == "Bearer theirs")
+    kubectl("label", "namespace", namespace.name, "trust-")
+    namespace.wait("mcpr", "extra", "ResolvedRefs", "False", reason="RefNotPermitted")
+    eventually(lambda: tools(served) == set())
+
+
+def test_names_that_are_too_long(namespace: Namespace, backend: Callable[..., str]) -> None:
+    """Shortened, told and callable; and under the other rule not served."""
+    namespace.apply(remote("docs", backend("docs", TOOLS="y" * 40), labels=CORE))
+    namespace.apply(proxy(selector=CORE, naming={"maxLength": 30}))
+    told = namespace.wait("mcpp", "tools", "NameTooLong")
+    short = next(
+        word.strip("'") for word in told["message"].split() if word.startswith("'docs_yyy") and "_" in word[8:]
+    )
+    assert len(short) == 30
+    namespace.wait("mcps", "docs", "NameTooLong")
+    served = namespace.service_url("tools-proxy", "/mcp")
+    eventually(lambda: call(served, short) == f"docs/{'y' * 40}")
+    namespace.apply(proxy(selector=CORE, naming={"maxLength": 30, "tooLong": "Refuse"}))
+    eventually(lambda: short not in tools(served) and "docs_add" in tools(served))
+    namespace.apply(proxy(selector=CORE, naming={"maxLength": 100}))
+    eventually(lambda: call(served, f"docs_{'y' * 40}") == f"docs/{'y' * 40}")
+    eventually(lambda: namespace.condition("mcps", "docs", "NameTooLong")["status"] == "Missing")
 
 
 def _header(secret: str) -> list[dict[str, object]]:
@@ -64,6 +115,8 @@ def test_conflicts_are_told_and_the_older_wins(namespace: Namespace, backend: Ca
     assert "one" in told["message"]
     assert "two" in told["message"]
     assert namespace.condition("mcpr", "older", "Accepted")["status"] == "True"
+    winner = namespace.wait("mcpr", "older", "Conflicted", reason="NameConflict")
+    assert "two" in winner["message"]
     url = namespace.service_url("tools-proxy", "/mcp")
     eventually(lambda: call(url, "hello") == "one/hello")
 

@@ -36,6 +36,7 @@ KINDS: Final = {
     "pods": "Pod",
     "events": "Event",
     "leases": "Lease",
+    "namespaces": "Namespace",
 }
 WITH_STATUS: Final = frozenset({"McpServer", "McpProxy", "McpRoute", "Deployment", "Service", "Pod"})
 
@@ -121,7 +122,7 @@ class ApiServer:
     def events(self) -> list[Body]:
         return [body for body in self.objects.values() if body["kind"] == "Event"]
 
-    def get(self, kind: str, name: str, namespace: str = "team-a") -> Body:
+    def get(self, kind: str, name: str, namespace: str | None = "team-a") -> Body:
         return next(body for body in self._of(kind, namespace) if body["metadata"]["name"] == name)
 
     def names(self, kind: str, namespace: str = "team-a") -> set[str]:
@@ -143,7 +144,7 @@ class ApiServer:
 
     # What it does
 
-    def _of(self, kind: str, namespace: str) -> Iterator[Body]:
+    def _of(self, kind: str, namespace: str | None) -> Iterator[Body]:
         for body in [*self.objects.values()]:
             if (body["kind"], body["metadata"].get("namespace")) == (kind, namespace):
                 yield body
@@ -279,11 +280,14 @@ def _path_of(body: Body) -> str:
     api = body["apiVersion"]
     plural = next(plural for plural, kind in KINDS.items() if kind == body["kind"])
     root = f"/apis/{api}" if "/" in api else f"/api/{api}"
+    if body["kind"] == "Namespace":
+        return f"{root}/namespaces/{body['metadata']['name']}"
     return f"{root}/namespaces/{body['metadata'].get('namespace', 'team-a')}/{plural}/{body['metadata']['name']}"
 
 
 def _named(body: Body) -> Body:
-    return {**body, "metadata": {"namespace": "team-a", **body["metadata"]}}
+    home = {} if body["kind"] == "Namespace" else {"namespace": "team-a"}
+    return {**body, "metadata": {**home, **body["metadata"]}}
 
 
 def _default(body: Body) -> None:

@@ -144,15 +144,15 @@ class Bench:
         if body["kind"] == "Event" or (foreign and body["kind"] in {"Deployment", "Service", "ServiceAccount", "Pod"}):
             return
         if event == "DELETED":
-            where = (metadata["namespace"], metadata["name"], metadata["uid"], metadata["resourceVersion"])
+            where = (metadata.get("namespace", ""), metadata["name"], metadata["uid"], metadata["resourceVersion"])
             change = self.store.remove(body["kind"], *where)
         else:
             change = self.store.observe(body["kind"], slimmed(body))
         for key in affected(change, self.world) if change else ():
             self.enqueue(key)
 
-    async def reconcile(self, kind: str, name: str) -> Result:
-        return await reconcile(self.context, Key(kind, "team-a", name))
+    async def reconcile(self, kind: str, name: str, namespace: str = "team-a") -> Result:
+        return await reconcile(self.context, Key(kind, namespace, name))
 
     async def drain(self) -> dict[Key, Result]:
         """Reconcile what waits until nothing does; the last result of each key."""
@@ -212,17 +212,17 @@ class Bench:
         self.api.edit("Deployment", deployment, lambda body: body.update(status=status))
         return names
 
-    def status(self, kind: str, name: str) -> Body:
-        status: Body = self.api.get(kind, name).get("status", {})
+    def status(self, kind: str, name: str, namespace: str = "team-a") -> Body:
+        status: Body = self.api.get(kind, name, namespace).get("status", {})
         return status
 
-    def condition(self, kind: str, name: str, of: str) -> tuple[str, str]:
+    def condition(self, kind: str, name: str, of: str, namespace: str = "team-a") -> tuple[str, str]:
         """Status and reason."""
-        listed = self.status(kind, name).get("conditions", [])
+        listed = self.status(kind, name, namespace).get("conditions", [])
         return next(((c["status"], c["reason"]) for c in listed if c["type"] == of), ("", ""))
 
-    def message(self, kind: str, name: str, of: str = "Ready") -> str:
-        return next(str(c["message"]) for c in self.status(kind, name)["conditions"] if c["type"] == of)
+    def message(self, kind: str, name: str, of: str = "Ready", namespace: str = "team-a") -> str:
+        return next(str(c["message"]) for c in self.status(kind, name, namespace)["conditions"] if c["type"] == of)
 
     async def programmed(self, name: str = "tools") -> str:
         """Bring a proxy to where its replicas run what it was given; the revision."""

@@ -16,7 +16,7 @@ from mcp_operator.api.scalars import (
     PullPolicy,
     between,
 )
-from mcp_operator_proxy.config import DEFAULT_NAMING, RESERVED_PATHS, naming_problem
+from mcp_operator_proxy.config import DEFAULT_NAMING, MIN_NAME_BUDGET, RESERVED_PATHS, naming_problem
 
 PATH = r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$"
 """No segment starts with a dot: clients resolve `.` and `..` away, and `/.well-known` is the proxy's (RFC 8615)."""
@@ -70,6 +70,11 @@ class Naming(ApiModel):
         ),
     ] = DEFAULT_NAMING
     """Template with the placeholders {prefix}, {namespace}, {server} and {tool}. It is not applied where a prefix is empty."""
+    max_length: Annotated[int, Field(strict=True, ge=MIN_NAME_BUDGET, le=1024)] = 64
+    """Most characters of a tool's or prompt's name, prefix included. Many clients refuse a tool with more than 64."""
+    too_long: Literal["Shorten", "Refuse"] = "Shorten"
+    """What becomes of a longer name. Shorten: it is cut to maxLength, its end being `_` and 8 hex digits of the sha256 of the
+    whole name, so it is the same everywhere and always. Refuse: it is not served. A condition NameTooLong names them."""
 
 
 class ProxyService(ApiModel):

@@ -79,6 +79,11 @@ class McpRoute(_Resource):
     spec: RouteSpec
     status: RouteStatus = RouteStatus()
 
+    @property
+    def claim_key(self) -> tuple[int, tuple[str, str, str]]:
+        """Sorts by the right of way in a conflict: the higher priority first, then the older."""
+        return (-self.spec.priority, self.age_key)
+
 
 Resource = McpServer | McpProxy | McpRoute
 MODELS: Mapping[str, tuple[Kind, type[McpServer] | type[McpProxy] | type[McpRoute]]] = {

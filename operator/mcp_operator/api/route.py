@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from mcp_operator.api.common import ApiModel, LabelSelector, StatusModel, keyed_by, unique
+from mcp_operator.api.common import ApiModel, Condition, LabelSelector, StatusModel, keyed_by, unique
 from mcp_operator.api.constraints import Rule, is_distinct, matching, one_of_fields
 from mcp_operator.api.proxy import McpPath
-from mcp_operator.api.scalars import Count, NamespaceName, ResourceName
+from mcp_operator.api.scalars import Count, NamespaceName, Priority, ResourceName
 
 PREFIX = r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$"
 PREFIX_MESSAGE = (
@@ -87,7 +87,7 @@ class RouteServer(ApiModel):
     selector: LabelSelector | None = None
     """Labels of the McpServers; `{}` takes all."""
     namespace: NamespaceName | None = None
-    """Namespace of the server, when it is not the route's. The other side must have consented."""
+    """Namespace of the server or servers, when it is not the route's. Their spec.allowedRoutes must allow the route's."""
     prefix: Annotated[str, StringConstraints(max_length=128), matching(PREFIX, PREFIX_MESSAGE)] | None = None
     """What stands before tool names: a DNS label, so it holds no `_`. Unset: the server's name. Empty: names stay as they are."""
     tools: ToolRules = ToolRules()
@@ -101,6 +101,9 @@ class RouteSpec(ApiModel):
         tuple[ParentRef, ...], Field(min_length=1, max_length=16, json_schema_extra=keyed_by("name")), unique("name")
     ]
     """Proxies that shall serve the route."""
+    priority: Priority = 0
+    """Of two routes that claim one server, prefix or name at a path, the one with the higher priority has it; of equal ones
+    the older."""
     path: McpPath | None = None
     """Path of its MCP endpoint. Unset: the proxy's spec.path. Routes at one path are served together."""
     servers: Annotated[
@@ -121,7 +124,22 @@ class RouteSpec(ApiModel):
             ),
         ),
     ]
-    """Servers that appear there. Of two that claim one name, the older resource has it."""
+    """Servers that appear there. Those that are named come before those that a selector takes."""
+
+
+class ParentStatus(ApiModel):
+    """How one proxy took the route."""
+
+    name: ResourceName
+    """Name of the McpProxy."""
+    path: Annotated[str, StringConstraints(max_length=256)] = ""
+    """Path at which it serves the route."""
+    server_count: Count = 0
+    """Servers of the route that it serves."""
+    conditions: Annotated[
+        tuple[Condition, ...], Field(max_length=16, json_schema_extra=keyed_by("type")), unique("type")
+    ] = ()
+    """What is true of the route at this proxy: Accepted, ResolvedRefs, Programmed and, while True, Conflicted."""
 
 
 class RouteStatus(StatusModel):
@@ -133,3 +151,7 @@ class RouteStatus(StatusModel):
     """Path at which it is served."""
     server_count: Count = 0
     """Servers that it brings."""
+    parents: Annotated[
+        tuple[ParentStatus, ...], Field(max_length=16, json_schema_extra=keyed_by("name")), unique("name")
+    ] = ()
+    """How each of the proxies took it."""

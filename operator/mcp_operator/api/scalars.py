@@ -64,6 +64,7 @@ Image = Annotated[
 ]
 Argument = Annotated[str, StringConstraints(max_length=4096)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
+Priority = Annotated[int, Field(strict=True, ge=-1_000_000, le=1_000_000)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
 

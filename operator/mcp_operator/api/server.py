@@ -10,6 +10,7 @@ from mcp_operator.api.common import (
     ApiModel,
     DataSource,
     EnvVar,
+    LabelSelector,
     Resources,
     SecretSource,
     StatusModel,
@@ -228,6 +229,32 @@ class Health(ApiModel):
     """How often the operator restarts a hosted server that stays unhealthy, with growing pauses; 0: never."""
 
 
+class RouteNamespaces(ApiModel):
+    """Namespaces whose McpRoutes may bring the server to a proxy."""
+
+    invariants = (
+        Rule(
+            "(self.from == 'Selector') == has(self.selector)",
+            "selector goes with from: Selector, and only with it",
+            lambda self: (self.from_ == "Selector") == (self.selector is not None),
+        ),
+    )
+
+    from_: Annotated[Literal["Same", "All", "Selector"], Field(alias="from")] = "Same"
+    """Same: only the server's own namespace. All: every namespace. Selector: those whose labels match."""
+    selector: LabelSelector | None = None
+    """Labels of the namespaces. Every Namespace has `kubernetes.io/metadata.name`; an operator that watches only some
+    namespaces can read no other label of them."""
+
+
+class AllowedRoutes(ApiModel):
+    """Who may route the server. It is the consent of the server's side to routes of other namespaces."""
+
+    namespaces: RouteNamespaces = RouteNamespaces()
+    """Namespaces of the routes. Whoever may route the server uses it with the credentials that it declares: the values of its
+    headers are put into the Secret of the proxy, in the proxy's namespace."""
+
+
 class ServerSpec(ApiModel):
     """What the user declares: exactly one of remote, container and stdio."""
 
@@ -252,6 +279,8 @@ class ServerSpec(ApiModel):
     """A command that speaks MCP on stdin and stdout."""
     isolation: Literal["shared", "session", "user"] = "shared"
     """Who shares a process of a stdio server: all clients, nobody (one process a client session), or a user's sessions."""
+    allowed_routes: AllowedRoutes = AllowedRoutes()
+    """Which McpRoutes may bring the server to a proxy."""
     timeouts: Timeouts = Timeouts()
     """How long the proxy waits for the server."""
     health: Health = Health()

@@ -40,11 +40,12 @@ class Operator:
 
     def __init__(self, options: Options, kube: KubeClient, metrics: OperatorMetrics) -> None:
         self._options = options
+        self._kinds = watch.watched(clusterwide=not options.namespaces)
         self._kube = kube
         self._metrics = metrics
         self.store = Store(label_indexes=INDEXED_LABELS)
         self.queue = WorkQueue(metrics=metrics)
-        self._world = World(self.store, kube)
+        self._world = World(self.store, kube, reads_namespaces=not options.namespaces)
         self._events = EventRecorder(kube, "mcp-operator", instance=options.identity)
         self._prober: Prober[Key] = Prober(
             self.queue.add, concurrency=options.probe_concurrency, on_result=metrics.probed
@@ -68,7 +69,7 @@ class Operator:
             metrics=metrics,
         )
         self.streams = Streams(
-            Stream(kind, namespace) for kind in watch.WATCHED for namespace in options.namespaces or ("",)
+            Stream(kind, namespace) for kind in self._kinds for namespace in options.namespaces or ("",)
         )
         self.audit = Audit(self.streams, self._peek, self._relist, patience=options.watch_patience_seconds)
         self._running = Running()
@@ -138,7 +139,7 @@ class Operator:
                 self._prober.trigger(key)
 
     def _listers(self) -> dict[str, Lister]:
-        return {kind: partial(self._list, kind) for kind in watch.WATCHED}
+        return {kind: partial(self._list, kind) for kind in self._kinds}
 
     async def _list(self, kind: str) -> tuple[Iterable[Mapping[str, Any]], str]:
         items: list[Mapping[str, Any]] = []
@@ -165,7 +166,7 @@ class Operator:
 
 def _collection(kind: str, namespace: str | None) -> tuple[str, str | None]:
     """The path of what is watched of a kind, and the label selector."""
-    group, version, plural = watch.WATCHED[kind]
+    group, version, plural = watch.watched(clusterwide=True)[kind]
     selector = watch.CHILD_SELECTOR if kind in watch.LABELLED else None
     return object_path(f"{group}/{version}" if group else version, plural, namespace), selector
 

@@ -58,7 +58,7 @@ async def _watch_once(options: Options, sink: watch.Sink, spawned: Callable[[], 
     tasks = await kopf.spawn_tasks(
         # Its own guess asks for a user name, which a container's uid need not have.
         identity=cast("Any", options.identity),
-        registry=watch.registry(sink),
+        registry=watch.registry(sink, clusterwide=not options.namespaces),
         settings=settings,
         standalone=True,
         clusterwide=not options.namespaces,

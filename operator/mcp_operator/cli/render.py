@@ -64,6 +64,7 @@ def compile_all(snapshot: Snapshot) -> dict[Key, Compiled]:
             objects=snapshot.objects,
             url_of=cluster_url,
             session_key=secrets.token_hex(32).encode(),
+            namespace_labels=snapshot.labels.get(proxy.metadata.namespace, {}),
         )
         for proxy in snapshot.proxies
     }

@@ -1,6 +1,7 @@
 """Resources in, one `ProxyConfig` per proxy out: pure, deterministic to the byte, no I/O.
 
-`references` finds what a server refers to, `selection` who belongs to a proxy, `proxy` puts both together.
+`references` finds what a server refers to, `consent` which namespaces it lets route it, `selection` who belongs to a proxy and
+`claims` what two of them want, `proxy` puts all together.
 """
 
 from mcp_operator.compile.problems import Problem

@@ -11,6 +11,7 @@ from pydantic import AnyHttpUrl, ValidationError
 from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, describe
 from mcp_operator.api.server import ServerSpec
+from mcp_operator.compile.claims import Claim
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import DataObjects, Resolved, resolve
 from mcp_operator.compile.selection import Entry, select
@@ -31,7 +32,7 @@ class Compiled:
 
     `secrets` maps file names to values. `left_out` maps ids of servers to the reason; `route_problems` has an entry
     for every route that is attached; `route_paths` and `route_servers` say what each route brought, `route_left_out`
-    what of it was left out, and `route_generations` which version of each was looked at.
+    what of it was left out, and `route_generations` which version of each was looked at. `claims` are the conflicts.
     """
 
     config: config.ProxyConfig
@@ -43,6 +44,12 @@ class Compiled:
     route_servers: Mapping[str, tuple[str, ...]]
     route_left_out: Mapping[str, Mapping[str, Problem]]
     proxy_problems: tuple[Problem, ...]
+    claims: tuple[Claim, ...] = ()
+
+    def source(self, path: str, server: str) -> str | None:
+        """Id of the route that brings the server to the path; None: the proxy's own selector."""
+        routes = (route for route, served in self.route_paths.items() if served == path)
+        return next((route for route in routes if server in self.route_servers[route]), None)
 
 
 def compile_proxy(
@@ -53,15 +60,18 @@ def compile_proxy(
     objects: DataObjects,
     url_of: UrlOf,
     session_key: bytes | None = None,
+    namespace_labels: Mapping[str, str] | None = None,
 ) -> Compiled:
-    """Compile what `proxy` serves. Only resources of its own namespace take part.
+    """Compile what `proxy` serves: routes of its own namespace, and servers of it or of others that allow it.
+
+    `namespace_labels` are those of that namespace, which consents may ask for; None where they can't be read.
 
     `session_key` signs session ids, so that all replicas know them; None where there is one process, which makes its own.
 
     A server that is refused, refers to something missing or has no URL yet is left out, alone.
     """
     routes = list(routes)
-    selection = select(proxy, routes, servers)
+    selection = select(proxy, routes, servers, namespace_labels=namespace_labels)
     chosen: dict[str, config.Server] = {}
     secrets: dict[str, bytes] = {} if session_key is None else {SESSION_KEY_FILE: session_key}
     left_out: dict[str, Problem] = {}
@@ -96,6 +106,7 @@ def compile_proxy(
             route.id: {id_: left_out[id_] for id_ in brought[route.id] if id_ in left_out} for route in attached
         },
         proxy_problems=tuple(selection.proxy_problems),
+        claims=tuple(selection.claims),
     )
 
 
@@ -188,10 +199,18 @@ def _routes(proxy: McpProxy, entries: Iterable[Entry], chosen: Mapping[str, conf
             name=names[path],
             path=path,
             naming=proxy.spec.naming.template,
+            name_budget=_name_budget(proxy),
             page_size=proxy.spec.page_size,
             servers=tuple(served[path]),
         )
         for path in sorted(names)
+    )
+
+
+def _name_budget(proxy: McpProxy) -> config.NameBudget:
+    naming = proxy.spec.naming
+    return config.NameBudget(
+        max_length=naming.max_length, too_long="shorten" if naming.too_long == "Shorten" else "refuse"
     )
 
 

@@ -1,10 +1,14 @@
 """Which servers appear on a proxy, where, and under which name: routes and selectors, and who wins a conflict."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
 from mcp_operator.api.route import RouteServer, ToolRules
+from mcp_operator.compile.claims import Claim, Claimant
+from mcp_operator.compile.consent import NAME_LABEL, Labels, allows
 from mcp_operator.compile.problems import Problem
 
 
@@ -18,6 +22,10 @@ class Entry:
     tools: ToolRules
     source: str | None
 
+    @property
+    def claimant(self) -> Claimant:
+        return Claimant(self.server.id, self.source)
+
 
 @dataclass(slots=True)
 class Selection:
@@ -26,6 +34,7 @@ class Selection:
     entries: list[Entry] = field(default_factory=list)
     route_problems: dict[str, list[Problem]] = field(default_factory=dict)
     proxy_problems: list[Problem] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
     by_server: dict[tuple[str, str], Entry] = field(default_factory=dict)
     by_prefix: dict[tuple[str, str], Entry] = field(default_factory=dict)
 
@@ -35,109 +44,156 @@ class Selection:
         if entry.prefix:
             self.by_prefix[entry.path, entry.prefix] = entry
 
+    def refuse(self, claim: Claim, problems: list[Problem]) -> None:
+        self.claims.append(claim)
+        problems.append(Problem(claim.reason, claim.told_to_loser()))
 
-def attached_routes(proxy: McpProxy, routes: Iterable[McpRoute]) -> list[McpRoute]:
-    """Routes of the proxy's namespace that name it as a parent, older ones first."""
-    mine = (
-        route
-        for route in routes
-        if route.metadata.namespace == proxy.metadata.namespace
+
+class Servers:
+    """Servers by namespace and name, older ones first; those that are being deleted are not among them."""
+
+    def __init__(self, servers: Iterable[McpServer]) -> None:
+        self._by_namespace: defaultdict[str, dict[str, McpServer]] = defaultdict(dict)
+        alive = (server for server in servers if server.metadata.deletion_timestamp is None)
+        for server in sorted(alive, key=lambda server: server.age_key):
+            self._by_namespace[server.metadata.namespace][server.metadata.name] = server
+
+    def named(self, namespace: str, name: str) -> McpServer | None:
+        return self._by_namespace.get(namespace, {}).get(name)
+
+    def of(self, namespace: str) -> Sequence[McpServer]:
+        return tuple(self._by_namespace.get(namespace, {}).values())
+
+
+def is_attached(route: McpRoute, proxy: McpProxy) -> bool:
+    """Whether the route names the proxy, of its namespace, as a parent."""
+    return (
+        route.metadata.namespace == proxy.metadata.namespace
         and route.metadata.deletion_timestamp is None
         and any(ref.name == proxy.metadata.name for ref in route.spec.parent_refs)
     )
-    return sorted(mine, key=lambda route: route.age_key)
 
 
-def select(proxy: McpProxy, routes: Iterable[McpRoute], servers: Iterable[McpServer]) -> Selection:
+def attached_routes(proxy: McpProxy, routes: Iterable[McpRoute]) -> list[McpRoute]:
+    """The proxy's routes in the order of their claims: the higher priority first, then the older."""
+    return sorted((route for route in routes if is_attached(route, proxy)), key=lambda route: route.claim_key)
+
+
+def namespaces_of(proxy: McpProxy, routes: Iterable[McpRoute]) -> set[str]:
+    """Namespaces whose servers have a say in what the proxy serves."""
+    attached = (route for route in routes if is_attached(route, proxy))
+    named = {server.namespace for route in attached for server in route.spec.servers if server.namespace}
+    return named | {proxy.metadata.namespace}
+
+
+def select(
+    proxy: McpProxy,
+    routes: Iterable[McpRoute],
+    servers: Iterable[McpServer],
+    *,
+    namespace_labels: Mapping[str, str] | None = None,
+) -> Selection:
     """Resolve routes and the proxy's selector to entries.
 
-    A server named by a route comes before one that a selector merely matches; among equals the older resource wins.
-    Refused are a second claim of one server at a path by name, and a prefix that is taken there.
+    The route with the higher priority comes first. Among equals a server that is named comes before one that a selector
+    merely matches, then the older resource wins; the proxy's own selector comes last. Refused are a second claim of one
+    server at a path by name, a prefix that is taken there, and a server of another namespace that does not allow it.
+
+    `namespace_labels`: of the proxy's namespace; None where they can't be read.
     """
-    namespace = proxy.metadata.namespace
-    mine = sorted(
-        (s for s in servers if s.metadata.namespace == namespace and s.metadata.deletion_timestamp is None),
-        key=lambda server: server.age_key,
-    )
-    by_name = {server.metadata.name: server for server in mine}
-    selection = Selection()
+    known, selection = Servers(servers), Selection()
     attached = attached_routes(proxy, routes)
-    for route in attached:
-        selection.route_problems[route.id] = []
-        for reference in route.spec.servers:
+    selection.route_problems = {route.id: [] for route in attached}
+    for _, equals in groupby(attached, key=lambda route: route.spec.priority):
+        references = [
+            _Reference(proxy, route, reference, namespace_labels)
+            for route in equals
+            for reference in route.spec.servers
+        ]
+        for reference in references:
             if reference.name is not None:
-                _claim_by_name(selection, proxy, route, reference, by_name.get(reference.name))
-    for route in attached:
-        for reference in route.spec.servers:
-            if reference.selector is not None:
-                _claim_by_selector(selection, proxy, route, reference, mine)
-    if proxy.spec.servers.selector is not None:
-        for server in mine:
-            if proxy.spec.servers.selector.matches(server.metadata.labels):
+                _claim_by_name(selection, reference, known)
+        for reference in references:
+            if reference.name is None:
+                _claim_by_selector(selection, reference, known)
+    if (selector := proxy.spec.servers.selector) is not None:
+        for server in known.of(proxy.metadata.namespace):
+            if selector.matches(server.metadata.labels):
                 entry = Entry(proxy.spec.path, server, server.metadata.name, ToolRules(), None)
                 _claim(selection, entry, selection.proxy_problems, by_name=False)
     return selection
 
 
-def _claim_by_name(
-    selection: Selection, proxy: McpProxy, route: McpRoute, reference: RouteServer, server: McpServer | None
-) -> None:
-    problems = selection.route_problems[route.id]
-    if _is_foreign(route, reference, problems):
-        return
-    if server is None:
-        problems.append(
-            Problem(
-                "ServerNotFound",
-                f"McpServer {route.metadata.namespace}/{reference.name} is not found; create it or mend the name",
-            )
+class _Reference:
+    """One item of a route's `servers`, at one proxy."""
+
+    def __init__(self, proxy: McpProxy, route: McpRoute, item: RouteServer, labels: Labels) -> None:
+        self._labels = labels
+        self._item = item
+        self.home = route.metadata.namespace
+        self.namespace = item.namespace or self.home
+        self.name = item.name
+        self.source = route.id
+        self._path = route.spec.path or proxy.spec.path
+
+    @property
+    def is_foreign(self) -> bool:
+        return self.namespace != self.home
+
+    def allowed(self, server: McpServer) -> bool:
+        return not self.is_foreign or allows(server, self.home, self._labels)
+
+    def matching(self, servers: Servers) -> Iterator[McpServer]:
+        selector = self._item.selector
+        if selector is not None:
+            yield from (server for server in servers.of(self.namespace) if selector.matches(server.metadata.labels))
+
+    def entry(self, server: McpServer) -> Entry:
+        prefix = server.metadata.name if self._item.prefix is None else self._item.prefix
+        return Entry(self._path, server, prefix, self._item.tools, self.source)
+
+    def not_permitted(self) -> Problem:
+        """The same words whether there is such a server or not: what is in another namespace is not told."""
+        what = f"McpServer {self.namespace}/{self.name}" if self.name else f"no McpServer of namespace {self.namespace}"
+        says = (
+            f"is not found, or its spec.allowedRoutes does not allow routes of namespace {self.home}"
+            if self.name
+            else f"that the selector matches allows routes of namespace {self.home} (spec.allowedRoutes)"
         )
-        return
-    _claim(selection, _entry(proxy, route, reference, server), problems, by_name=True)
+        if self._labels is None:
+            says += f"; as the operator watches only some namespaces, a selector there can only ask for {NAME_LABEL}"
+        return Problem("RefNotPermitted", f"{what} {says}")
 
 
-def _claim_by_selector(
-    selection: Selection, proxy: McpProxy, route: McpRoute, reference: RouteServer, servers: Sequence[McpServer]
-) -> None:
-    problems = selection.route_problems[route.id]
-    if _is_foreign(route, reference, problems):
-        return
-    assert reference.selector is not None
-    for server in servers:
-        if reference.selector.matches(server.metadata.labels):
-            _claim(selection, _entry(proxy, route, reference, server), problems, by_name=False)
+def _claim_by_name(selection: Selection, reference: _Reference, servers: Servers) -> None:
+    problems = selection.route_problems[reference.source]
+    server = servers.named(reference.namespace, reference.name or "")
+    if server is not None and reference.allowed(server):
+        _claim(selection, reference.entry(server), problems, by_name=True)
+    elif reference.is_foreign:
+        problems.append(reference.not_permitted())
+    else:
+        text = f"McpServer {reference.namespace}/{reference.name} is not found; create it or mend the name"
+        problems.append(Problem("ServerNotFound", text))
 
 
-def _is_foreign(route: McpRoute, reference: RouteServer, problems: list[Problem]) -> bool:
-    if reference.namespace is None or reference.namespace == route.metadata.namespace:
-        return False
-    problems.append(
-        Problem(
-            "RefNotPermitted",
-            f"namespace {reference.namespace} has not consented to serve its McpServers through routes of {route.metadata.namespace}",
-        )
-    )
-    return True
-
-
-def _entry(proxy: McpProxy, route: McpRoute, reference: RouteServer, server: McpServer) -> Entry:
-    prefix = server.metadata.name if reference.prefix is None else reference.prefix
-    return Entry(route.spec.path or proxy.spec.path, server, prefix, reference.tools, route.id)
+def _claim_by_selector(selection: Selection, reference: _Reference, servers: Servers) -> None:
+    problems = selection.route_problems[reference.source]
+    allowed = [server for server in reference.matching(servers) if reference.allowed(server)]
+    if reference.is_foreign and not allowed:
+        problems.append(reference.not_permitted())
+    for server in allowed:
+        _claim(selection, reference.entry(server), problems, by_name=False)
 
 
 def _claim(selection: Selection, entry: Entry, problems: list[Problem], *, by_name: bool) -> None:
     if (other := selection.by_server.get((entry.path, entry.server.id))) is not None:
         if by_name:
-            where = f"is already served at {entry.path} by {_owner(other)}"
-            problems.append(Problem("ServerConflict", f"McpServer {entry.server.id} {where}; remove one of the two"))
+            claim = Claim("ServerConflict", entry.path, "", other.claimant, entry.claimant)
+            selection.refuse(claim, problems)
         return
     if entry.prefix and (other := selection.by_prefix.get((entry.path, entry.prefix))) is not None:
-        where = f"is taken at {entry.path} by McpServer {other.server.id} ({_owner(other)})"
-        what = f"prefix {entry.prefix!r} of McpServer {entry.server.id}"
-        problems.append(Problem("PrefixConflict", f"{what} {where}; give one of them another prefix"))
+        claim = Claim("PrefixConflict", entry.path, entry.prefix, other.claimant, entry.claimant)
+        selection.refuse(claim, problems)
         return
     selection.add(entry)
-
-
-def _owner(entry: Entry) -> str:
-    return f"McpRoute {entry.source}" if entry.source else "the proxy's own selector"

@@ -8,6 +8,7 @@ from typing import Any, Final
 from mcp_operator.api.proxy import ProxyStatus
 from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled
+from mcp_operator.conditions.notices import Notice, noted, noted_before
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.server import Health
 from mcp_operator.conditions.verdict import (
@@ -58,6 +59,7 @@ class ProxyObservation:
     replicas: Sequence[Replica] = ()
     swap_seconds: float | None = None
     health: Health | None = None
+    notices: Sequence[Notice] = ()
 
 
 def proxy_status(proxy: McpProxy, seen: ProxyObservation, now: datetime) -> ProxyStatus:
@@ -72,7 +74,9 @@ def proxy_status(proxy: McpProxy, seen: ProxyObservation, now: datetime) -> Prox
     verdicts = [_accepted(), _resolved(seen), programmed, _healthy(proxy, seen)]
     status = ProxyStatus(
         observed_generation=proxy.metadata.generation,
-        conditions=conditions(summed_up(verdicts), proxy.status.conditions, proxy.metadata.generation, now),
+        conditions=conditions(
+            [*summed_up(verdicts), *_noted(proxy, seen)], proxy.status.conditions, proxy.metadata.generation, now
+        ),
         url=seen.url,
         paths=tuple(sorted(route.path for route in config.routes))[:PATHS_LIMIT],
         server_count=len(config.servers),
@@ -95,6 +99,10 @@ def _unheard(proxy: McpProxy, seen: ProxyObservation) -> bool:
     known = (proxy.status.observed_generation, proxy.status.revision)
     silent = bool(seen.replicas) and not any(replica.answered for replica in seen.replicas)
     return silent and known == (proxy.metadata.generation, seen.compiled.config.revision)
+
+
+def _noted(proxy: McpProxy, seen: ProxyObservation) -> list[Verdict]:
+    return noted_before(proxy.status.conditions) if _unheard(proxy, seen) else noted(seen.notices)
 
 
 def _accepted() -> Verdict:

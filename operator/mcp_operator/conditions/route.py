@@ -1,12 +1,13 @@
 """The status of an McpRoute."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from mcp_operator.api.resources import McpRoute
-from mcp_operator.api.route import RouteStatus
+from mcp_operator.api.route import ParentStatus, RouteStatus
 from mcp_operator.compile.problems import Problem
+from mcp_operator.conditions.notices import Notice, noted
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.verdict import Verdict, conditions, joined, no, plural, summed_up, yes
 
@@ -23,26 +24,46 @@ class Parent:
     left_out: Mapping[str, Problem] | None = None
     hidden: tuple[str, ...] = ()
     """Names of this route that another server already has, in words."""
+    notices: tuple[Notice, ...] = ()
     waiting: str | None = None
 
 
-def route_status(route: McpRoute, parents: Mapping[str, Parent | None], now: datetime) -> RouteStatus:
-    """The status that is true of what was observed.
+Parents = Mapping[str, Parent | None]
+"""By the proxy's name; None where there is no such proxy."""
 
-    `parents` maps each parentRef to how that proxy took the route; None where there is no such proxy.
-    """
+
+def route_status(route: McpRoute, parents: Parents, now: datetime) -> RouteStatus:
+    """The status that is true of what was observed, as a whole and for each parent."""
     found = {name: parent for name, parent in parents.items() if parent is not None}
-    verdicts = [_accepted(route, parents, found), _resolved(found), _programmed(found)]
+    told = [notice for _, parent in sorted(found.items()) for notice in parent.notices]
+    verdicts = [*summed_up(_verdicts(route, parents)), *noted(told)]
     return RouteStatus(
         observed_generation=route.metadata.generation,
-        conditions=conditions(summed_up(verdicts), route.status.conditions, route.metadata.generation, now),
+        conditions=conditions(verdicts, route.status.conditions, route.metadata.generation, now),
         proxies=", ".join(sorted(found)),
         path=next((found[name].path for name in sorted(found)), route.spec.path or ""),
         server_count=len({server for parent in found.values() for server in parent.servers}),
+        parents=tuple(_parent_status(route, name, parents[name], now) for name in sorted(parents)),
     )
 
 
-def _accepted(route: McpRoute, parents: Mapping[str, Parent | None], found: Mapping[str, Parent]) -> Verdict:
+def _parent_status(route: McpRoute, name: str, parent: Parent | None, now: datetime) -> ParentStatus:
+    before = next((known.conditions for known in route.status.parents if known.name == name), ())
+    verdicts = [*_verdicts(route, {name: parent}), *noted(parent.notices if parent else ())]
+    return ParentStatus(
+        name=name,
+        path=parent.path if parent else "",
+        server_count=len(set(parent.servers)) if parent else 0,
+        conditions=conditions(verdicts, before, route.metadata.generation, now),
+    )
+
+
+def _verdicts(route: McpRoute, parents: Parents) -> Sequence[Verdict]:
+    found = {name: parent for name, parent in parents.items() if parent is not None}
+    return [_accepted(route, parents, found), _resolved(found), _programmed(found)]
+
+
+def _accepted(route: McpRoute, parents: Parents, found: Mapping[str, Parent]) -> Verdict:
     if missing := sorted(set(parents) - set(found)):
         where = f"{route.metadata.namespace}/{missing[0]}"
         return no(

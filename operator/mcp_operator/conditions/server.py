@@ -56,6 +56,9 @@ class ServerObservation:
     """All that decides a server's status."""
 
     unsupported: Problem | None = None
+    undecided: Problem | None = None
+    """What of the spec can't be acted on, while the server is served nevertheless."""
+    notices: Sequence[Verdict] = ()
     unresolved: tuple[Problem, ...] = ()
     refused: Refusal | None = None
     paused: bool = False
@@ -78,7 +81,9 @@ def server_status(server: McpServer, seen: ServerObservation, now: datetime) -> 
     health = seen.health or Health()
     status = ServerStatus(
         observed_generation=server.metadata.generation,
-        conditions=conditions(summed_up(verdicts), server.status.conditions, server.metadata.generation, now),
+        conditions=conditions(
+            [*summed_up(verdicts), *seen.notices], server.status.conditions, server.metadata.generation, now
+        ),
         hosting=server.spec.hosting,
         url=seen.url or cluster_url(server),
         server_info=ServerInfo(name=health.server_name[:1024], version=health.server_version[:1024])
@@ -104,8 +109,8 @@ def invalid_status(message: str, generation: int, now: datetime, previous: Itera
 
 
 def _accepted(seen: ServerObservation) -> Verdict:
-    if seen.unsupported:
-        return no(Type.ACCEPTED, seen.unsupported.reason, seen.unsupported.message)
+    if problem := seen.unsupported or seen.undecided:
+        return no(Type.ACCEPTED, problem.reason, problem.message)
     return yes(Type.ACCEPTED, Reason.ACCEPTED, "the spec is valid")
 
 

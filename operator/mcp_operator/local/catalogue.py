@@ -25,6 +25,8 @@ class Snapshot:
     objects: Mapping[DataId, DataObject] = field(default_factory=dict)
     refused: Mapping[Key, Diagnostic] = field(default_factory=dict)
     diagnostics: tuple[Diagnostic, ...] = ()
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Of the Namespaces that are declared, by name."""
     places: Mapping[Key, str] = field(default_factory=dict)
     """Where each stands: `file:line`."""
 
@@ -85,6 +87,11 @@ class Catalogue:
         return Snapshot(
             resources={about: resource for about, known in self._known.items() if (resource := _resource(known))},
             objects=dict(filter(None, (_data_object(about, known) for about, known in self._known.items()))),
+            labels={
+                about.name: known.manifest.labels
+                for about, known in self._known.items()
+                if known.manifest.labels is not None
+            },
             refused={about: why for about, why in refused.items() if about not in chosen},
             diagnostics=tuple(diagnostics),
             places={about: f"{known.manifest.path}:{known.manifest.line}" for about, known in self._known.items()},
@@ -125,7 +132,7 @@ def _is_still_meant(manifest: Manifest, contents: Mapping[str, FileContent]) -> 
 
 
 def _substance(manifest: Manifest) -> object:
-    return manifest.resource.spec if manifest.resource else manifest.data
+    return manifest.resource.spec if manifest.resource else (manifest.data, manifest.labels)
 
 
 def _resource(known: _Known) -> Resource | None:

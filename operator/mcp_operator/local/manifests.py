@@ -20,6 +20,8 @@ from mcp_operator.local.documents import Document, Unreadable, read_json, read_y
 SUFFIXES: Final = frozenset({".yaml", ".yml", ".json"})
 MAX_BYTES: Final = 4 * 2**20
 DATA_KINDS: Final = frozenset({"Secret", "ConfigMap"})
+LABELLED_KINDS: Final = frozenset({"Namespace"})
+"""Read for their labels, which consents may ask for."""
 NAMESPACE: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _NAMED_BY_RULE: Final = frozenset({"McpServer", "McpProxy"})
 """Their own rules say more about the name."""
@@ -33,7 +35,7 @@ class Severity(StrEnum):
 
 def named(key: Key) -> str:
     """An object as messages call it: `McpServer default/time`."""
-    return f"{key.kind} {key.namespace}/{key.name}"
+    return f"{key.kind} {key.namespace}/{key.name}" if key.namespace else f"{key.kind} {key.name}"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -56,13 +58,14 @@ class Diagnostic:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One sound object: a resource of ours, or the data of a Secret or ConfigMap."""
+    """One sound object: a resource of ours, the data of a Secret or ConfigMap, or the labels of a Namespace."""
 
     key: Key
     path: str
     line: int
     resource: Resource | None = None
     data: Mapping[str, bytes] | None = field(default=None, repr=False)
+    labels: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +147,12 @@ def _manifest(path: str, document: Document, namespace: str) -> Manifest:
                 document.line_of((name,)), f"{name} is missing" if value is None else f"{name} must be a string"
             )
     is_data = api_version == "v1" and kind in DATA_KINDS
-    if not is_data:
+    is_labelled = api_version == "v1" and kind in LABELLED_KINDS
+    if not is_data and not is_labelled:
         _check_kind(document, str(api_version), str(kind))
-    about = _identity(document, str(kind), namespace)
+    about = _identity(document, str(kind), "" if is_labelled else namespace)
+    if is_labelled:
+        return Manifest(about, path, document.line, labels=_labels(document, about))
     body = {**body, "metadata": {**body["metadata"], "namespace": about.namespace}}
     try:
         if is_data:
@@ -196,6 +202,14 @@ def _identity(document: Document, kind: str, namespace: str) -> Key:
             where, f"{kind} {name}: metadata.namespace must be a DNS label: lower-case letters, digits and '-'"
         )
     return Key(kind, own or namespace, name)
+
+
+def _labels(document: Document, about: Key) -> dict[str, str]:
+    labels = document.body["metadata"].get("labels") or {}
+    if not isinstance(labels, dict) or not all(isinstance(part, str) for item in labels.items() for part in item):
+        where = document.line_of(("metadata", "labels"))
+        raise _Refused(where, f"{named(about)}: metadata.labels must be a mapping of strings; quote them", about=about)
+    return labels
 
 
 def _data(document: Document, about: Key) -> dict[str, bytes]:

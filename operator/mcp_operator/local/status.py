@@ -1,6 +1,6 @@
 """The status of every resource, by the same rules as in a cluster; what differs here is who says that it runs. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -11,6 +11,7 @@ from mcp_operator.api.server import ServerStatus
 from mcp_operator.compile import Compiled
 from mcp_operator.compile.references import Resolved
 from mcp_operator.compile.servers import unsupported
+from mcp_operator.conditions.notices import Notice, noted, noted_before
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.server import Health, ServerObservation, server_status
@@ -33,11 +34,13 @@ def status_of_server(
     url: str | None,
     health: Health | None,
     restarts: Restarts,
+    notices: Iterable[Notice],
     now: datetime,
 ) -> ServerStatus:
     """Status of a server. `programmed` is what its process says; None for a remote one."""
     seen = ServerObservation(
         unsupported=unsupported(server),
+        notices=noted(notices),
         unresolved=resolved.problems,
         health=health,
         restarts=restarts.count,
@@ -58,12 +61,18 @@ def status_of_proxy(
     standing: Standing | None,
     states: Mapping[str, ReplicaState],
     health: Health | None,
+    notices: Sequence[Notice],
     now: datetime,
 ) -> ProxyStatus:
     """Status of a proxy: here one process serves, however many replicas are declared."""
     spec = proxy.spec.model_copy(update={"replicas": min(1, proxy.spec.replicas)})
     seen = ProxyObservation(
-        compiled=compiled, url=url, replicas=replica_view(states), swap_seconds=slowest(states), health=health
+        compiled=compiled,
+        url=url,
+        replicas=replica_view(states),
+        swap_seconds=slowest(states),
+        health=health,
+        notices=notices,
     )
     status = proxy_status(proxy.model_copy(update={"spec": spec}), seen, now)
     if standing is None or standing.phase != "failing":
@@ -82,7 +91,8 @@ def overruled(status: S, previous: Iterable[Condition], verdicts: Iterable[Verdi
     by_type = {verdict.type: verdict for verdict in verdicts}
     own = {condition.type: condition for condition in status.conditions}
     decided = [by_type.get(kind) or _verdict(own[kind]) for kind in _DECIDED if kind in by_type or kind in own]
-    listed = conditions(summed_up(decided), previous, status.observed_generation or 0, now)
+    told = [*summed_up(decided), *noted_before(status.conditions)]
+    listed = conditions(told, previous, status.observed_generation or 0, now)
     return status.model_copy(update={"conditions": listed})
 
 

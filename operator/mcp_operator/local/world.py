@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Final
 
 from mcp_operator.api import meta
@@ -13,6 +14,7 @@ from mcp_operator.api.server import ServerStatus
 from mcp_operator.compile import Compiled, DataObjects, compile_proxy
 from mcp_operator.compile.references import resolve
 from mcp_operator.compile.servers import unsupported
+from mcp_operator.conditions.notices import Notices
 from mcp_operator.conditions.reasons import Reason
 from mcp_operator.conditions.route import Parent, route_status
 from mcp_operator.conditions.server import invalid_status
@@ -27,7 +29,7 @@ from mcp_operator.local.table import Endpoint, View, endpoints_of, row
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replicas import Replicas
 from mcp_operator.probe.target import Target
-from mcp_operator.reconcile.observed import health_view, parent_view, probe_target
+from mcp_operator.reconcile.observed import health_view, notices_view, parent_view, probe_target
 
 REPLICA: Final = "local"
 PROBE_INTERVAL: Final = 10.0
@@ -54,6 +56,7 @@ class World:
         self._environment = environment
         self._statuses: dict[Key, Status] = {}
         self._compiled: dict[Key, Compiled] = {}
+        self._notices: dict[Key, Notices] = {}
         self._watched: set[Key] = set()
         self._ready: dict[Key, object] = {}
 
@@ -66,6 +69,9 @@ class World:
         self._host(servers, snapshot.objects)
         for key, proxy in proxies.items():
             self._serve(key, proxy, snapshot)
+        self._notices = {
+            key: notices_view(proxy, self._compiled[key], self._replicas.states(key)) for key, proxy in proxies.items()
+        }
         times = [self._judge_server(key, server, snapshot, now) for key, server in servers.items()]
         for key, proxy in proxies.items():
             self._judge_proxy(key, proxy, snapshot, now)
@@ -128,7 +134,12 @@ class World:
 
     def _serve(self, key: Key, proxy: McpProxy, snapshot: Snapshot) -> None:
         compiled = compile_proxy(
-            proxy, routes=snapshot.routes, servers=snapshot.servers, objects=snapshot.objects, url_of=self._url
+            proxy,
+            routes=snapshot.routes,
+            servers=snapshot.servers,
+            objects=snapshot.objects,
+            url_of=self._url,
+            namespace_labels=snapshot.labels.get(key.namespace, {}),
         )
         self._compiled[key] = compiled
         if proxy.spec.replicas == 0:
@@ -177,6 +188,11 @@ class World:
             url=url,
             health=found,
             restarts=decision.restarts,
+            notices=[
+                n
+                for _, told in sorted(self._notices.items(), key=itemgetter(0))
+                for n in told.servers.get(server.id, ())
+            ],
             now=now,
         )
         self._keep(key, server, status, snapshot, now)
@@ -191,6 +207,7 @@ class World:
             standing=self._gateways.standing(key),
             states=self._replicas.states(key),
             health=health_view(self._prober.health(key)),
+            notices=self._notices[key].proxy,
             now=now,
         )
         self._keep(key, proxy, status, snapshot, now)
@@ -203,7 +220,8 @@ class World:
             proxy = snapshot.resources.get(parent)
             if isinstance(proxy, McpProxy):
                 proxy = proxy.model_copy(update={"status": self._statuses[parent]})
-                parents[ref.name] = parent_view(route, proxy, self._compiled[parent], self._replicas.states(parent))
+                states, told = self._replicas.states(parent), self._notices[parent]
+                parents[ref.name] = parent_view(route, proxy, self._compiled[parent], states, told)
             else:
                 parents[ref.name] = None
         self._keep(key, route, route_status(route, parents, now), snapshot, now)

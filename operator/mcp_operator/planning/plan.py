@@ -2,15 +2,17 @@
 
 import dataclasses
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy, McpServer
 from mcp_operator.compile import Compiled, compile_proxy
+from mcp_operator.compile.consent import allows
 from mcp_operator.compile.proxy import SESSION_KEY_FILE
 from mcp_operator.compile.references import decoded
+from mcp_operator.compile.selection import namespaces_of
 from mcp_operator.compile.servers import child_name, cluster_url, unsupported
 from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
 from mcp_operator.desired.proxy import secret_name
@@ -19,7 +21,7 @@ from mcp_operator.kube.errors import ApiError
 from mcp_operator.local.catalogue import Snapshot
 from mcp_operator.local.manifests import named
 from mcp_operator.planning.dryrun import Change, DryRun
-from mcp_operator.planning.world import Planned, data_of, planned_resources, world_of_children
+from mcp_operator.planning.world import Planned, data_of, labels_of, planned_resources, world_of_children
 from mcp_operator.reconcile.children import Refused, apply_children
 from mcp_operator.reconcile.observed import is_paused
 from mcp_operator.reconcile.world import World
@@ -49,9 +51,9 @@ async def make_plan(
     planned = await planned_resources(kube, files or Snapshot(), namespaces)
     chosen = _chosen(planned, files, namespaces)
     where = {key.namespace for key in chosen}
-    servers = [server for server in planned.servers if server.metadata.namespace in where]
-    objects = await data_of(kube, servers, files.objects if files else {})
-    snapshot = planned.snapshot(objects, files.diagnostics if files else ())
+    labels = await labels_of(kube, where, files.labels if files else {})
+    objects = await data_of(kube, _servers(planned, chosen, labels), files.objects if files else {})
+    snapshot = planned.snapshot(objects, files.diagnostics if files else (), labels)
     world = await world_of_children(kube, where)
     plan = Plan(problems=planned.problems, notes=planned.notes, snapshot=_part(snapshot, chosen, where))
     plan.compiled = {proxy: _compiled(world, snapshot, proxy) for proxy in chosen if proxy.kind == meta.PROXY.kind}
@@ -73,9 +75,28 @@ def _chosen(planned: Planned, files: Snapshot | None, namespaces: Sequence[str] 
         touched = {key.namespace for key in (*files.resources, *files.refused)}
         touched |= {namespace for _, namespace, _ in files.objects}
         found = [key for key in planned.resources if key in files.resources]
-        found += [key for key in planned.resources if key.kind == meta.PROXY.kind and key.namespace in touched]
+        found += [key for key in planned.resources if key.kind == meta.PROXY.kind and _reach(planned, key) & touched]
     servers = sorted({key for key in found if key.kind == meta.SERVER.kind})
     return [*servers, *sorted({key for key in found if key.kind == meta.PROXY.kind})]
+
+
+def _reach(planned: Planned, key: Key) -> set[str]:
+    """Namespaces of the servers that a proxy may serve."""
+    proxy = planned.resources[key]
+    return namespaces_of(proxy, planned.routes) if isinstance(proxy, McpProxy) else set()
+
+
+def _servers(planned: Planned, chosen: Collection[Key], labels: Mapping[str, Mapping[str, str]]) -> list[McpServer]:
+    """Those whose references matter: of the namespaces that are planned, and those of others that their proxies may serve."""
+    reach = {(namespace, key.namespace) for key in chosen for namespace in {key.namespace} | _reach(planned, key)}
+    return [
+        server
+        for server in planned.servers
+        if any(
+            server.metadata.namespace == namespace and allows(server, home, labels.get(home))
+            for namespace, home in reach
+        )
+    ]
 
 
 def _part(snapshot: Snapshot, chosen: Collection[Key], namespaces: Collection[str]) -> Snapshot:
@@ -119,6 +140,7 @@ def _compiled(world: World, snapshot: Snapshot, key: Key) -> Compiled:
         objects=snapshot.objects,
         url_of=cluster_url,
         session_key=_session_key(world, proxy),
+        namespace_labels=snapshot.labels.get(key.namespace),
     )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from mcp_operator.api import meta
-from mcp_operator.api.resources import InvalidResource, McpProxy, McpServer, Resource, parse
+from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
 from mcp_operator.compile.references import DataId, DataObject, decoded, references
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Store
@@ -39,14 +39,27 @@ class Planned:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def snapshot(self, objects: Mapping[DataId, DataObject], diagnostics: Iterable[Diagnostic] = ()) -> Snapshot:
+    def snapshot(
+        self,
+        objects: Mapping[DataId, DataObject],
+        diagnostics: Iterable[Diagnostic] = (),
+        labels: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> Snapshot:
         return Snapshot(
-            resources=self.resources, objects=objects, diagnostics=tuple(diagnostics), places=dict(self.places)
+            resources=self.resources,
+            objects=objects,
+            diagnostics=tuple(diagnostics),
+            labels=labels or {},
+            places=dict(self.places),
         )
 
     @property
     def servers(self) -> list[McpServer]:
         return [resource for resource in self.resources.values() if isinstance(resource, McpServer)]
+
+    @property
+    def routes(self) -> list[McpRoute]:
+        return [resource for resource in self.resources.values() if isinstance(resource, McpRoute)]
 
     @property
     def proxies(self) -> list[McpProxy]:
@@ -118,6 +131,21 @@ def manifest(resource: Resource) -> Object:
     names = {"name": resource.metadata.name, "namespace": resource.metadata.namespace}
     head = {"apiVersion": meta.API_VERSION, "kind": resource.kind, "metadata": names | metadata}
     return head | {"spec": dumped.get("spec", {})}
+
+
+async def labels_of(
+    kube: KubeClient, namespaces: Iterable[str], files: Mapping[str, Mapping[str, str]]
+) -> dict[str, Mapping[str, str]]:
+    """Labels of namespaces, as they would be; one whose labels may not be read is left out."""
+    found: dict[str, Mapping[str, str]] = {}
+    for namespace in sorted(set(namespaces)):
+        try:
+            body = await kube.get(built_in("Namespace").path(name=namespace)) or {}
+        except Forbidden:
+            continue
+        live = (body.get("metadata") or {}).get("labels") or {}
+        found[namespace] = {**live, **files.get(namespace, {})}
+    return found
 
 
 async def data_of(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mcp_operator.probe.state import latest_error
-from mcp_operator_proxy.report import Conflict, ErrorReport, RouteReport, ServerReport, StatusReport
+from mcp_operator_proxy.report import Conflict, ErrorReport, LongName, RouteReport, ServerReport, StatusReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class ReplicaState:
     """As it sees them, without times, circuit breakers and processes."""
     routes: tuple[RouteReport, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    long_names: tuple[LongName, ...] = ()
     refused: str | None = field(default=None, repr=False)
     """The revision of the config it refused, where that could be read."""
 
@@ -70,6 +71,7 @@ def heard(state: ReplicaState, report: StatusReport, seconds: float) -> ReplicaS
         servers=_steady(state.servers, report.servers),
         routes=report.routes,
         conflicts=report.conflicts,
+        long_names=report.long_names,
     )
 
 

@@ -1,9 +1,10 @@
 """Which resources a change concerns: what the watch streams enqueue."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, cast
 
 from mcp_operator.api import meta
+from mcp_operator.api.resources import McpRoute
 from mcp_operator.compile.references import DataKind
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Change, Object
@@ -20,11 +21,16 @@ def affected(change: Change, world: World) -> Iterator[Key]:
         yield key
         if key.kind != meta.PROXY.kind and _says_something_new(change):
             yield from _proxies(world, key.namespace)
+        if key.kind == meta.SERVER.kind and _says_something_new(change):
+            yield from _parents(world.routes_into(key.namespace))
         if key.kind == meta.PROXY.kind and (change.old is None or change.new is None):
             yield from (
                 Key(meta.ROUTE.kind, route.metadata.namespace, route.metadata.name)
                 for route in world.routes(key.namespace)
             )
+    elif key.kind == "Namespace":
+        if _says_something_new(change):
+            yield from _parents(world.routes_out_of(key.name))
     elif key.kind == "Pod":
         yield from _labelled(change.new or change.old, key.namespace)
     else:
@@ -34,6 +40,7 @@ def affected(change: Change, world: World) -> Iterator[Key]:
             yield from referrers
             if referrers:
                 yield from _proxies(world, key.namespace)
+                yield from _parents(world.routes_into(key.namespace))
 
 
 def _says_something_new(change: Change) -> bool:
@@ -48,6 +55,12 @@ def _says_something_new(change: Change) -> bool:
 def _proxies(world: World, namespace: str) -> Iterator[Key]:
     for proxy in world.store.list(meta.PROXY.kind, namespace):
         yield Key.of(meta.PROXY.kind, proxy)
+
+
+def _parents(routes: Iterable[McpRoute]) -> Iterator[Key]:
+    for route in routes:
+        for ref in route.spec.parent_refs:
+            yield Key(meta.PROXY.kind, route.metadata.namespace, ref.name)
 
 
 def _owners(change: Change) -> Iterator[Key]:

@@ -7,6 +7,7 @@ from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
 from mcp_operator.compile import Compiled
 from mcp_operator.compile.references import Resolved
+from mcp_operator.conditions.notices import Notices, hidden, notices
 from mcp_operator.conditions.proxy import Replica
 from mcp_operator.conditions.reasons import Type
 from mcp_operator.conditions.route import Parent
@@ -86,8 +87,27 @@ def replica_view(states: Mapping[str, ReplicaState]) -> list[Replica]:
     ]
 
 
+def notices_view(proxy: McpProxy, compiled: Compiled, states: Mapping[str, ReplicaState]) -> Notices:
+    """What `proxy` has to tell to itself, its routes and its servers."""
+    return notices(
+        proxy,
+        compiled,
+        (conflict for state in states.values() for conflict in state.conflicts),
+        (name for state in states.values() for name in state.long_names),
+    )
+
+
+def is_heard(states: Mapping[str, ReplicaState]) -> bool:
+    """Whether a replica has said something, or there is none that could."""
+    return not states or any(state.state != "unknown" for state in states.values())
+
+
 def parent_view(
-    route: McpRoute, proxy: McpProxy, compiled: Compiled | None, states: Mapping[str, ReplicaState]
+    route: McpRoute,
+    proxy: McpProxy,
+    compiled: Compiled | None,
+    states: Mapping[str, ReplicaState],
+    told: Notices = Notices(),  # noqa: B008 - immutable
 ) -> Parent:
     """How `proxy` took `route`: what was compiled of it, and what the replicas made of that."""
     if compiled is None or route.id not in compiled.route_problems:
@@ -100,6 +120,7 @@ def parent_view(
         problems=compiled.route_problems[route.id],
         left_out=compiled.route_left_out[route.id],
         hidden=_hidden(route, compiled, states),
+        notices=told.routes.get(route.id, ()),
         waiting=_waiting(proxy, compiled.config.revision),
     )
 
@@ -126,8 +147,4 @@ def _hidden(route: McpRoute, compiled: Compiled, states: Mapping[str, ReplicaSta
         for conflict in replica.conflicts
         if conflict.loser in servers and conflict.route in names
     }
-    return tuple(
-        f"{c.kind} {c.name!r} of McpServer {c.loser} is hidden at {path}: McpServer {c.winner} already has that name; "
-        "give one of them a prefix"
-        for c in sorted(found, key=lambda c: (c.kind, c.name, c.winner, c.loser))
-    )
+    return tuple(hidden(c, path) for c in sorted(found, key=lambda c: (c.kind, c.name, c.winner, c.loser)))

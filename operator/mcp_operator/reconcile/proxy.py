@@ -9,8 +9,10 @@ from typing import Final
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled, compile_proxy
+from mcp_operator.compile.consent import allows
 from mcp_operator.compile.proxy import SESSION_KEY_FILE
 from mcp_operator.compile.references import decoded
+from mcp_operator.compile.selection import namespaces_of
 from mcp_operator.compile.servers import cluster_url
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.desired import proxy_objects
@@ -22,7 +24,14 @@ from mcp_operator.kube.errors import ApiError, NotFound
 from mcp_operator.kube.paths import built_in, path_of
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.context import Context
-from mcp_operator.reconcile.observed import health_view, is_paused, proxy_target, replica_view, slowest
+from mcp_operator.reconcile.observed import (
+    health_view,
+    is_paused,
+    notices_view,
+    proxy_target,
+    replica_view,
+    slowest,
+)
 from mcp_operator.reconcile.swaps import NUDGE_SECONDS, Nudge
 from mcp_operator_proxy.config import CONFIG_FILE
 from mcp_operator_proxy.swap.read import secret_files
@@ -47,8 +56,10 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     context.prober.watch(key, proxy_target(proxy), PROBE_INTERVAL, PROBE_THRESHOLD)
     lag = None if paused or refused else await _hurry_pods(context, key, revision, pods)
     states = context.replicas.states(key)
+    notices = notices_view(proxy, compiled, states)
     seen = ProxyObservation(
         compiled=compiled,
+        notices=notices.proxy,
         url=proxy_url(proxy),
         refused=refused.refusal if refused else None,
         paused=paused,
@@ -60,7 +71,7 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     )
     status = proxy_status(proxy, seen, datetime.now(UTC))
     written = await context.status.write(proxy, status)
-    context.note_compiled(key, compiled, states, again=written)
+    context.note_compiled(key, compiled, states, notices, again=written)
     if status.programmed_revision != proxy.status.programmed_revision and status.swap_seconds is not None:
         context.on_swap(status.swap_seconds)
         done = {"revision": status.programmed_revision, "seconds": status.swap_seconds}
@@ -72,11 +83,19 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
 
 async def _compile(context: Context, proxy: McpProxy) -> Compiled:
     namespace = proxy.metadata.namespace
-    servers = context.world.servers(namespace)
+    routes = context.world.routes(namespace)
+    labels = context.world.namespace_labels(namespace)
+    servers = [
+        server
+        for where in sorted(namespaces_of(proxy, routes))
+        for server in context.world.servers(where)
+        if allows(server, namespace, labels)
+    ]
     return compile_proxy(
         proxy,
-        routes=context.world.routes(namespace),
+        routes=routes,
         servers=servers,
+        namespace_labels=labels,
         objects=await context.world.data(servers),
         url_of=cluster_url,
         session_key=await _session_key(context, proxy),

@@ -24,7 +24,8 @@ async def reconcile_route(context: Context, key: Key, route: McpRoute) -> Result
             parents[ref.name] = None
         elif _is_told(context, proxy_key, route):
             states = context.replicas.states(proxy_key)
-            parents[ref.name] = parent_view(route, proxy, context.compiled[proxy_key], states)
+            told = context.notices.of_proxy(proxy_key)
+            parents[ref.name] = parent_view(route, proxy, context.compiled[proxy_key], states, told)
         else:
             return Result()
     await context.status.write(route, route_status(route, parents, datetime.now(UTC)))

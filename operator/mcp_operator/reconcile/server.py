@@ -6,8 +6,11 @@ from datetime import UTC, datetime, timedelta
 from mcp_operator.api import meta
 from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpServer
+from mcp_operator.compile.consent import consent_problem
+from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import Resolved, resolve
 from mcp_operator.compile.servers import child_name, cluster_url, unsupported
+from mcp_operator.conditions.notices import noted_before
 from mcp_operator.conditions.server import ServerObservation, server_status
 from mcp_operator.conditions.workload import workload_verdict
 from mcp_operator.desired import server_objects
@@ -34,6 +37,8 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
     _probe(context, key, server, resolved, probed=problem is None and not resolved.problems)
     seen = ServerObservation(
         unsupported=problem,
+        undecided=_undecided(context, server),
+        notices=context.notices.of_server(key, noted_before(server.status.conditions)),
         unresolved=resolved.problems,
         refused=refused.refusal if refused else None,
         paused=paused,
@@ -45,6 +50,11 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
     )
     await context.status.write(server, server_status(server, seen, datetime.now(UTC)))
     return Result(requeue_after=RETRY_SECONDS if refused and refused.retry else decision.again_after)
+
+
+def _undecided(context: Context, server: McpServer) -> Problem | None:
+    """Whether its consent to routes asks for what the operator can't read."""
+    return consent_problem(server) if not context.world.reads_namespaces else None
 
 
 async def _apply(context: Context, server: McpServer, past: Restarts, restarts: Restarts) -> Refused | None:

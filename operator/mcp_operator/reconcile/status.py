@@ -87,8 +87,16 @@ class StatusWriter:
 
 
 def _ordered(status: StatusModel) -> StatusModel:
-    """The status with its conditions by type: the API server keeps them in an order of its own."""
-    return status.model_copy(update={"conditions": tuple(sorted(status.conditions, key=lambda c: c.type))})
+    """The status with its conditions by type and its parents by name: the API server keeps them in an order of its own."""
+    ordered: dict[str, object] = {"conditions": _by_type(status.conditions)}
+    if isinstance(status, RouteStatus):
+        parents = (p.model_copy(update={"conditions": _by_type(p.conditions)}) for p in status.parents)
+        ordered["parents"] = tuple(sorted(parents, key=lambda parent: parent.name))
+    return status.model_copy(update=ordered)
+
+
+def _by_type(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    return tuple(sorted(conditions, key=lambda condition: condition.type))
 
 
 def _ready(conditions: tuple[Condition, ...]) -> Condition | None:

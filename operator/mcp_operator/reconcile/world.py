@@ -28,13 +28,16 @@ class World:
     learn of changes, and keeps the content of none but those that an McpServer refers to.
     """
 
-    def __init__(self, store: Store, kube: KubeClient) -> None:
+    def __init__(self, store: Store, kube: KubeClient, *, reads_namespaces: bool = True) -> None:
         self.store = store
+        self.reads_namespaces = reads_namespaces
+        """Whether the store knows the cluster's Namespaces, which an operator of some namespaces may not read."""
         self._kube = kube
         self._models: dict[Key, tuple[str, Resource | InvalidResource]] = {}
         self._data: dict[DataId, tuple[str, DataObject]] = {}
         self._referrers: defaultdict[DataId, set[Key]] = defaultdict(set)
         self._referred: dict[Key, frozenset[DataId]] = {}
+        self._foreign: dict[Key, frozenset[str]] = {}
 
     def model(self, key: Key) -> Resource | InvalidResource | None:
         """The resource, or why its body can't be read, or None when it is gone."""
@@ -42,6 +45,7 @@ class World:
         if body is None:
             self._models.pop(key, None)
             self._note_references(key, None)
+            self._foreign.pop(key, None)
             return None
         version = body["metadata"].get("resourceVersion", "")
         known = self._models.get(key)
@@ -49,6 +53,7 @@ class World:
             known = (version, _parsed(body))
             self._models[key] = known
             self._note_references(key, known[1])
+            self._note_namespaces(key, known[1])
         return known[1]
 
     def referrers(self, reference: DataId) -> frozenset[Key]:
@@ -63,6 +68,25 @@ class World:
 
     def routes(self, namespace: str) -> list[McpRoute]:
         return self._all(meta.ROUTE.kind, namespace, McpRoute)
+
+    def proxy_keys(self) -> list[Key]:
+        """Every McpProxy, readable or not."""
+        return [Key.of(meta.PROXY.kind, body) for body in self.store.list(meta.PROXY.kind)]
+
+    def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
+        """Labels of a namespace; None where they can't be read."""
+        if not self.reads_namespaces:
+            return None
+        body = self.store.get(Key("Namespace", "", namespace)) or {}
+        return (body.get("metadata") or {}).get("labels") or {}
+
+    def routes_into(self, namespace: str) -> list[McpRoute]:
+        """Routes of other namespaces that bring servers of this one, as far as they were read."""
+        return self._routes(key for key, named in self._foreign.items() if namespace in named)
+
+    def routes_out_of(self, namespace: str) -> list[McpRoute]:
+        """Routes of this namespace that bring servers of others, as far as they were read."""
+        return self._routes(key for key in self._foreign if key.namespace == namespace)
 
     def children(self, uid: str) -> dict[Key, Object]:
         """Objects that the resource with this uid controls and that carry the operator's label."""
@@ -114,13 +138,25 @@ class World:
         if now:
             self._referred[key] = now
 
+    def _note_namespaces(self, key: Key, resource: Resource | InvalidResource) -> None:
+        named = resource.spec.servers if isinstance(resource, McpRoute) else ()
+        foreign = frozenset(item.namespace for item in named if item.namespace not in {None, key.namespace})
+        if foreign:
+            self._foreign[key] = foreign
+        else:
+            self._foreign.pop(key, None)
+
+    def _routes(self, keys: Iterable[Key]) -> list[McpRoute]:
+        found = (self.model(key) for key in [*keys])
+        return [route for route in found if isinstance(route, McpRoute)]
+
     def _all(self, kind: str, namespace: str, model: type[R]) -> list[R]:
         found = (self.model(Key.of(kind, body)) for body in self.store.list(kind, namespace))
         return [resource for resource in found if isinstance(resource, model)]
 
 
 def slimmed(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the store keeps of a watched object: of foreign Secrets and ConfigMaps only which they are.
+    """What the store keeps of a watched object: of foreign Secrets and ConfigMaps only which they are, of Namespaces the labels.
 
     Their annotations may hold the content too (`kubectl.kubernetes.io/last-applied-configuration`).
     """
@@ -128,6 +164,13 @@ def slimmed(body: Mapping[str, Any]) -> Mapping[str, Any]:
         metadata = {key: value for key, value in body["metadata"].items() if key != "annotations"}
         kept = {key: value for key, value in body.items() if key not in {"data", "binaryData", "stringData"}}
         return {**kept, "metadata": metadata}
+    if body.get("kind") == "Namespace":
+        kept = {
+            key: body["metadata"][key]
+            for key in ("name", "uid", "resourceVersion", "labels")
+            if key in body["metadata"]
+        }
+        return {"apiVersion": "v1", "kind": "Namespace", "metadata": kept}
     return body
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from mcp_operator_proxy.backends.catalogue import Catalogue
-from mcp_operator_proxy.config import ProxyConfig, Route, RouteServer, Server
+from mcp_operator_proxy.config import NameBudget, ProxyConfig, Route, RouteServer, Server
 from mcp_operator_proxy.swap.pace import Pace
 from mcp_operator_proxy.table import Part, RouteTable, build_part, join_parts
 
@@ -17,15 +17,17 @@ class _Made:
     """A part and all that it was made from."""
 
     naming: str
+    budget: NameBudget | None
     entry: RouteServer
     server: Server | None
     catalogue: Catalogue
     part: Part
 
-    def still_holds(self, naming: str, entry: RouteServer, server: Server | None, catalogue: Catalogue) -> bool:
+    def still_holds(self, route: Route, entry: RouteServer, server: Server | None, catalogue: Catalogue) -> bool:
         return (
             self.catalogue is catalogue
-            and self.naming == naming
+            and self.naming == route.naming
+            and self.budget == route.name_budget
             and (self.entry is entry or self.entry == entry)
             and (self.server is server or self.server == server)
         )
@@ -69,9 +71,9 @@ class TableBuilder:
             key = (route.path, entry.server)
             server, catalogue = servers.get(entry.server), catalogues.get(entry.server, _EMPTY)
             made = self._parts.get(key)
-            if made is None or not made.still_holds(route.naming, entry, server, catalogue):
-                part = build_part(route.naming, entry, server, catalogue)
-                made = self._parts[key] = _Made(route.naming, entry, server, catalogue, part)
+            if made is None or not made.still_holds(route, entry, server, catalogue):
+                part = build_part(route, entry, server, catalogue)
+                made = self._parts[key] = _Made(route.naming, route.name_budget, entry, server, catalogue, part)
             yield made.part
 
     def _forget(self, config: ProxyConfig) -> None:

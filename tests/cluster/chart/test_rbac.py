@@ -17,9 +17,9 @@ READ = ("get", "list", "watch")
 ROLES = {"Role", "ClusterRole"}
 
 
-def needed() -> Iterator[Right]:
+def needed(*, clusterwide: bool = True) -> Iterator[Right]:
     """From what is watched, applied and written."""
-    for group, _, plural in watch.WATCHED.values():
+    for group, _, plural in watch.watched(clusterwide=clusterwide).values():
         yield from ((group, plural, verb) for verb in READ)
     for kind in CHILD_KINDS:
         group, _, plural = watch.WATCHED[kind]
@@ -56,7 +56,7 @@ def test_watching_namespaces_needs_nothing_of_the_cluster(helm: Helm) -> None:
     bodies = helm.objects(*values_of("namespaces"))
     roles = named(bodies, "mcp-system-mcp-operator")
     assert [(role["kind"], role["metadata"]["namespace"]) for role in roles] == [("Role", "team-a"), ("Role", "team-b")]
-    assert all(rights(role) == set(needed()) for role in roles)
+    assert all(rights(role) == set(needed(clusterwide=False)) for role in roles)
     assert not [body for body in bodies if body["kind"].startswith("Cluster")]
 
 

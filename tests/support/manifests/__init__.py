@@ -79,6 +79,11 @@ def example_files() -> list[Path]:
     return sorted(path for folder in example_folders() for path in (EXAMPLES / folder).rglob("*.yaml"))
 
 
+def namespace_of(path: Path) -> str | None:
+    """The namespace that a manifest file is for, where it says so."""
+    return next((body["metadata"]["namespace"] for body in documents(path) if "namespace" in body["metadata"]), None)
+
+
 def documents(path: Path) -> list[Body]:
     """Every object of a manifest file."""
     return [body for body in yaml.safe_load_all(path.read_text(encoding="utf-8")) if body]

@@ -22,7 +22,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.streams import Stream
 from mcp_operator.engine.worker import Running
 from mcp_operator.kube.client import KubeClient
-from mcp_operator.watch import CHILD_SELECTOR, LABELLED, WATCHED
+from mcp_operator.watch import CHILD_SELECTOR, LABELLED, watched
 from support import resources
 from support.apiserver import AWAY, KINDS, ApiServer
 from support.backends import ServedMCP, eventually, free_port
@@ -123,19 +123,20 @@ async def test_what_is_listed(
     api: ApiServer, kube: KubeClient, metrics: OperatorMetrics, namespaces: tuple[str, ...]
 ) -> None:
     flags = ["--namespaces", ",".join(namespaces)]
+    kinds = watched(clusterwide=not namespaces)
     async with Operator(parse(flags), kube, metrics) as operator:
-        await asyncio.gather(*(operator.resync.once(kind) for kind in WATCHED))
+        await asyncio.gather(*(operator.resync.once(kind) for kind in kinds))
     assert operator.resync.synced.is_set()
     listed = {(asked.path, asked.query.get("labelSelector")) for asked in api.asked}
     scopes = [f"/namespaces/{namespace}" for namespace in namespaces] or [""]
     plurals = {kind: plural for plural, kind in KINDS.items()}
-    for kind in WATCHED:
+    for kind in kinds:
         selector = CHILD_SELECTOR if kind in LABELLED else None
         found = {path for path, asked in listed if path.endswith(f"/{plurals[kind]}") and asked == selector}
         assert {path.rpartition("/")[0].partition("/namespaces")[1:] for path in found} == {
             scope.partition("/namespaces")[1:] for scope in scopes
         }
-    assert len(listed) == len(WATCHED) * len(scopes)
+    assert len(listed) == len(kinds) * len(scopes)
 
 
 async def test_a_list_finds_what_no_event_told(api: ApiServer, start: Start) -> None:

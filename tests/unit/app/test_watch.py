@@ -12,14 +12,16 @@ from mcp_operator.reconcile.world import CHILD_KINDS
 Seen = list[tuple[str, str | None, Any]]
 
 
-def _handlers(sink: watch.Sink) -> dict[str, Any]:
-    found = watch.registry(sink)._watching.get_all_handlers()
+def _handlers(sink: watch.Sink, *, clusterwide: bool = True) -> dict[str, Any]:
+    found = watch.registry(sink, clusterwide=clusterwide)._watching.get_all_handlers()
     return {str(handler.id): handler for handler in found}
 
 
 def test_every_kind_has_a_handler_with_an_id() -> None:
-    handlers = _handlers(lambda *_: None)
+    handlers = _handlers(lambda *_: None, clusterwide=False)
     assert handlers.keys() == {f"observe-{plural}" for _, _, plural in watch.WATCHED.values()}
+    everywhere = _handlers(lambda *_: None)
+    assert everywhere.keys() - handlers.keys() == {"observe-namespaces"}
     assert set(CHILD_KINDS) | {kind.kind for kind in meta.KINDS} | {"Pod"} == set(watch.WATCHED)
 
 

@@ -1,6 +1,6 @@
 """Resources in, one configuration out.
 
-golden/*.in.yaml → *.out.yaml: a selector · routes · conflicts · references · an empty proxy
+golden/*.in.yaml → *.out.yaml: a selector · routes · conflicts · priorities · other namespaces · references · an empty proxy
 properties: no order of the inputs matters; equal content has an equal revision, other content another; what comes out is
 what the proxy accepts; no secret stands in config.json
 a Secret rotated · a server without address · one that the proxy would refuse · 2,000 servers
@@ -30,12 +30,16 @@ CORE = {"team": "core"}
 def compiled(bodies: list[dict[str, Any]]) -> Compiled:
     parsed = [parse(models.stored(body), strict=True) for body in bodies if body["kind"].startswith("Mcp")]
     (proxy,) = [resource for resource in parsed if isinstance(resource, McpProxy)]
+    labels = {
+        body["metadata"]["name"]: body["metadata"].get("labels", {}) for body in bodies if body["kind"] == "Namespace"
+    }
     return compile_proxy(
         proxy,
         routes=[resource for resource in parsed if isinstance(resource, McpRoute)],
         servers=[resource for resource in parsed if isinstance(resource, McpServer)],
         objects=models.objects_of(bodies),
         url_of=cluster_url,
+        namespace_labels=labels.get(proxy.metadata.namespace, {}),
     )
 
 
@@ -48,6 +52,7 @@ def shown(outcome: Compiled) -> dict[str, Any]:
         "secrets": {file: value.decode() for file, value in sorted(outcome.secrets.items())},
         "left_out": {key: told(problem) for key, problem in sorted(outcome.left_out.items())},
         "proxy_problems": [told(problem) for problem in outcome.proxy_problems],
+        "told_to_winners": [f"{claim.reason}: {claim.told_to_winner()}" for claim in outcome.claims],
         "routes": {
             key: {
                 "generation": outcome.route_generations[key],

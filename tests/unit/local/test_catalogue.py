@@ -167,3 +167,11 @@ def test_versions_of_a_secret_never_come_again() -> None:
     seen.append(version(files.show(a=secret("three"))))
     assert len(set(seen)) == 3
     assert not any("one" in v or "two" in v for v in seen)
+
+
+def test_labels_of_namespaces() -> None:
+    files = Files()
+    text = "apiVersion: v1\nkind: Namespace\nmetadata: {name: platform, labels: {trust: %s}}\n"
+    assert files.show(a=text % "high").labels == {"platform": {"trust": "high"}}
+    assert files.show(a=text % "low").labels == {"platform": {"trust": "low"}}
+    assert files.show(a="").labels == {}

@@ -17,8 +17,9 @@ import pytest
 from fastmcp import FastMCP
 
 from mcp_operator.local.process import free_port
+from mcp_operator_proxy.config import shortened
 from support.backends import Ears, ServedMCP, client, eventually
-from unit.local.harness import PROXY, Local, local, manifest, tiny
+from unit.local.harness import PROXY, TINY, Local, local, manifest, tiny
 
 SECRET = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: %s}\n"
 ENV = {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "token"}}}]}
@@ -159,6 +160,34 @@ async def test_two_proxies_a_route_what_can_not_run_and_a_kill(folder: Path) -> 
         tree = run.tree()
         assert await run.stop(signal.SIGKILL) == -signal.SIGKILL
         assert not await asyncio.to_thread(lambda: psutil.wait_procs(tree, timeout=15)[1])
+
+
+SHARED = "McpRoute/default/shared "
+
+
+async def test_a_server_of_another_namespace_and_a_name_that_is_too_long(folder: Path) -> None:
+    long = "y" * 30
+    proxy = manifest("McpProxy", "tools", {"naming": {"maxLength": 20}})
+    servers = [{"namespace": "platform", "selector": {}}]
+    route = manifest("McpRoute", "shared", {"parentRefs": [{"name": "tools"}], "servers": servers})
+    spec = {"stdio": {"command": sys.executable, "args": ["-S", str(TINY), "x", long]}}
+    trusted = {"from": "Selector", "selector": {"matchLabels": {"trust": "high"}}}
+    consenting = {**spec, "allowedRoutes": {"namespaces": trusted}}
+
+    def of_the_platform(spec: dict[str, Any]) -> str:
+        return manifest("McpServer", "far", spec).replace('"name": "far"', '"name": "far", "namespace": "platform"')
+
+    async with local(folder, a=proxy + route, b=of_the_platform(spec)) as run:
+        await run.said(SHARED + "ready=False .*RefNotPermitted")
+        run.write("b.yaml", of_the_platform(consenting))
+        run.write("c.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: default, labels: {trust: high}}\n")
+        await run.said(SHARED + "ready=True .*servers=1")
+        short = shortened(f"far_{long}", 20)
+        async with client(await run.url()) as connected:
+            await lists(connected, "far_x", short)
+            assert (await connected.call_tool(short)).structured_content["name"] == long
+        (told,) = (await run.status())["longNames"]
+        assert (told["name"], told["shown"]) == (f"far_{long}", short)
 
 
 async def test_a_header_from_a_secret_that_is_rotated(folder: Path) -> None:

@@ -144,6 +144,18 @@ def test_namespaces_and_data() -> None:
     assert server.resource.metadata.namespace == "team"
 
 
+def test_labels_of_a_namespace() -> None:
+    content = read("apiVersion: v1\nkind: Namespace\nmetadata: {name: platform, labels: {trust: high}}\n")
+    (manifest,) = content.manifests
+    assert (manifest.key, manifest.labels) == (Key("Namespace", "", "platform"), {"trust": "high"})
+    assert content.diagnostics == ()
+    wrong = read("apiVersion: v1\nkind: Namespace\nmetadata:\n  name: platform\n  labels: {trust: true}\n")
+    assert [d.line for d in wrong.diagnostics] == [5]
+    assert (
+        wrong.diagnostics[0].message == "Namespace platform: metadata.labels must be a mapping of strings; quote them"
+    )
+
+
 def test_a_list_as_kubectl_prints_it() -> None:
     item = {"apiVersion": "mcp-operator.dev/v1alpha1", "kind": "McpServer", "metadata": {"name": "time"}}
     body = '{"apiVersion":"v1","kind":"List","items":[%s]}'

@@ -1,7 +1,13 @@
+import hashlib
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from mcp_operator_proxy.backends.catalogue import Catalogue
-from mcp_operator_proxy.config import Route
+from mcp_operator_proxy.config import Route, shortened
 from mcp_operator_proxy.table import Changes, build_route, changes, join_uri, split_uri
 
 
@@ -147,3 +153,80 @@ def test_templates_and_prompts_carry_the_prefix() -> None:
 def test_changes(new: Catalogue, expected: Changes) -> None:
     shown = route({"server": "ns/time", "prefix": "t"})
     assert changes(build_route(shown, {"ns/time": TIME}), build_route(shown, {"ns/time": new})) == expected
+
+
+LONG = Catalogue(
+    tools=(tool("x" * 40), tool("x" * 40 + "y"), tool("short")), prompts=({"name": "p" * 40}, {"name": "ask"})
+)
+
+
+def budget(too_long: str, *, prefix: str = "l", **more: object) -> Route:
+    name_budget = {"maxLength": 20, "tooLong": too_long}
+    return route({"server": "ns/long", "prefix": prefix, **more}, nameBudget=name_budget)
+
+
+def digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def test_names_over_the_budget_are_shortened() -> None:
+    table = build_route(budget("shorten"), {"ns/long": LONG})
+    first, second, prompt = "l_" + "x" * 40, "l_" + "x" * 40 + "y", "l_" + "p" * 40
+    shown = [f"l_{'x' * 9}_{digest(first)}", f"l_{'x' * 9}_{digest(second)}"]
+    assert list(table.tools) == [*shown, "l_short"]
+    assert {len(name) for name in shown} == {20}
+    assert [entry.name for entry in table.tools.values()] == ["x" * 40, "x" * 40 + "y", "short"], (
+        "calls find the server's"
+    )
+    assert table.tools[shown[0]].definition["name"] == shown[0]
+    assert list(table.prompts) == [f"l_{'p' * 9}_{digest(prompt)}", "l_ask"]
+    told = [(long.kind, long.name, long.server, long.shown) for long in table.long_names]
+    assert told == [
+        ("tool", first, "ns/long", shown[0]),
+        ("tool", second, "ns/long", shown[1]),
+        ("prompt", prompt, "ns/long", f"l_{'p' * 9}_{digest(prompt)}"),
+    ]
+    assert table.conflicts == ()
+
+
+def test_names_over_the_budget_are_refused() -> None:
+    table = build_route(budget("refuse"), {"ns/long": LONG})
+    assert list(table.tools) == ["l_short"]
+    assert list(table.prompts) == ["l_ask"]
+    assert [long.shown for long in table.long_names] == [None, None, None]
+    assert all(name == "l_short" for name in table.report().tools)
+
+
+def test_a_name_without_a_prefix_has_a_budget_too_and_a_renamed_tool_by_its_new_name() -> None:
+    overrides = [{"name": "x" * 40, "rename": "fits"}, {"name": "short", "rename": "r" * 30}]
+    table = build_route(budget("shorten", prefix="", tools={"overrides": overrides}), {"ns/long": LONG})
+    names = ["fits", f"{'x' * 11}_{digest('x' * 40 + 'y')}", f"{'r' * 11}_{digest('r' * 30)}"]
+    assert list(table.tools) == names
+
+
+def test_a_hidden_tool_is_not_told_of() -> None:
+    table = build_route(budget("refuse", tools={"exclude": ["x*"]}), {"ns/long": LONG})
+    assert [long.kind for long in table.long_names] == ["prompt"]
+
+
+def test_a_short_name_that_another_tool_has_is_a_conflict() -> None:
+    taken = f"l_{'x' * 9}_{digest('l_' + 'x' * 40)}"
+    catalogue = Catalogue(tools=(tool(taken.removeprefix("l_")), tool("x" * 40)))
+    table = build_route(budget("shorten"), {"ns/long": catalogue})
+    assert [entry.name for entry in table.tools.values()] == [taken.removeprefix("l_")]
+    assert [(c.kind, c.name, c.winner, c.loser) for c in table.conflicts] == [("tool", taken, "ns/long", "ns/long")]
+
+
+@given(name=st.text(min_size=17, max_size=400), length=st.integers(16, 300))
+def test_a_shortened_name_follows_from_the_whole_one(name: str, length: int) -> None:
+    short = shortened(name, length)
+    assert shortened(name, length) == short
+    assert len(short) <= length
+    assert re.search(r"_[0-9a-f]{8}\Z", short)
+    assert shortened(name + "!", length) != short
+
+
+@pytest.mark.parametrize("value", [{"maxLength": 15}, {"maxLength": 1025}, {"maxLength": 64, "tooLong": "cut"}, {}])
+def test_a_budget_that_makes_no_sense_is_refused(value: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="nameBudget"):
+        route(nameBudget=value)

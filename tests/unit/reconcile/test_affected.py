@@ -1,6 +1,7 @@
 """Which change enqueues what.
 
 a resource: itself; a server or a route: the proxies too, but not for its status alone; a proxy that comes or goes: the routes
+a server or a Secret of another namespace, or a namespace's labels: the proxies whose routes reach across
 a child: its owner, before and after · a pod: by its labels · a Secret or ConfigMap: who refers to it, and then the proxies
 """
 
@@ -15,7 +16,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Change, Store
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.reconcile.affected import affected
-from mcp_operator.reconcile.world import INDEXED_LABELS, World
+from mcp_operator.reconcile.world import INDEXED_LABELS, World, slimmed
 from support import models, resources
 from support.kubeconfig import kubeconfig
 
@@ -139,3 +140,82 @@ def test_models_are_parsed_once_a_version(world: World, monkeypatch: pytest.Monk
         world.servers("team-a")
         world.proxies("team-a")
     assert sorted(parsed) == ["second", "tools"]
+
+
+# Across namespaces
+
+
+def reaching(world: World, *, name: str = "across", namespace: str | None = "platform") -> None:
+    """A route of team-b that brings a server of `namespace` to its proxy."""
+    item = {"name": "far"} if namespace is None else {"name": "far", "namespace": namespace}
+    body = models.stored(resources.route(name, item, parent="elsewhere"), namespace="team-b")
+    world.store.observe(
+        "McpRoute", {**body, "metadata": {**body["metadata"], "resourceVersion": str(len(world.store))}}
+    )
+    world.routes("team-b")
+
+
+def concerned(world: World, old: Body | None, new: Body | None) -> set[str]:
+    some = new or old
+    assert some
+    return {str(key) for key in affected(Change(Key.of(some["kind"], some), old, new), world)}
+
+
+ELSEWHERE = "McpProxy/team-b/elsewhere"
+
+
+def test_a_server_that_a_route_of_another_namespace_brings(world: World) -> None:
+    body = _server(namespace="platform")
+    assert ELSEWHERE not in concerned(world, None, body)
+    reaching(world)
+    assert concerned(world, None, body) == concerned(world, body, None) == {"McpServer/platform/one", ELSEWHERE}
+    assert concerned(world, body, {**body, "status": {"url": "x"}}) == {"McpServer/platform/one"}
+    relabelled = _server(namespace="platform", labels={"a": "b"})
+    assert concerned(world, body, relabelled) == {"McpServer/platform/one", ELSEWHERE}
+    assert ELSEWHERE not in concerned(world, None, _server(namespace="other"))
+    route = world.store.get(Key("McpRoute", "team-b", "across"))
+    assert route is not None
+    world.store.remove("McpRoute", "team-b", "across")
+    world.model(Key("McpRoute", "team-b", "across"))
+    assert ELSEWHERE not in concerned(world, None, body)
+
+
+def test_a_route_that_stays_at_home_reaches_nowhere(world: World) -> None:
+    for namespace in (None, "team-b"):
+        reaching(world, namespace=namespace)
+        assert world.routes_out_of("team-b") == []
+        assert world.routes_into("team-b") == []
+
+
+def test_labels_of_a_namespace_that_has_routes_into_others(world: World) -> None:
+    def namespace(name: str, **metadata: Any) -> Body:
+        return {"kind": "Namespace", "metadata": {"name": name, "uid": "u", **metadata}}
+
+    before, after = namespace("team-b"), namespace("team-b", labels={"trust": "high"})
+    assert concerned(world, before, after) == set()
+    reaching(world)
+    assert concerned(world, before, after) == concerned(world, None, after) == {ELSEWHERE}
+    assert concerned(world, before, namespace("team-b", annotations={"a": "b"})) == set()
+    assert concerned(world, namespace("platform"), namespace("platform", labels={"a": "b"})) == set()
+
+
+def test_a_secret_behind_a_server_of_another_namespace(world: World) -> None:
+    reaching(world, namespace="team-a")
+    secret = {"kind": "Secret", "metadata": {"name": "token", "namespace": "team-a"}}
+    assert ELSEWHERE in concerned(world, None, secret)
+
+
+def test_labels_of_a_namespace(world: World, tmp_path: Path) -> None:
+    body = {
+        "kind": "Namespace",
+        "metadata": {"name": "team-a", "labels": {"a": "b"}, "annotations": {"note": "x" * 999}},
+    }
+    change = world.store.observe("Namespace", slimmed(body))
+    assert change is not None
+    assert change.new == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {"a": "b"}}}
+    assert world.namespace_labels("team-a") == {"a": "b"}
+    assert world.namespace_labels("unknown") == {}
+    confined = World(
+        world.store, KubeClient.connect(kubeconfig(tmp_path / "c", "http://127.0.0.1:9")), reads_namespaces=False
+    )
+    assert confined.namespace_labels("team-a") is None

@@ -62,6 +62,19 @@ def test_a_server_s_other_timeout_reaches_its_entries() -> None:
     assert {entry.timeout for entry in table["/mcp"].tools.values()} == {3}
 
 
+def test_another_budget_of_names_makes_the_names_anew() -> None:
+    builder, catalogues = TableBuilder(), {"ns/a": tools("x" * 30)}
+    entries = [{"server": "ns/a", "prefix": "a"}]
+
+    def names(most: int | None) -> list[str]:
+        route = {"name": "r", "path": "/mcp", "servers": entries}
+        route["nameBudget"] = None if most is None else {"maxLength": most, "tooLong": "refuse"}
+        return list(builder.build(make_config({"a": URLS["a"]}, routes=[route]), catalogues)["/mcp"].tools)
+
+    whole = ["a_" + "x" * 30]
+    assert [names(most) for most in (None, 31, 32, None)] == [whole, [], whole, whole]
+
+
 def test_what_is_gone_is_forgotten() -> None:
     builder = TableBuilder()
     builder.build(make_config(URLS), CATALOGUES)
