@@ -11,7 +11,7 @@ from localcluster.locks import exclusive
 from localcluster.progress import run, run_long
 
 SUITE = "trixie"
-PACKAGES = ("python3", "python3-venv", "ca-certificates")
+PACKAGES = ("python3", "python3-venv", "ca-certificates", "busybox-static")
 # As in Debian's own slim images: nobody reads manuals in a container.
 EXCLUDED = ("/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/doc/*")
 KEPT = "/usr/share/doc/*/copyright"

@@ -147,6 +147,8 @@ class Server(ConfigModel):
     stdio: Stdio | None = None
     transport: Transport = "auto"
     headers: tuple[Header, ...] = ()
+    identity: SecretRef | None = None
+    """Key that signs for whom the proxy calls: of a server at `url` that has a process for each user and knows the key too."""
     ca_bundle: str | None = None
     """PEM certificates that sign the backend's certificate, instead of the system's."""
     http2: bool = False
@@ -168,12 +170,17 @@ class Server(ConfigModel):
             raise ValueError(f"server {self.id} has neither url nor stdio; it needs exactly one of them")
         if self.url is not None and self.stdio is not None:
             raise ValueError(f"server {self.id} has both url and stdio; it needs exactly one of them")
-        remote = {"headers": self.headers, "caBundle": self.ca_bundle, "http2": self.http2}
+        remote: dict[str, object] = {"headers": self.headers, "caBundle": self.ca_bundle, "http2": self.http2}
+        remote["identity"] = self.identity is not None
         remote["transport"] = self.transport != "auto"
         if self.stdio is not None and (used := next((name for name, value in remote.items() if value), None)):
             raise ValueError(f"server {self.id} runs over stdio: {used} can be set only for a url")
         if self.url is not None and (self.url.username or self.url.password):
             raise ValueError(f"server {self.id} has credentials in its url: send them in a header, from a secret")
+        if self.url is not None and self.identity is not None and (self.url.query or self.transport == "sse"):
+            raise ValueError(
+                f"server {self.id} has an identity key: its url takes no query, and its transport is no SSE"
+            )
         if twice := _duplicates(header.name.lower() for header in self.headers):
             raise ValueError(f"server {self.id} sets the header {twice[0]} twice")
         return self

@@ -121,6 +121,7 @@ class Bench:
             enqueue=self.enqueue,
             on_swap=self.swaps.append,
             swaps=Swaps(lambda: self.clock),
+            files=Swaps(lambda: self.clock, meta.ANNOTATION_FILES),
         )
         self.waiting.clear()
         self.api.changed = self._observe

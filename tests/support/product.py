@@ -9,6 +9,7 @@ SYSTEM = "mcp-system"
 RELEASE = "mcp-operator"
 BACKEND_IMAGE = "mcp-operator-test/backend:dev"
 PACKAGES_IMAGE = "mcp-operator-test/packages:dev"
+PLAIN_IMAGE = "mcp-operator-test/plain:dev"
 
 
 def backend_objects(

@@ -9,7 +9,6 @@ from pydantic import AnyHttpUrl, Field, StringConstraints, ValidationError
 from mcp_operator.api.common import (
     ApiModel,
     DataSource,
-    EnvVar,
     LabelSelector,
     Resources,
     SecretSource,
@@ -18,7 +17,8 @@ from mcp_operator.api.common import (
     unique,
 )
 from mcp_operator.api.constraints import Rule, literal, matching, one_of_fields
-from mcp_operator.api.scalars import Argument, Count, Duration, Image, Port, PullPolicy, between
+from mcp_operator.api.pods import EnvFromList, EnvList, FileList, PodTemplate, PullSecretList
+from mcp_operator.api.scalars import Argument, Count, Duration, Image, ObjectName, Port, PullPolicy, between
 
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 URL = rf"^https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?([/?][!-\"$-~]*)?$"
@@ -48,7 +48,6 @@ def _is_url(text: str) -> bool:
 
 Transport = Literal["auto", "streamable-http", "sse"]
 Hosting = Literal["Remote", "Container", "Stdio"]
-EnvList = Annotated[tuple[EnvVar, ...], Field(max_length=128, json_schema_extra=keyed_by("name")), unique("name")]
 
 
 class Header(ApiModel):
@@ -147,14 +146,32 @@ class Container(ApiModel):
     transport: Transport = "auto"
     """How to speak to it; auto tries streamable HTTP first, then SSE."""
     env: EnvList = ()
-    """Environment of the server."""
+    """Environment of the server. A changed Secret or ConfigMap behind it rolls the pods."""
+    env_from: EnvFromList = ()
+    """Whole Secrets and ConfigMaps as environment. A change of one rolls the pods."""
+    files: FileList = ()
+    """Files from Secrets and ConfigMaps."""
     resources: Resources = Resources()
     """Compute resources of the server."""
 
 
 class Stdio(ApiModel):
-    """A command that speaks MCP on stdin and stdout. It runs in the runner image (uv/uvx, node/npx) under a bridge to HTTP."""
+    """A command that speaks MCP on stdin and stdout, under a bridge to HTTP. It runs in the runner image (uv/uvx, node/npx), or
+    in an image of the user's.
+    """
 
+    invariants = (
+        Rule(
+            "has(self.image) || !has(self.imagePullPolicy)",
+            "imagePullPolicy needs image: the runner image is pulled as the operator was told to",
+            lambda self: self.image is not None or self.image_pull_policy is None,
+        ),
+    )
+
+    image: Image | None = None
+    """Linux image that has the program; it needs neither a shell nor HTTP. Unset: the runner image."""
+    image_pull_policy: PullPolicy | None = None
+    """When to pull the image; unset: the Kubernetes default."""
     command: Annotated[
         str,
         StringConstraints(max_length=4096),
@@ -164,7 +181,11 @@ class Stdio(ApiModel):
     args: Annotated[tuple[Argument, ...], Field(max_length=256)] = ()
     """Arguments of the program."""
     env: EnvList = ()
-    """Environment of the program."""
+    """Environment of the program. A changed Secret or ConfigMap behind it rolls the pods."""
+    env_from: EnvFromList = ()
+    """Whole Secrets and ConfigMaps as environment. A change of one rolls the pods."""
+    files: FileList = ()
+    """Files from Secrets and ConfigMaps."""
     resources: Resources = Resources()
     """Compute resources of the server."""
 
@@ -269,6 +290,20 @@ class ServerSpec(ApiModel):
             "isolation other than shared needs stdio: a remote or container server keeps its sessions apart itself",
             lambda self: self.isolation == "shared" or self.stdio is not None,
         ),
+        Rule(
+            "self.isolation == 'shared' || !has(self.stdio) || !has(self.stdio.image)",
+            "isolation other than shared needs the runner image: in stdio.image one process runs, which the kubelet starts",
+            lambda self: self.isolation == "shared" or self.stdio is None or self.stdio.image is None,
+        ),
+        Rule(
+            "!has(self.remote) || !has(self.podTemplate) && !has(self.serviceAccountName)"
+            " && (!has(self.imagePullSecrets) || self.imagePullSecrets.size() == 0)",
+            "a remote server has no pods: podTemplate, serviceAccountName and imagePullSecrets need container or stdio",
+            lambda self: (
+                self.remote is None
+                or (self.pod_template is None and self.service_account_name is None and not self.image_pull_secrets)
+            ),
+        ),
     )
 
     remote: Remote | None = None
@@ -295,6 +330,12 @@ class ServerSpec(ApiModel):
         tuple[ToolSettings, ...], Field(max_length=128, json_schema_extra=keyed_by("name")), unique("name")
     ] = ()
     """How calls of single tools are treated, on every proxy."""
+    image_pull_secrets: PullSecretList = ()
+    """Secrets with the credentials of private registries, besides those of the installation."""
+    service_account_name: ObjectName | None = None
+    """ServiceAccount of the pods; it must exist. Its token is mounted only when podTemplate says so."""
+    pod_template: PodTemplate | None = None
+    """What the pods shall have besides."""
 
     @property
     def hosting(self) -> Hosting:

@@ -4,6 +4,7 @@ import argparse
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -13,9 +14,11 @@ from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
 from mcp_operator.cli.local import namespace
 from mcp_operator.cli.yamls import documents
-from mcp_operator.compile import Compiled, compile_proxy, resolve
-from mcp_operator.compile.servers import cluster_url, unsupported
+from mcp_operator.compile import Compiled, DataObject, compile_proxy, resolve
+from mcp_operator.compile.references import DataId
+from mcp_operator.compile.servers import IDENTITY_KEY, cluster_url, identity_name, unsupported
 from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
+from mcp_operator.desired.podtemplate import PodTemplateRefused
 from mcp_operator.engine.keys import Key
 from mcp_operator.local.catalogue import Catalogue, Snapshot
 from mcp_operator.local.files import ManifestFiles, NotThere
@@ -38,6 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     except NotThere as error:
         print(f"mcp-operator render: {error}", file=sys.stderr)
         return 2
+    snapshot = with_identities(snapshot)
     settings = HostingSettings(
         proxy_image=args.proxy_image,
         runner_image=args.runner_image,
@@ -70,19 +74,41 @@ def compile_all(snapshot: Snapshot) -> dict[Key, Compiled]:
     }
 
 
+def with_identities(snapshot: Snapshot) -> Snapshot:
+    """With a fresh key for each server that has a process for each user: the operator makes them in the cluster."""
+    keys: dict[DataId, DataObject] = {
+        ("Secret", server.metadata.namespace, identity_name(server)): DataObject(
+            "new", {IDENTITY_KEY: secrets.token_hex(32).encode()}
+        )
+        for server in snapshot.servers
+        if server.spec.isolation == "user"
+    }
+    return replace(snapshot, objects={**keys, **snapshot.objects})
+
+
 def rendered(
     snapshot: Snapshot, compiled: Mapping[Key, Compiled], settings: HostingSettings, *, show_secrets: bool = False
 ) -> Iterator[Object]:
     """The children of all servers, then of all proxies, by namespace and name."""
-    for server in snapshot.servers:
-        if unsupported(server) is None:
-            yield from (_without_owner(child) for child in server_objects(server, settings))
+    children = [child for server in snapshot.servers for child in _of_hosted(server, snapshot, settings)]
     for proxy in snapshot.proxies:
         key = Key(proxy.kind, proxy.metadata.namespace, proxy.metadata.name)
-        for child in proxy_objects(proxy, compiled[key], settings):
-            if child["kind"] == "Secret" and not show_secrets:
-                child["data"] = dict.fromkeys(child["data"], MASKED)
-            yield _without_owner(child)
+        children += proxy_objects(proxy, compiled[key], settings)
+    for child in children:
+        if child["kind"] == "Secret" and not show_secrets:
+            child["data"] = dict.fromkeys(child["data"], MASKED)
+        yield _without_owner(child)
+
+
+def _of_hosted(server: McpServer, snapshot: Snapshot, settings: HostingSettings) -> list[Object]:
+    """The children of a server; none where it is refused, which `problems` says."""
+    if unsupported(server):
+        return []
+    identity = snapshot.objects.get(("Secret", server.metadata.namespace, identity_name(server)))
+    try:
+        return server_objects(server, settings, identity=identity.data.get(IDENTITY_KEY) if identity else None)
+    except PodTemplateRefused:
+        return []
 
 
 def problems(snapshot: Snapshot, compiled: Mapping[Key, Compiled]) -> Iterator[str]:
@@ -115,7 +141,12 @@ def _problems(snapshot: Snapshot, compiled: Mapping[Key, Compiled]) -> Iterator[
 def _of_server(server: McpServer, snapshot: Snapshot) -> Iterator[str]:
     if problem := unsupported(server):
         yield problem.message
-    yield from (problem.message for problem in resolve(server, snapshot.objects).problems)
+    resolved = resolve(server, snapshot.objects)
+    yield from (problem.message for problem in (*resolved.problems, *resolved.pulling))
+    try:
+        server_objects(server, HostingSettings(proxy_image="", runner_image=""))
+    except PodTemplateRefused as refused:
+        yield str(refused)
 
 
 def _route(route_id: str) -> Key:

@@ -61,12 +61,14 @@ def compile_proxy(
     url_of: UrlOf,
     session_key: bytes | None = None,
     namespace_labels: Mapping[str, str] | None = None,
+    auth: config.Auth | None = None,
 ) -> Compiled:
     """Compile what `proxy` serves: routes of its own namespace, and servers of it or of others that allow it.
 
     `namespace_labels` are those of that namespace, which consents may ask for; None where they can't be read.
 
     `session_key` signs session ids, so that all replicas know them; None where there is one process, which makes its own.
+    `auth` says who may call; None: everybody.
 
     A server that is refused, refers to something missing or has no URL yet is left out, alone.
     """
@@ -77,7 +79,7 @@ def compile_proxy(
     left_out: dict[str, Problem] = {}
     for server in {entry.server.id: entry.server for entry in selection.entries}.values():
         resolved = resolve(server, objects)
-        outcome = _server(server, url_of(server), resolved)
+        outcome = _nobody_known(server, auth) or _server(server, url_of(server), resolved)
         if isinstance(outcome, Problem):
             left_out[server.id] = outcome
         else:
@@ -88,6 +90,7 @@ def compile_proxy(
         servers=tuple(chosen[key] for key in sorted(chosen)),
         routes=_routes(proxy, selection.entries, chosen),
         sessions=_sessions(proxy, session_key),
+        auth=auth,
         access_log=proxy.spec.access_log,
         allowed_hosts=proxy.spec.allowed_hosts,
         allowed_origins=proxy.spec.allowed_origins,
@@ -129,12 +132,24 @@ def to_json(body: config.ProxyConfig) -> str:
     return json.dumps(dumped, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def _nobody_known(server: McpServer, auth: config.Auth | None) -> Problem | None:
+    """A process for each user takes a proxy that knows its users: all calls through another one would be refused."""
+    if server.spec.isolation != "user" or auth is not None:
+        return None
+    return Problem(
+        "UnsupportedValue",
+        f"McpServer {server.id} has a process for each user (isolation: user), and this proxy does not authenticate its callers",
+    )
+
+
 def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Server | Problem:
     """The server as the proxy will read it, or why it is left out: what the proxy refuses, it refuses with all the rest."""
     if problem := unsupported(server):
         return problem
     if resolved.problems:
         return resolved.problems[0]
+    if server.spec.isolation == "user" and resolved.identity is None:
+        return Problem("ServerInvalid", f"McpServer {server.id} has no key yet with which callers are vouched for")
     if url is None:
         return Problem("ServerInvalid", f"McpServer {server.id} has no address yet")
     spec = server.spec
@@ -146,6 +161,7 @@ def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Se
                 "url": str(AnyHttpUrl(url)),
                 "transport": endpoint.transport if endpoint else "streamable-http",
                 "headers": resolved.headers,
+                "identity": resolved.identity,
                 "ca_bundle": resolved.ca_bundle,
                 "http2": spec.remote is not None and spec.remote.http2,
                 **_treatment(spec),

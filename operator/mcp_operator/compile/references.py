@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from mcp_operator.api.common import EnvVar, KeyRef
+from mcp_operator.api.common import DataSource, KeyRef
+from mcp_operator.api.pods import DataRef
 from mcp_operator.api.resources import McpServer
+from mcp_operator.api.server import Container, Stdio
 from mcp_operator.compile.problems import Problem
+from mcp_operator.compile.servers import IDENTITY_KEY, identity_name
 from mcp_operator_proxy import config
 
 DataKind = Literal["Secret", "ConfigMap"]
@@ -20,6 +23,7 @@ DataId = tuple[DataKind, str, str]
 
 _FIELD_VALUE: Final = re.compile(rb"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?\n?")
 """What may be sent as a header's value (RFC 9110, section 5.5, without its obsolete text); one line end after it is dropped."""
+_PULL_KEYS: Final = frozenset({".dockerconfigjson", ".dockercfg"})
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
 
 
@@ -60,6 +64,10 @@ class Resolved:
     secrets: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     ca_bundle: str | None = None
     problems: tuple[Problem, ...] = ()
+    pulling: tuple[Problem, ...] = ()
+    """What keeps the image from being pulled. A pod that runs needs it no more, so the server is served all the same."""
+    identity: config.SecretRef | None = None
+    """Secret file with the key that signs for whom proxies call."""
 
     def header_values(self) -> dict[str, str]:
         """Name to value, secrets included: for a connection, never for a log."""
@@ -83,9 +91,15 @@ def references(server: McpServer) -> Iterator[DataId]:
             yield from _sources(
                 namespace, spec.remote.tls.ca_bundle.config_map_key_ref, spec.remote.tls.ca_bundle.secret_key_ref
             )
-    for variable in _environment(server):
-        if variable.value_from:
-            yield from _sources(namespace, variable.value_from.config_map_key_ref, variable.value_from.secret_key_ref)
+    if hosted := spec.container or spec.stdio:
+        for source in _key_sources(hosted):
+            yield from _sources(namespace, source.config_map_key_ref, source.secret_key_ref)
+        for kind, ref in whole_sources(hosted):
+            yield kind, namespace, ref.name
+        for secret in spec.image_pull_secrets:
+            yield "Secret", namespace, secret.name
+        if spec.isolation == "user":
+            yield "Secret", namespace, identity_name(server)
 
 
 def resolve(server: McpServer, objects: DataObjects) -> Resolved:
@@ -120,13 +134,18 @@ def resolve(server: McpServer, objects: DataObjects) -> Resolved:
             secrets[file] = value
         if server.spec.remote.tls:
             ca_bundle = _ca_bundle(server, lookup)
-    for variable in _environment(server):
-        if source := variable.value_from:
-            if source.secret_key_ref:
-                lookup.value("Secret", source.secret_key_ref)
-            elif source.config_map_key_ref:
-                lookup.value("ConfigMap", source.config_map_key_ref)
-    return Resolved(tuple(headers), secrets, ca_bundle, tuple(lookup.problems))
+    if hosted := server.spec.container or server.spec.stdio:
+        for source in _key_sources(hosted):
+            lookup.value(*key_of(source))
+        for data_kind, data in whole_sources(hosted):
+            lookup.whole(data_kind, data)
+        for secret in server.spec.image_pull_secrets:
+            lookup.credentials(secret.name)
+    identity = None
+    if server.spec.isolation == "user" and (held := objects.get(("Secret", namespace, identity_name(server)))):
+        identity = config.SecretRef(file=f"{namespace}.{name}.identity.{held.version}")
+        secrets[identity.file] = held.data.get(IDENTITY_KEY, b"")
+    return Resolved(tuple(headers), secrets, ca_bundle, tuple(lookup.problems), tuple(lookup.pulling), identity)
 
 
 class _Lookup:
@@ -134,6 +153,7 @@ class _Lookup:
         self._namespace = namespace
         self._objects = objects
         self.problems: list[Problem] = []
+        self.pulling: list[Problem] = []
 
     def value(self, kind: DataKind, ref: KeyRef) -> tuple[bytes, str] | None:
         found = self._objects.get((kind, self._namespace, ref.name))
@@ -150,6 +170,23 @@ class _Lookup:
             )
             return None
         return found.data[ref.key], found.version
+
+    def whole(self, kind: DataKind, ref: DataRef) -> None:
+        """All keys of an object, which may be missing where it is optional."""
+        if not ref.optional and (kind, self._namespace, ref.name) not in self._objects:
+            message = f"{kind} {self._namespace}/{ref.name} is not found; create it, or refer to it with optional: true"
+            self.problems.append(Problem("RefNotFound", message))
+
+    def credentials(self, name: str) -> None:
+        """A Secret with which the kubelet logs in to registries."""
+        found = self._objects.get(("Secret", self._namespace, name))
+        if found is None:
+            message = f"Secret {self._namespace}/{name} of imagePullSecrets is not found; create it"
+            self.pulling.append(Problem("RefNotFound", message))
+        elif not found.data.keys() & _PULL_KEYS:
+            message = f"Secret {self._namespace}/{name} of imagePullSecrets has no key .dockerconfigjson"
+            how = "make it by kubectl create secret docker-registry"
+            self.pulling.append(Problem("InvalidValue", f"{message}; {how}"))
 
     def refuse(self, kind: DataKind, ref: KeyRef, why: str) -> None:
         self.problems.append(Problem("InvalidValue", f"key {ref.key} of {kind} {self._namespace}/{ref.name} {why}"))
@@ -188,9 +225,26 @@ def _certificates(content: bytes) -> str | None:
     return bundle
 
 
-def _environment(server: McpServer) -> tuple[EnvVar, ...]:
-    hosted = server.spec.container or server.spec.stdio
-    return hosted.env if hosted else ()
+def key_of(source: DataSource) -> tuple[DataKind, KeyRef]:
+    """The kind of the object that holds a value, and its key."""
+    if source.secret_key_ref:
+        return "Secret", source.secret_key_ref
+    assert source.config_map_key_ref
+    return "ConfigMap", source.config_map_key_ref
+
+
+def whole_sources(hosted: Container | Stdio) -> Iterator[tuple[DataKind, DataRef]]:
+    """Objects all of whose keys are in the environment, in the order of their declaration: the last one wins."""
+    for source in hosted.env_from:
+        if source.secret_ref:
+            yield "Secret", source.secret_ref
+        elif source.config_map_ref:
+            yield "ConfigMap", source.config_map_ref
+
+
+def _key_sources(hosted: Container | Stdio) -> Iterator[DataSource]:
+    yield from (variable.value_from for variable in hosted.env if variable.value_from)
+    yield from (file.value_from for file in hosted.files)
 
 
 def _sources(namespace: str, config_map: KeyRef | None, secret: KeyRef | None) -> Iterator[DataId]:

@@ -7,6 +7,8 @@ from mcp_operator.compile.problems import Problem
 
 BRIDGE_PORT = 8080
 BRIDGE_PATH = "/mcp"
+IDENTITY_KEY = "key"
+"""Key in that Secret's data."""
 
 
 def unsupported(server: McpServer) -> Problem | None:
@@ -16,17 +18,17 @@ def unsupported(server: McpServer) -> Problem | None:
             AnyHttpUrl(server.spec.remote.url)
         except ValidationError as error:
             return Problem("InvalidValue", f"spec.remote.url: {error.errors(include_input=False)[0]['msg']}")
-    if server.spec.isolation == "user":
-        return Problem(
-            "UnsupportedValue",
-            "isolation: user needs an McpProxy that authenticates its callers, which this version can't declare; use shared or session",
-        )
     return None
 
 
 def child_name(server: McpServer) -> str:
     """Name of a hosted server's Deployment and Service."""
     return f"{server.metadata.name}-server"
+
+
+def identity_name(server: McpServer) -> str:
+    """Name of the Secret with the key by which proxies sign for whom they call: of a server with a process for each user."""
+    return f"{server.metadata.name}-server-identity"
 
 
 def endpoint(server: McpServer) -> tuple[int, str] | None:

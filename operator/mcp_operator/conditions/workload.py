@@ -20,6 +20,10 @@ _CONFIG_FAILURES: Final = frozenset({"CreateContainerConfigError", "CreateContai
 _NOT_STARTED: Final = frozenset({"StartError", "ContainerCannotRun"})
 """Reasons of a terminated container whose command never ran."""
 _BACK_OFF: Final = re.compile(r'^Back-off pulling image "[^"]*"(: ErrImagePull: )?')
+_NO_LOGIN: Final = re.compile(
+    r"unauthorized|authentication required|access denied|denied:|40[13] |insufficient_scope", re.IGNORECASE
+)
+_LOGIN: Final = "; if the registry is private, name its credentials in spec.imagePullSecrets"
 _NEW_POD: Final = re.compile(r'^pods "[^"]*" is ')
 
 
@@ -71,7 +75,7 @@ def _container_trouble(container: Body, *, may_end: bool) -> tuple[Reason, str] 
     name = container.get("name")
     ended = state.get("terminated") or container.get("lastState", {}).get("terminated")
     if reason in _PULL_FAILURES:
-        why = _BACK_OFF.sub("", message)
+        why = _BACK_OFF.sub("", message) + (_LOGIN if _NO_LOGIN.search(message) else "")
         return Reason.IMAGE_PULL_FAILED, f"image {container.get('image', '')} can't be pulled" + (
             f": {why}" if why else ""
         )

@@ -1,10 +1,11 @@
 """Metadata and security that every child object shares."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from mcp_operator.api import meta
 from mcp_operator.api.common import EnvVar, Resources
+from mcp_operator.api.pods import EnvFrom, LocalRef
 from mcp_operator.api.resources import McpProxy, McpServer
 
 Object = dict[str, Any]
@@ -54,6 +55,24 @@ def env(variables: tuple[EnvVar, ...]) -> list[Object]:
     """Environment of a container, in the shape of core/v1 EnvVar. An empty value is left out, as the API server does."""
     dumped = [variable.model_dump(mode="json", by_alias=True, exclude_none=True) for variable in variables]
     return [{key: value for key, value in variable.items() if value != ""} for variable in dumped]
+
+
+def env_from(sources: tuple[EnvFrom, ...]) -> list[Object]:
+    """Whole objects as environment, in the shape of core/v1 EnvFromSource."""
+    found = []
+    for source in sources:
+        body = source.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for ref in ("configMapRef", "secretRef"):
+            if ref in body and not body[ref]["optional"]:
+                del body[ref]["optional"]
+        found.append(body)
+    return found
+
+
+def pull_secrets(installation: Iterable[str], own: Iterable[LocalRef]) -> list[Object]:
+    """The registry credentials of a pod, each once: those of the installation, then the resource's own."""
+    names = dict.fromkeys([*installation, *(ref.name for ref in own)])
+    return [{"name": name} for name in names]
 
 
 def resources(wanted: Resources) -> Object:

@@ -1,24 +1,49 @@
-"""Objects of a hosted McpServer: a Deployment and a Service. A remote one has none."""
+"""Objects of a hosted McpServer: a Deployment and a Service, and a Secret where it keeps its users apart. A remote one has none."""
 
+import base64
 from datetime import datetime
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
-from mcp_operator.compile.servers import BRIDGE_PATH, BRIDGE_PORT, child_name, endpoint
-from mcp_operator.desired.common import Object, confined, env, labels, metadata, resources, restricted, selector
+from mcp_operator.compile.servers import IDENTITY_KEY, child_name, endpoint, identity_name
+from mcp_operator.desired.common import Object, labels, metadata, pull_secrets, selector
+from mcp_operator.desired.containers import Workload, workload
+from mcp_operator.desired.files import with_files
+from mcp_operator.desired.podtemplate import merged
 from mcp_operator.desired.settings import HostingSettings
-
-WRITABLE = "/var/cache/mcp"
-"""Where a stdio server's tools (uv, npm) keep what they fetch; the rest of its root is read-only."""
 
 
 def server_objects(
-    server: McpServer, settings: HostingSettings, *, restarted_at: datetime | None = None
+    server: McpServer,
+    settings: HostingSettings,
+    *,
+    restarted_at: datetime | None = None,
+    environment: str | None = None,
+    identity: bytes | None = None,
 ) -> list[Object]:
-    """Objects that shall exist for `server`. `restarted_at` is when the operator last ordered a restart."""
+    """Objects that shall exist for `server`, in the order of their writing. `restarted_at` is when the operator last ordered a
+    restart, `environment` the digest of what stands behind its environment: another one rolls the pods. `identity` is the
+    key by which proxies sign for whom they call, where each user has a process.
+
+    Raises PodTemplateRefused.
+    """
     if server.spec.remote:
         return []
-    return [_deployment(server, settings, restarted_at), _service(server)]
+    annotations = {meta.ANNOTATION_ENVIRONMENT: environment} if environment else {}
+    if restarted_at:
+        annotations[meta.ANNOTATION_RESTARTED_AT] = restarted_at.isoformat()
+    first = [_identity(server, identity)] if identity and server.spec.isolation == "user" else []
+    return [*first, _deployment(server, settings, annotations), _service(server)]
+
+
+def _identity(server: McpServer, key: bytes) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(server, identity_name(server)),
+        "type": "Opaque",
+        "data": {IDENTITY_KEY: base64.b64encode(key).decode()},
+    }
 
 
 def _service(server: McpServer) -> Object:
@@ -34,23 +59,11 @@ def _service(server: McpServer) -> Object:
     }
 
 
-def _deployment(server: McpServer, settings: HostingSettings, restarted_at: datetime | None) -> Object:
-    stdio = server.spec.stdio is not None
-    template: Object = {"metadata": {"labels": labels(server)}}
-    if restarted_at:
-        template["metadata"]["annotations"] = {meta.ANNOTATION_RESTARTED_AT: restarted_at.isoformat()}
-    template["spec"] = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "containers": [_stdio_container(server, settings) if stdio else _container(server)],
-    }
-    if settings.image_pull_secrets:
-        template["spec"]["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
-    if stdio:
-        template["spec"] |= {
-            "securityContext": {"fsGroup": restricted()["runAsGroup"]},
-            "volumes": [{"name": "cache", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}],
-        }
+def _deployment(server: McpServer, settings: HostingSettings, annotations: dict[str, str]) -> Object:
+    generated: Object = {"metadata": {"labels": labels(server)}, "spec": _pod(server, settings)}
+    if annotations:
+        generated["metadata"]["annotations"] = annotations
+    user = server.spec.pod_template
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -59,48 +72,31 @@ def _deployment(server: McpServer, settings: HostingSettings, restarted_at: date
             "replicas": 1,
             "selector": {"matchLabels": selector(server)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": template,
+            "template": merged(generated, user.patch() if user else None),
         },
     }
 
 
-def _container(server: McpServer) -> Object:
-    spec = server.spec.container
-    assert spec
-    own_port = any(variable.name == "PORT" for variable in spec.env)
-    body: Object = {
-        "name": "server",
-        "image": spec.image,
-        "env": [*([] if own_port else [{"name": "PORT", "value": str(spec.port)}]), *env(spec.env)],
-        "ports": [{"name": "mcp", "containerPort": spec.port, "protocol": "TCP"}],
-        "resources": resources(spec.resources),
-        "securityContext": confined(),
-        "readinessProbe": {"tcpSocket": {"port": "mcp"}, "periodSeconds": 2},
+def _pod(server: McpServer, settings: HostingSettings) -> Object:
+    spec = server.spec
+    made: Workload = with_files(workload(server, settings), server)
+    pod: Object = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": made.grace_seconds,
+        "containers": made.containers,
     }
-    optional = {"imagePullPolicy": spec.image_pull_policy, "command": list(spec.command), "args": list(spec.args)}
-    return body | {key: value for key, value in optional.items() if value}
-
-
-def _stdio_container(server: McpServer, settings: HostingSettings) -> Object:
-    spec = server.spec.stdio
-    assert spec
-    bridge = ["--port", str(BRIDGE_PORT), "--path", BRIDGE_PATH]
-    bridge += ["--isolation", server.spec.isolation, "--name", server.metadata.name]
-    return {
-        "name": "server",
-        "image": settings.runner_image,
-        "imagePullPolicy": settings.image_pull_policy,
-        "command": ["mcp-operator-proxy", "bridge"],
-        "args": [*bridge, "--", spec.command, *spec.args],
-        "env": env(spec.env),
-        "ports": [{"name": "mcp", "containerPort": BRIDGE_PORT, "protocol": "TCP"}],
-        "resources": resources(spec.resources),
-        "securityContext": restricted(),
-        "volumeMounts": [{"name": "cache", "mountPath": WRITABLE}, {"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108
-        "startupProbe": {"httpGet": {"path": "/healthz", "port": "mcp"}, "periodSeconds": 1, "failureThreshold": 60},
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "mcp"}, "periodSeconds": 10},
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "mcp"}, "periodSeconds": 2},
-    }
+    if made.init_containers:
+        pod["initContainers"] = made.init_containers
+    if made.volumes:
+        pod["volumes"] = made.volumes
+    if made.fs_group is not None:
+        pod["securityContext"] = {"fsGroup": made.fs_group}
+    if spec.service_account_name:
+        pod["serviceAccountName"] = spec.service_account_name
+    if secrets := pull_secrets(settings.image_pull_secrets, spec.image_pull_secrets):
+        pod["imagePullSecrets"] = secrets
+    return pod
 
 
 def _endpoint(server: McpServer) -> tuple[int, str]:

@@ -8,7 +8,8 @@ from typing import Final
 
 from mcp_operator.api.common import EnvVar
 from mcp_operator.api.resources import McpServer
-from mcp_operator.compile.references import DataId, DataObjects
+from mcp_operator.api.server import Container, Stdio
+from mcp_operator.compile.references import DataId, DataObjects, whole_sources
 from mcp_operator.compile.servers import BRIDGE_PATH
 from mcp_operator.conditions.reasons import Reason
 
@@ -68,8 +69,23 @@ def launch(server: McpServer, objects: DataObjects, base: Mapping[str, str]) -> 
     Raises CannotRun.
     """
     spec, namespace = server.spec, server.metadata.namespace
+    if (hosted := spec.container or spec.stdio) and hosted.files:
+        raise CannotRun(
+            Reason.UNSUPPORTED_VALUE,
+            "files need a cluster: here the server would see this machine's own; give it their content another way, such as env",
+        )
+    if spec.isolation == "user":
+        raise CannotRun(
+            Reason.UNSUPPORTED_VALUE,
+            "isolation: user needs callers that are authenticated, and on one machine nobody is; use shared or session",
+        )
     if spec.stdio is not None:
-        own = variables(spec.stdio.env, namespace, objects)
+        if spec.stdio.image is not None:
+            raise CannotRun(
+                Reason.UNSUPPORTED_VALUE,
+                f"image {spec.stdio.image} can't run without a cluster: leave spec.stdio.image out to run the program of this machine",
+            )
+        own = environment(spec.stdio, namespace, objects)
         bridge = (
             "--host",
             "127.0.0.1",
@@ -97,7 +113,7 @@ def launch(server: McpServer, objects: DataObjects, base: Mapping[str, str]) -> 
                 f"image {container.image} can't run without a cluster: set spec.container.command to a program of this machine"
                 " that serves the same, or start the image yourself and declare it as spec.remote",
             )
-        own = {"PORT": str(container.port), **variables(container.env, namespace, objects)}
+        own = {"PORT": str(container.port), **environment(container, namespace, objects)}
         return Launch(
             program=(*PYTHON, "-m", "mcp_operator.local.hold", "--"),
             arguments=tuple(expanded(part, own) for part in (*container.command, *container.args)),
@@ -108,12 +124,31 @@ def launch(server: McpServer, objects: DataObjects, base: Mapping[str, str]) -> 
     return None
 
 
-def variables(env: Iterable[EnvVar], namespace: str, objects: DataObjects) -> dict[str, str]:
-    """Values of a server's own variables; `$(NAME)` stands for one declared before (core/v1 EnvVar).
+def environment(hosted: Container | Stdio, namespace: str, objects: DataObjects) -> dict[str, str]:
+    """`envFrom`, and `env` over it. A key that is no name of a variable is left out, as the kubelet does.
+
+    Raises CannotRun.
+    """
+    found: dict[str, str] = {}
+    for source, (kind, ref) in zip(hosted.env_from, whole_sources(hosted), strict=True):
+        if (held := objects.get((kind, namespace, ref.name))) is None:
+            if ref.optional:
+                continue
+            raise CannotRun(Reason.REF_NOT_FOUND, f"envFrom: {kind} {namespace}/{ref.name} is not found")
+        for key, value in held.data.items():
+            name = f"{source.prefix or ''}{key}"
+            found[name] = _text(value, f"envFrom: key {key} of {kind} {namespace}/{ref.name}")
+    return variables(hosted.env, namespace, objects, found)
+
+
+def variables(
+    env: Iterable[EnvVar], namespace: str, objects: DataObjects, before: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Values of a server's own variables over those `before`; `$(NAME)` stands for one declared before (core/v1 EnvVar).
 
     Raises CannotRun where a value is missing or is no text.
     """
-    found: dict[str, str] = {}
+    found = dict(before or {})
     for variable in env:
         if variable.value_from is None:
             found[variable.name] = expanded(variable.value or "", found)

@@ -5,16 +5,18 @@ import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy, McpServer
 from mcp_operator.compile import Compiled, compile_proxy
 from mcp_operator.compile.consent import allows
+from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.proxy import SESSION_KEY_FILE
 from mcp_operator.compile.references import decoded
 from mcp_operator.compile.selection import namespaces_of
-from mcp_operator.compile.servers import child_name, cluster_url, unsupported
-from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
+from mcp_operator.compile.servers import IDENTITY_KEY, child_name, cluster_url, identity_name
+from mcp_operator.desired import HostingSettings, proxy_objects
 from mcp_operator.desired.proxy import secret_name
 from mcp_operator.engine.keys import Key
 from mcp_operator.kube.errors import ApiError
@@ -23,6 +25,7 @@ from mcp_operator.local.manifests import named
 from mcp_operator.planning.dryrun import Change, DryRun
 from mcp_operator.planning.world import Planned, data_of, labels_of, planned_resources, world_of_children
 from mcp_operator.reconcile.children import Refused, apply_children
+from mcp_operator.reconcile.hosted import hosted_children
 from mcp_operator.reconcile.observed import is_paused
 from mcp_operator.reconcile.world import World
 
@@ -119,15 +122,31 @@ async def _plan_children(kube: DryRun, world: World, key: Key, settings: Hosting
         plan.notes.append(f"{named(key)}: paused: the operator leaves its objects as they are")
         return
     if isinstance(owner, McpServer):
-        if unsupported(owner):
+        children = _server_children(world, owner, settings, plan.snapshot)
+        if isinstance(children, Problem):
             return  # the caller tells why: what has been made stays as it is
-        desired = server_objects(owner, settings, restarted_at=_restarted_at(world, owner))
+        desired = children
     else:
         desired = proxy_objects(owner, plan.compiled[key], settings)
     try:
         await apply_children(kube, world, owner, desired)
     except (Refused, ApiError) as error:
         plan.problems.append(f"{plan.snapshot.places[key]}: {named(key)}: {error}")
+
+
+def _server_children(
+    world: World, server: McpServer, settings: HostingSettings, snapshot: Snapshot
+) -> list[dict[str, Any]] | Problem:
+    namespace = server.metadata.namespace
+    key = decoded("Secret", world.store.get(Key("Secret", namespace, identity_name(server))) or {}).get(IDENTITY_KEY)
+    return hosted_children(
+        server,
+        settings,
+        snapshot.objects,
+        world.store.get(Key("Deployment", namespace, child_name(server))),
+        restarted_at=_restarted_at(world, server),
+        identity=(key or secrets.token_hex(32).encode()) if server.spec.isolation == "user" else None,
+    )
 
 
 def _compiled(world: World, snapshot: Snapshot, key: Key) -> Compiled:

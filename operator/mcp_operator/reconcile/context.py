@@ -32,6 +32,7 @@ class Context:
     enqueue: Callable[[Key], None]
     on_swap: Callable[[float], None]
     swaps: Swaps = field(default_factory=Swaps)
+    files: Swaps = field(default_factory=lambda: Swaps(annotation=meta.ANNOTATION_FILES))
     compiled: dict[Key, Compiled] = field(default_factory=dict)
     _heard: dict[Key, Hashable] = field(default_factory=dict)
     notices: NoticeBoard = field(init=False)
@@ -72,6 +73,7 @@ class Context:
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a resource that is gone. Its children go by their owner reference."""
         self.prober.forget(key)
+        self.files.forget(key)
         if key.kind == meta.PROXY.kind:
             self.replicas.forget(key)
             self.swaps.forget(key)

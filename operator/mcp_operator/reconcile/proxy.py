@@ -1,6 +1,5 @@
 """McpProxy: its five children, the swap of its configuration, its probe, its status."""
 
-import asyncio
 import logging
 import secrets
 from datetime import UTC, datetime
@@ -20,10 +19,10 @@ from mcp_operator.desired.proxy import PORT, child_name, config_name, proxy_url,
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object
 from mcp_operator.engine.worker import Result
-from mcp_operator.kube.errors import ApiError, NotFound
-from mcp_operator.kube.paths import built_in, path_of
+from mcp_operator.kube.paths import built_in
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.context import Context
+from mcp_operator.reconcile.hurry import hurry
 from mcp_operator.reconcile.observed import (
     health_view,
     is_paused,
@@ -32,7 +31,7 @@ from mcp_operator.reconcile.observed import (
     replica_view,
     slowest,
 )
-from mcp_operator.reconcile.swaps import NUDGE_SECONDS, Nudge
+from mcp_operator.reconcile.swaps import NUDGE_SECONDS
 from mcp_operator_proxy.config import CONFIG_FILE
 from mcp_operator_proxy.swap.read import secret_files
 
@@ -146,21 +145,8 @@ async def _hurry_pods(context: Context, key: Key, revision: str, pods: list[Obje
     done = [name for name, state in states.items() if state.state == "running" or state.refused == revision]
     running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
     nudges, again = context.swaps.nudges(key, revision, running, done)
-    await asyncio.gather(*(_annotate(context, nudge) for nudge in nudges))
+    await hurry(context, nudges, meta.ANNOTATION_REVISION)
     return again
-
-
-async def _annotate(context: Context, nudge: Nudge) -> None:
-    """Best effort: without it the kubelet takes its minute."""
-    body = {"metadata": {"annotations": {meta.ANNOTATION_REVISION: nudge.value}}}
-    try:
-        patched = await context.kube.merge_patch(path_of(nudge.pod), body, field_manager=meta.FIELD_MANAGER)
-    except NotFound:
-        return
-    except ApiError as error:
-        log.warning("pod %s is not hurried on: %s", nudge.pod["metadata"]["name"], error)
-        return
-    context.world.store.observe("Pod", patched)
 
 
 def _addresses(pods: list[Object]) -> dict[str, str]:

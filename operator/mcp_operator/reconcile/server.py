@@ -1,45 +1,62 @@
 """McpServer: its Deployment and Service if it is hosted, its probe, its status."""
 
+import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from mcp_operator.api import meta
 from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpServer
 from mcp_operator.compile.consent import consent_problem
+from mcp_operator.compile.content import files_digest
 from mcp_operator.compile.problems import Problem
-from mcp_operator.compile.references import Resolved, resolve
-from mcp_operator.compile.servers import child_name, cluster_url, unsupported
+from mcp_operator.compile.references import Resolved, decoded, resolve
+from mcp_operator.compile.servers import IDENTITY_KEY, child_name, cluster_url, identity_name
 from mcp_operator.conditions.notices import noted_before
 from mcp_operator.conditions.server import ServerObservation, server_status
 from mcp_operator.conditions.workload import workload_verdict
-from mcp_operator.desired import server_objects
 from mcp_operator.desired.restarts import PAUSE, Decision, Restarts, decide
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object, is_controlled_by
 from mcp_operator.engine.worker import Result
+from mcp_operator.kube.paths import built_in
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.context import Context
+from mcp_operator.reconcile.hosted import hosted_children, template_annotations
+from mcp_operator.reconcile.hurry import hurry
 from mcp_operator.reconcile.observed import health_view, is_paused, probe_target
+from mcp_operator.reconcile.swaps import annotated_with
 
 
 async def reconcile_server(context: Context, key: Key, server: McpServer) -> Result:
     """Make the cluster run what `server` says, have it probed, and tell the truth in its status."""
+    identity = await _identity_key(context, server)
     objects = await context.world.data([server])
     resolved = resolve(server, objects)
-    problem = unsupported(server)
     paused = is_paused(server)
     past = _past(server, _deployment(context, server))
     decision = Decision(past) if paused else _restarts(context, key, server, past)
-    refused = None
-    if problem is None and not paused:
-        refused = await _apply(context, server, past, decision.restarts)
+    desired = hosted_children(
+        server,
+        context.settings,
+        objects,
+        _deployment(context, server),
+        restarted_at=decision.restarts.last,
+        identity=identity,
+    )
+    problem = desired if isinstance(desired, Problem) else None
+    refused: Refused | None = None
+    lag: float | None = None
+    if not isinstance(desired, Problem) and not paused:
+        refused = await _apply(context, server, desired, past, decision.restarts)
+        lag = await _renew_files(context, key, server, files_digest(server, objects))
     _probe(context, key, server, resolved, probed=problem is None and not resolved.problems)
     seen = ServerObservation(
         unsupported=problem,
         undecided=_undecided(context, server),
         notices=context.notices.of_server(key, noted_before(server.status.conditions)),
-        unresolved=resolved.problems,
+        unresolved=(*resolved.problems, *resolved.pulling),
         refused=refused.refusal if refused else None,
         paused=paused,
         deployment=_deployment(context, server),
@@ -49,7 +66,9 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
         restarted_at=decision.restarts.last if not refused else past.last,
     )
     await context.status.write(server, server_status(server, seen, datetime.now(UTC)))
-    return Result(requeue_after=RETRY_SECONDS if refused and refused.retry else decision.again_after)
+    if refused and refused.retry:
+        return Result(requeue_after=RETRY_SECONDS)
+    return Result(requeue_after=min((s for s in (lag, decision.again_after) if s is not None), default=None))
 
 
 def _undecided(context: Context, server: McpServer) -> Problem | None:
@@ -57,9 +76,37 @@ def _undecided(context: Context, server: McpServer) -> Problem | None:
     return consent_problem(server) if not context.world.reads_namespaces else None
 
 
-async def _apply(context: Context, server: McpServer, past: Restarts, restarts: Restarts) -> Refused | None:
+async def _identity_key(context: Context, server: McpServer) -> bytes | None:
+    """The key by which proxies sign for whom they call, as its Secret holds it; a new one where there is none.
+
+    What the store lacks is asked for: another key would roll the pods and be refused until every proxy has it.
+    """
+    if server.spec.isolation != "user":
+        return None
+    key = Key("Secret", server.metadata.namespace, identity_name(server))
+    held = context.world.store.get(key) or await context.kube.get(built_in("Secret").path(key.namespace, key.name))
+    return decoded("Secret", held or {}).get(IDENTITY_KEY) or secrets.token_hex(32).encode()
+
+
+async def _renew_files(context: Context, key: Key, server: McpServer, digest: str | None) -> float | None:
+    """Have the kubelet renew the mounted files of running pods at once; seconds until that is to be done again, if so.
+
+    It may take the first call a moment before its watch has the new content, and nothing tells of that: each pod gets two.
+    """
+    if digest is None:
+        context.files.forget(key)
+        return None
+    running = [pod for pod in context.world.pods(server) if pod.get("status", {}).get("phase") == "Running"]
+    done = [pod["metadata"]["name"] for pod in running if annotated_with(pod, meta.ANNOTATION_FILES) == (digest, 1)]
+    nudges, again = context.files.nudges(key, digest, running, done)
+    await hurry(context, nudges, meta.ANNOTATION_FILES)
+    return again
+
+
+async def _apply(
+    context: Context, server: McpServer, desired: list[dict[str, Any]], past: Restarts, restarts: Restarts
+) -> Refused | None:
     """Apply and prune; why that cannot be done, if so."""
-    desired = server_objects(server, context.settings, restarted_at=restarts.last)
     try:
         await apply_children(context.kube, context.world, server, desired)
     except Refused as refused:
@@ -88,8 +135,7 @@ def _ordered(deployment: Object | None, owner: str) -> datetime | None:
     """When the Deployment was last told to restart its pods."""
     if deployment is None or not is_controlled_by(deployment, owner):
         return None
-    template = deployment.get("spec", {}).get("template", {}).get("metadata") or {}
-    return _time((template.get("annotations") or {}).get(meta.ANNOTATION_RESTARTED_AT))
+    return _time(template_annotations(deployment).get(meta.ANNOTATION_RESTARTED_AT))
 
 
 def _restarts(context: Context, key: Key, server: McpServer, past: Restarts) -> Decision:

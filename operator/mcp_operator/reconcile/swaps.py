@@ -37,8 +37,9 @@ class _Hurried:
 class Swaps:
     """What this process did to hurry pods on. Nothing here must survive a restart."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, annotation: str = ANNOTATION_REVISION) -> None:
         self._clock = clock
+        self._annotation = annotation
         self._hurried: dict[Key, dict[str, _Hurried]] = {}
 
     def nudges(
@@ -53,7 +54,7 @@ class Swaps:
         chosen, now = [], self._clock()
         after: dict[str, _Hurried] = {}
         for pod in lagging:
-            uid, (annotated, number) = pod["metadata"]["uid"], _annotation(pod)
+            uid, (annotated, number) = pod["metadata"]["uid"], annotated_with(pod, self._annotation)
             known = before.get(uid)
             if known is None or known.revision != revision:
                 # Annotated by the process before this one: it may just be on its way.
@@ -72,8 +73,8 @@ class Swaps:
         self._hurried.pop(proxy, None)
 
 
-def _annotation(pod: Object) -> tuple[str, int]:
+def annotated_with(pod: Object, annotation: str) -> tuple[str, int]:
     """The revision that the pod was last annotated with, and how often again."""
-    value = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_REVISION, "")
+    value = (pod["metadata"].get("annotations") or {}).get(annotation, "")
     revision, _, number = value.partition("+")
     return revision, int(number) if number.isdecimal() else 0

@@ -66,15 +66,26 @@ class ResolvedServer:
     server: Server
     headers: Mapping[str, str]
     env: Mapping[str, str] = field(default_factory=dict)
+    identity: str | None = None
+    """Key that signs for whom requests are, where the server has a process for each user and is reached over TCP."""
+
+    @property
+    def divided(self) -> bool:
+        """Whether the server has a process for each session or user, and has to be told whose a request is."""
+        stdio = self.server.stdio
+        return self.identity is not None or (stdio is not None and stdio.isolation != "shared")
 
     def target(self, uds: str | None = None, caller: str = CATALOGUE) -> Target:
         """How to reach it. A stdio server is reached through the unix socket `uds`, over streamable HTTP.
 
         `caller` is the query that says for whom, where a stdio server has a process for each session or user.
         """
-        private = self.server.stdio is not None and self.server.stdio.isolation != "shared"
+        said = caller if self.divided else ""
+        if self.identity is not None and said == CATALOGUE:
+            said = ""  # over TCP that is what everybody gets who says nothing
+        url = str(self.server.url or STDIO_URL)
         return Target(
-            url=f"{STDIO_URL}?{caller}" if private and caller else str(self.server.url or STDIO_URL),
+            url=f"{url}?{said}" if said else url,
             transport=self.server.transport if self.server.url is not None else "streamable-http",
             headers=self.headers,
             ca_bundle=self.server.ca_bundle,
@@ -86,20 +97,21 @@ class ResolvedServer:
     def _connect_timeout(self) -> float:
         """A session that has a process of its own is opened by a start of it, which is as slow as a call may be."""
         server = self.server
-        if server.stdio is not None and server.stdio.isolation != "shared":
+        if self.divided:
             return max(server.connect_timeout_seconds, server.call_timeout_seconds)
         return server.connect_timeout_seconds
 
     def same_endpoint(self, other: "ResolvedServer") -> bool:
         """Whether only headers and times differ, so that open sessions can go on."""
         mine, theirs = self.server, other.server
-        return (mine.url, mine.stdio, mine.transport, mine.ca_bundle, mine.http2, self.env) == (
+        return (mine.url, mine.stdio, mine.transport, mine.ca_bundle, mine.http2, self.env, self.identity) == (
             theirs.url,
             theirs.stdio,
             theirs.transport,
             theirs.ca_bundle,
             theirs.http2,
             other.env,
+            other.identity,
         )
 
     def __repr__(self) -> str:
@@ -164,8 +176,7 @@ class Backend:
     def stands_alone(self) -> bool:
         """A request for it says all that it needs. A process of a session or user is told by the URL whose it is, where no
         session does."""
-        stdio = self.resolved.server.stdio
-        return stdio is None or stdio.isolation == "shared" or not self.modern
+        return not self.resolved.divided or not self.modern
 
     @property
     def transport_kind(self) -> ResolvedTransport | None:
@@ -208,7 +219,13 @@ class Backend:
         """The client library's connections to the server: made when they are first needed."""
         if self._client is None:
             server = self.resolved.server
-            transport = BackendTransport(self.resolved.headers, server.ca_bundle, http2=server.http2, uds=self._uds)
+            transport = BackendTransport(
+                self.resolved.headers,
+                server.ca_bundle,
+                http2=server.http2,
+                uds=self._uds,
+                identity=self.resolved.identity,
+            )
             transport.on_stream_end = self._stream_ended
             self._client = _Client(transport, http_client(transport, server.connect_timeout_seconds))
         return self._client.http
@@ -284,7 +301,7 @@ class Backend:
 
         A process that speaks both is opened with the handshake anyway.
         """
-        return self.modern and self._shakes_hands and self.host is None
+        return self.modern and self._shakes_hands and not self.resolved.divided and self.host is None
 
     def session(self, callbacks: Callbacks, *, handshake: bool = False, principal: str | None = None) -> BackendSession:
         """A session that its owner opens and closes, on behalf of an authenticated caller."""
@@ -299,8 +316,7 @@ class Backend:
 
     def watch(self, owner: str | None) -> ResourceWatch:
         """Where updates of resources are heard. `owner` tells apart whom a server with processes of their own serves."""
-        stdio = self.resolved.server.stdio
-        key = owner if stdio is not None and stdio.isolation != "shared" else None
+        key = owner if self.resolved.divided else None
         if key not in self._watches:
             for idle in [k for k, watch in self._watches.items() if watch.idle]:
                 del self._watches[idle]

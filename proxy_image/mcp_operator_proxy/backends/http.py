@@ -8,6 +8,7 @@ error for just that request, and what truly happened is noted on the `Attempt` t
 import json
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from functools import lru_cache
@@ -17,6 +18,7 @@ from typing import Final
 import httpx2
 from mcp_types import INTERNAL_ERROR
 
+from mcp_operator_proxy import callers
 from mcp_operator_proxy.backends.classify import AnswerTooLarge, HTTPStatusFailure, NotMCPFailure, StreamEnded
 from mcp_operator_proxy.backends.pools import BUSY, Pools
 from mcp_operator_proxy.backends.unix import UnixTransport
@@ -103,12 +105,15 @@ class BackendTransport(httpx2.AsyncBaseTransport):
         http2: bool = False,
         uds: str | None = None,
         max_answer: int = MAX_ANSWER,
+        identity: str | None = None,
     ) -> None:
-        """`http2` offers it in the TLS handshake; `uds` is the path of a unix socket that is connected to instead of the URL's host."""
+        """`http2` offers it in the TLS handshake; `uds` is the path of a unix socket that is connected to instead of the URL's host;
+        `identity` is the key that signs what the URL's query says of the caller (`callers`)."""
         self.replace_headers(headers)
         self.on_stream_end: Callable[[], None] | None = None
         """Called when a standing GET stream ends or cannot be opened."""
         self._max_answer = max_answer
+        self._identity = identity
         self._ca_bundle = ca_bundle
         self._http2 = http2
         self.reach(uds)
@@ -135,6 +140,8 @@ class BackendTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.headers.update(self._headers)
+        if self._identity is not None:
+            self._sign(request, self._identity)
         if request.method != "POST":
             return await self._other(request)
         attempt = current_attempt.get() or Attempt()
@@ -151,6 +158,14 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             await response.aclose()
             attempt.fail(error, executed=True)
             return _stand_in(request)
+
+    @staticmethod
+    def _sign(request: httpx2.Request, key: str) -> None:
+        """Say in a signed header what the URL says of the caller."""
+        request.headers.pop(callers.HEADER, None)
+        if query := request.url.query.decode():
+            request.headers[callers.HEADER] = callers.signed(key, query, time.time())
+            request.url = request.url.copy_with(query=None)
 
     async def _other(self, request: httpx2.Request) -> httpx2.Response:
         """GET (the standing stream) and DELETE (the end of a session)."""

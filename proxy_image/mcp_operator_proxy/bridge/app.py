@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.bridge.endpoint import McpEndpoint
@@ -45,9 +45,21 @@ def create_app(hub: Hub) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         """Calls do not go through the layers of the framework, for speed."""
         at_endpoint = scope["type"] == "http" and scope["path"] == hub.settings.path
-        await (endpoint if at_endpoint else others)(scope, receive, send)
+        sending = _closing(hub, send) if scope["type"] == "http" else send
+        await (endpoint if at_endpoint else others)(scope, receive, sending)
 
     return app
+
+
+def _closing(hub: Hub, send: Send) -> Send:
+    """`send`, that ends the connection with an answer which begins while the bridge retires (RFC 9112, 9.6)."""
+
+    async def sending(event: Message) -> None:
+        if hub.retiring and event["type"] == "http.response.start":
+            event["headers"] = [*event.get("headers", ()), (b"connection", b"close")]
+        await send(event)
+
+    return sending
 
 
 def _status(hub: Hub) -> dict[str, Any]:

@@ -9,14 +9,18 @@ from typing import Final
 
 from mcp_operator_proxy.bridge import guard
 from mcp_operator_proxy.bridge.settings import OWN_PROCESS_SESSIONS, SHARED_SESSIONS, Settings
+from mcp_operator_proxy.callers import LEAST_KEY
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
 _OWN_PATHS: Final = frozenset({"/healthz", "/readyz", "/status", "/metrics"})
 _MIB: Final = 2**20
+_LOOK_FIRST: Final = 0.1
+_LOOK_MOST: Final = 1.0
+"""Seconds. Who starts a process in another container pauses between its starts; here it is only looked for."""
 
-USAGE: Final = "mcp-bridge [OPTIONS] -- COMMAND [ARGS…]"
+USAGE: Final = "mcp-bridge [OPTIONS] -- COMMAND [ARGS…], or mcp-bridge [OPTIONS] --pipes FOLDER"
 EPILOG: Final = """Each option has an environment variable: MCP_BRIDGE_ and its name in capitals, as in MCP_BRIDGE_MAX_SESSIONS.
 Durations are seconds, or end in ms, s, m or h. Exit codes: 0 stopped by a signal, 1 the address can't be had, 2 usage."""
 
@@ -24,6 +28,8 @@ Durations are seconds, or end in ms, s, m or h. Exit codes: 0 stopped by a signa
 def main(argv: list[str]) -> int:
     """Run a bridge until SIGTERM; returns its exit code."""
     settings = parse(argv)
+    if settings.identity_key is not None:
+        guard.hide_environment()
     return guard.run(lambda: _serve(settings))
 
 
@@ -32,33 +38,51 @@ def parse(argv: list[str]) -> Settings:
     parser = _parser()
     options, _, command = _split(argv)
     args = parser.parse_args(options)
-    if not command:
-        parser.error("the server's command is missing: give it after --")
-    if args.path in _OWN_PATHS:
-        parser.error(f"--path {args.path} is the bridge's own")
+    key, defaults = os.environ.get("MCP_BRIDGE_IDENTITY_KEY") or None, Settings(command=(), name="")
+    if problem := _problem(args, command, key):
+        parser.error(problem)
     return Settings(
         command=tuple(command),
-        name=args.name or PurePath(command[0]).name,
+        name=args.name or (PurePath(command[0]).name if command else "server"),
         host=args.host,
         port=args.port,
         path=args.path,
+        pipes=args.pipes or None,
         isolation=args.isolation,
-        max_sessions=args.max_sessions or (SHARED_SESSIONS if args.isolation == "shared" else OWN_PROCESS_SESSIONS),
+        identity_key=key if args.isolation == "user" else None,
+        max_sessions=args.max_sessions or (OWN_PROCESS_SESSIONS if args.isolation == "session" else SHARED_SESSIONS),
         idle_timeout=args.idle_timeout,
         startup_timeout=args.startup_timeout,
         wait_timeout=args.wait_timeout,
+        linger=args.linger,
         drain_timeout=args.drain_timeout,
         stop_grace=args.stop_grace,
         ping=args.ping,
         max_restarts=args.max_restarts,
         cool_down=args.cool_down,
         process_idle=args.process_idle,
-        max_processes=args.max_processes,
+        backoff_first=_LOOK_FIRST if args.pipes else defaults.backoff_first,
+        backoff_max=_LOOK_MOST if args.pipes else defaults.backoff_max,
+        max_processes=args.max_processes or (OWN_PROCESS_SESSIONS if args.isolation == "user" else 0),
         max_line=args.max_line_mib * _MIB,
         max_body=args.max_body_mib * _MIB,
         preflight=args.preflight,
         allowed_origins=tuple(args.allowed_origins.split()),
     )
+
+
+def _problem(args: argparse.Namespace, command: list[str], key: str | None) -> str | None:
+    """What is wrong with options that are right for themselves."""
+    if not command and not args.pipes:
+        return "the server's command is missing: give it after --"
+    if args.pipes and (command or args.isolation != "shared"):
+        return "--pipes leads to a process that somebody else starts: one for all, and without a command"
+    if args.isolation == "user" and len(key or "") < LEAST_KEY:
+        return (
+            "isolation user needs MCP_BRIDGE_IDENTITY_KEY, the key with which proxies sign for whom they call"
+            f" ({LEAST_KEY} characters or more): over TCP nobody is believed without"
+        )
+    return f"--path {args.path} is the bridge's own" if args.path in _OWN_PATHS else None
 
 
 def _serve(settings: Settings) -> int:
@@ -101,13 +125,18 @@ def _parser() -> argparse.ArgumentParser:
     option("--host", defaults.host, str, "address to listen on")
     option("--port", defaults.port, _port, "port to listen on; 0 takes a free one")
     option("--path", defaults.path, _path, "path of the MCP endpoint")
+    option("--pipes", "", str, "folder with the pipes in and out of a server that runs in a container of its own")
     option("--name", "", str, "name of the server in logs and errors: its command's, if none is given")
-    option("--isolation", defaults.isolation, _isolation, "shared: one process for all; session: one for each session")
+    kinds = (
+        "shared: one process for all; session: one for each session; user: one for each user (MCP_BRIDGE_IDENTITY_KEY)"
+    )
+    option("--isolation", defaults.isolation, _isolation, kinds)
     several = f"{SHARED_SESSIONS}, or {OWN_PROCESS_SESSIONS} where each has a process"
     option("--max-sessions", None, _positive, "sessions at a time", shown=several)
     option("--idle-timeout", defaults.idle_timeout, duration, "end a session that is idle for so long; 0: never")
     option("--startup-timeout", defaults.startup_timeout, _timeout, "for the server to answer initialize")
     option("--wait-timeout", defaults.wait_timeout, duration, "for a request to wait for a server that is down")
+    option("--linger", defaults.linger, duration, "on SIGTERM, to let clients move to another replica")
     option("--drain-timeout", defaults.drain_timeout, duration, "for calls in flight when the bridge stops")
     option("--stop-grace", defaults.stop_grace, duration, "for the server to end, before SIGTERM and before SIGKILL")
     option(
@@ -119,10 +148,14 @@ def _parser() -> argparse.ArgumentParser:
         "--process-idle",
         defaults.process_idle,
         duration,
-        "end a session's process without a call for so long; 0: never",
+        "end a session's or user's process without a call for so long; 0: never",
     )
     option(
-        "--max-processes", defaults.max_processes, _count, "isolation session: processes at a time", shown="as sessions"
+        "--max-processes",
+        defaults.max_processes,
+        _count,
+        "isolation session or user: processes",
+        shown="as sessions, or 32",
     )
     option("--max-line-mib", defaults.max_line // _MIB, _positive, "longest message of the server")
     option("--max-body-mib", defaults.max_body // _MIB, _positive, "longest message of a client")
@@ -168,12 +201,8 @@ def _path(text: str) -> str:
 
 
 def _isolation(text: str) -> str:
-    if text == "user":
-        raise argparse.ArgumentTypeError(
-            "'user' needs a proxy that runs the server itself: over TCP nobody can be believed"
-        )
-    if text not in {"shared", "session"}:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither shared nor session")
+    if text not in {"shared", "session", "user"}:
+        raise argparse.ArgumentTypeError(f"{text!r} is none of shared, session and user")
     return text
 
 

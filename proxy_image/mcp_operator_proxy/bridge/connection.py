@@ -13,6 +13,7 @@ from mcp_operator_proxy.bridge import jsonrpc, modern
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.ids import CallTable
 from mcp_operator_proxy.bridge.jsonrpc import InvalidMessage, Kind, Message, params_of
+from mcp_operator_proxy.bridge.pipes import PipedProcess
 from mcp_operator_proxy.bridge.process import Exit, ProcessSpec, ServerProcess
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class Connection:
         self._name = spec.name
         self._redact = spec.redact
         self._listener = listener
-        self._process = ServerProcess(spec, self._receive, self._skip)
+        process = ServerProcess if spec.pipes is None else PipedProcess
+        self._process: ServerProcess | PipedProcess = process(spec, self._receive, self._skip)
         self._calls: CallTable[Call] = CallTable()
         self._own_ids = itertools.count(1)
         self._background: set[asyncio.Task[None]] = set()
@@ -54,7 +56,7 @@ class Connection:
 
     @property
     def alive(self) -> bool:
-        return self._process.pid is not None and not self._process.closed.is_set()
+        return self._process.started and not self._process.closed.is_set()
 
     @property
     def in_flight(self) -> int:

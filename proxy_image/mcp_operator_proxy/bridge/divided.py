@@ -6,10 +6,11 @@ client's process, and no client's process is asked for what all clients see.
 
 import asyncio
 from dataclasses import replace
+from typing import Final
 
 from mcp_operator_proxy.bridge import modern
 from mcp_operator_proxy.bridge.call import Call
-from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused
+from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, nobody
 from mcp_operator_proxy.bridge.isolated import IsolatedHub
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
@@ -18,6 +19,11 @@ from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.shared import SharedHub
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.users import UsersHub
+
+_FOR_ALL: Final = frozenset(
+    {"ping", modern.DISCOVER, "prompts/list", "resources/list", "resources/templates/list", "tools/list"}
+)
+"""What concerns no user: anybody may ask it who reaches the bridge over TCP."""
 
 
 class DividedHub(Hub):
@@ -32,6 +38,7 @@ class DividedHub(Hub):
             else IsolatedHub(settings, Metrics(), self.log)
         )
         self._hub_of: dict[str, Hub] = {}
+        self._anonymous: set[str] = set()
         for hub in (self._catalogue, self._clients):
             hub.on_end = self._ended
 
@@ -66,6 +73,8 @@ class DividedHub(Hub):
         answer = await hub.open(message, caller)
         if isinstance(answer, Opened) and answer.session.id in hub.sessions:
             self._hub_of[answer.session.id] = hub
+            if caller.anonymous:
+                self._anonymous.add(answer.session.id)
             self._admit(answer.session)
         return answer
 
@@ -76,6 +85,9 @@ class DividedHub(Hub):
     async def exchange(self, call: Call, caller: Caller) -> None:
         """What is the same for all, and changes of it, comes from the process for lists."""
         same = call.method == modern.DISCOVER or (call.stands and modern.lists_only(call.message))
+        if caller.anonymous and not same and call.method not in _FOR_ALL:
+            call.finish(nobody(self.settings.name, call.message))
+            return
         if same or caller.catalogue:
             await self._catalogue.exchange(call, caller)
             return
@@ -86,6 +98,9 @@ class DividedHub(Hub):
         await self._clients.exchange(call, caller)
 
     async def submit(self, session: Session, call: Call) -> None:
+        if session.id in self._anonymous and call.method not in _FOR_ALL:
+            call.finish(nobody(self.settings.name, call.message))
+            return
         await self._hub_of[session.id].submit(session, call)
 
     async def notify(self, session: Session, message: Message) -> None:
@@ -101,6 +116,7 @@ class DividedHub(Hub):
         await asyncio.gather(self._catalogue.sweep(), self._clients.sweep())
 
     async def _release(self, session: Session) -> None:
+        self._anonymous.discard(session.id)
         hub = self._hub_of.pop(session.id, None)
         if hub is not None:
             await hub.end(session, "the session was ended")
@@ -108,5 +124,6 @@ class DividedHub(Hub):
     def _ended(self, session: Session) -> None:
         """A hub ended one of its sessions by itself."""
         self._hub_of.pop(session.id, None)
+        self._anonymous.discard(session.id)
         self.sessions.pop(session.id, None)
         self.metrics.sessions.set(len(self.sessions))

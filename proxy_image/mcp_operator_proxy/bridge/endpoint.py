@@ -8,16 +8,18 @@ import asyncio
 import contextlib
 import logging
 import math
+import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message as Event
 from starlette.types import Receive, Scope, Send
 
+from mcp_operator_proxy import callers
 from mcp_operator_proxy.bridge import jsonrpc, modern
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.hub import Caller, Hub, Opened
@@ -145,10 +147,22 @@ class McpEndpoint:
         await response(request.scope, request.receive, send)
 
     def _caller(self, request: Request) -> Caller:
-        """`?user=KEY`, `?session=KEY` and `?for=catalogue` count on a private socket alone: over TCP anybody could say so."""
-        if self._settings.uds is None:
+        """`?user=KEY`, `?session=KEY` and `?for=catalogue` count on a private socket alone: over TCP anybody could say so.
+
+        There a signed header says it, where the bridge has the key; who says nothing may ask for lists.
+        """
+        key = self._settings.identity_key
+        if self._settings.uds is not None:
+            query = request.query_params
+        elif key is None:
             return Caller()
-        query = request.query_params
+        elif (said := request.headers.get(callers.HEADER)) is None:
+            return Caller(catalogue=True, anonymous=True)
+        else:
+            try:
+                query = QueryParams(callers.believed(key, said, time.time()))
+            except callers.NotBelieved as error:
+                raise Rejection(403, f"who calls is not believed: {error}") from error
         return Caller(query.get("user") or None, query.get("for") == "catalogue", query.get("session") or None)
 
     async def _take(self, session: Session, kind: Kind, message: Message) -> None:

@@ -17,6 +17,7 @@ from typing import Final
 from mcp_operator_proxy.bridge import proc
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _FORWARDED: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -43,6 +44,12 @@ def run(work: Callable[[], int]) -> int:
     finally:
         _kill_orphans()
     return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def hide_environment() -> None:
+    """Let processes of the same user not read this one's environment in /proc, nor its children's before they exec (proc(5))."""
+    if sys.platform.startswith("linux"):
+        _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def _guarded(work: Callable[[], int]) -> int:

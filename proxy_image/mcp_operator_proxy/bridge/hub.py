@@ -36,6 +36,8 @@ class Caller:
     """The proxy's own session, on which it asks for lists and calls nothing."""
     key: str | None = None
     """Of requests of the 2026-07-28 era, which has no sessions: those with the same key come from one client."""
+    anonymous: bool = False
+    """Over TCP, without a signature: it may ask for lists as the catalogue does, and call nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Hub(ABC):
         self.settings = settings
         self.metrics = metrics
         self.started_at = time.time()
+        self.retiring = False
+        """Each answer closes its connection, so that clients come to know another replica."""
         self.draining = False
         self.sessions: dict[str, Session] = {}
         self.on_end: Callable[[Session], None] | None = None
@@ -112,6 +116,7 @@ class Hub(ABC):
             watched=settings.watched,
             max_line=settings.max_line,
             stop_grace=settings.stop_grace,
+            pipes=settings.pipes,
         )
 
     @abstractmethod
@@ -215,9 +220,17 @@ class Hub(ABC):
         """Until no call is in flight."""
         await self._quiet.wait()
 
+    def retire(self) -> None:
+        """Clients are to move elsewhere with their next request: streams that never end do so now."""
+        self.retiring = True
+        self._end_streams()
+
     def drain(self) -> None:
         """No new sessions, and no streams that never end."""
-        self.draining = True
+        self.retiring = self.draining = True
+        self._end_streams()
+
+    def _end_streams(self) -> None:
         for session in self.sessions.values():
             session.close_streams()
         for call in list(self._standing):
@@ -261,6 +274,12 @@ def too_many(name: str, message: Message, what: str, limit: int) -> Message:
     text = f"MCP server {name} has its limit of {limit} {what}; end one or try again later"
     data = {"reason": f"TooMany{what.capitalize()}", "limit": limit}
     return jsonrpc.error(message["id"], jsonrpc.TOO_MANY_SESSIONS, text, data)
+
+
+def nobody(name: str, message: Message) -> Message:
+    """The JSON-RPC error for a call of which is not known whose it is."""
+    text = f"MCP server {name} has a process for each user, and this caller is not authenticated"
+    return jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, text, {"reason": "NoUser"})
 
 
 def backoff_of(settings: Settings) -> Backoff:

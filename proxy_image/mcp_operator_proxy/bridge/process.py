@@ -41,16 +41,20 @@ class ProcessSpec:
     """Told of the process group while it may have members."""
     max_line: int
     stop_grace: float
+    pipes: str | None = None
+    """Folder of the pipes to a process that runs in a container of its own; `command` is then not for here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended, as `subprocess` counts: a negative code is a signal."""
+    """How a process ended, as `subprocess` counts: a negative code is a signal. None: only its container knows."""
 
-    code: int
+    code: int | None
     stderr: tuple[str, ...]
 
     def __str__(self) -> str:
+        if self.code is None:
+            return "ended; the log of its container says why"
         how = f"exited with code {self.code}" if self.code >= 0 else f"was killed by {_signal_name(-self.code)}"
         return f"{how}; last standard error: {' | '.join(self.stderr)}" if self.stderr else how
 
@@ -84,6 +88,10 @@ class ServerProcess:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    @property
+    def started(self) -> bool:
+        return self._process is not None
 
     @property
     def exit(self) -> Exit | None:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import signal
 import socket
+from pathlib import Path
 
 import uvicorn
 
@@ -13,6 +14,7 @@ from mcp_operator_proxy.bridge.divided import DividedHub
 from mcp_operator_proxy.bridge.hub import Hub
 from mcp_operator_proxy.bridge.isolated import IsolatedHub
 from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.pipes import SERVING
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.shared import SharedHub
 from mcp_operator_proxy.bridge.stderr import ServerLog
@@ -80,8 +82,14 @@ class Bridge:
         stopping = asyncio.create_task(self._stop.wait())
         place = self.settings.uds or self.url
         log.info("%s (%s) is served at %s", self.settings.name, self.settings.isolation, place)
+        serving = Path(self.settings.pipes) / SERVING if self.settings.pipes else None
         try:
+            if serving is not None:
+                serving.touch()
             await asyncio.wait({hub, http, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done() and self.settings.linger:
+                self.hub.retire()
+                await asyncio.wait({hub, http}, timeout=self.settings.linger, return_when=asyncio.FIRST_COMPLETED)
             self.hub.drain()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.settings.drain_timeout):
@@ -94,6 +102,8 @@ class Bridge:
             self._http.end()
             await asyncio.wait({http})
             self._socket.close()
+            if serving is not None:
+                serving.unlink(missing_ok=True)
         hub.result()
         http.result()
 
@@ -101,7 +111,7 @@ class Bridge:
 def create_hub(settings: Settings, log: ServerLog | None = None) -> Hub:
     if settings.isolation == "shared":
         return SharedHub(settings, Metrics(), log)
-    if settings.uds is not None:
+    if settings.uds is not None or settings.isolation == "user":
         return DividedHub(settings, Metrics(), log)
     return IsolatedHub(settings, Metrics(), log)
 

@@ -31,9 +31,13 @@ class Settings:
     """Path of a unix socket to listen on instead of `host` and `port`.
 
     Who may open it is trusted: it may say for which user a session is. Its folder must be private."""
+    identity_key: str | None = field(default=None, repr=False)
+    """Key that signs, over TCP, for which user a request is (isolation `user`). Who does not sign may list, and call nothing."""
     host: str = "0.0.0.0"  # noqa: S104 - a pod's Service reaches it only so
     port: int = 8080
     path: str = "/mcp"
+    pipes: str | None = None
+    """Folder of the pipes to a server that runs in a container of its own, instead of `command`."""
     isolation: Isolation = "shared"
     max_sessions: int = SHARED_SESSIONS
     idle_timeout: float = 1800.0
@@ -44,8 +48,10 @@ class Settings:
     """How long a request waits for a server that is starting."""
     open_timeout: float | None = None
     """How long an `initialize` does; None: as long as any request."""
+    linger: float = 0.0
+    """On SIGTERM: how long all is served on, each answer closing its connection, so that clients move elsewhere."""
     drain_timeout: float = 5.0
-    """On SIGTERM: how long calls in flight may go on."""
+    """After that: how long calls in flight may go on."""
     stop_grace: float = 2.0
     """After closing stdin, and again after SIGTERM."""
     backoff_first: float = 0.5

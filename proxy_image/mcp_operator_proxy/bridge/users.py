@@ -5,9 +5,8 @@ import contextlib
 from dataclasses import replace
 from typing import Final
 
-from mcp_operator_proxy.bridge import jsonrpc
 from mcp_operator_proxy.bridge.call import Call
-from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, longest_idle, too_many
+from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, longest_idle, nobody, too_many
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.sessions import Session
@@ -70,7 +69,7 @@ class UsersHub(Hub):
 
     async def open(self, message: Message, caller: Caller) -> Opened | Refused:
         if caller.user is None:
-            return Refused(self._nobody(message), 403)
+            return Refused(nobody(self.settings.name, message), 403)
         hub = self._hub(caller.user)
         if hub.known is None and (full := await self._full_for(hub, message)) is not None:
             return Refused(full, 503, retry_after=5.0)
@@ -81,13 +80,9 @@ class UsersHub(Hub):
             self._admit(answer.session)
         return answer
 
-    def _nobody(self, message: Message) -> Message:
-        text = f"MCP server {self.settings.name} has a process for each user, and this caller is not authenticated"
-        return jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, text, {"reason": "NoUser"})
-
     async def exchange(self, call: Call, caller: Caller) -> None:
         if caller.user is None:
-            call.finish(self._nobody(call.message))
+            call.finish(nobody(self.settings.name, call.message))
             return
         hub = self._hub(caller.user)
         if not hub.answers_modern(call):

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from mcp_operator_proxy.auth import Authenticator, BadKey
 from mcp_operator_proxy.backends.backend import ResolvedServer
 from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
-from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig, SecretRef
+from mcp_operator_proxy.callers import LEAST_KEY
+from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig, SecretRef, Server
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.swap.words import describe
 
@@ -73,7 +74,8 @@ def resolve(config: ProxyConfig, secrets: Mapping[str, str]) -> dict[str, Resolv
             else secret(variable.secret, secrets, f"servers[{index}].stdio.env[{position}]", config.revision)
             for position, variable in enumerate(server.stdio.env if server.stdio else ())
         }
-        resolved[server.id] = ResolvedServer(server, headers, {k: v or "" for k, v in env.items()})
+        identity = _identity(server, secrets, f"servers[{index}].identity", config.revision)
+        resolved[server.id] = ResolvedServer(server, headers, {k: v or "" for k, v in env.items()}, identity)
     return resolved
 
 
@@ -114,6 +116,15 @@ def secret(ref: SecretRef, secrets: Mapping[str, str], path: str, revision: str)
     if value is None:
         raise SecretMissing(f"{path}: there is no secret file {ref.file}", revision)
     return value
+
+
+def _identity(server: Server, secrets: Mapping[str, str], path: str, revision: str) -> str | None:
+    if server.identity is None:
+        return None
+    key = secret(server.identity, secrets, path, revision)
+    if len(key) < LEAST_KEY:
+        raise ConfigRejected(f"{path} of {server.id}: a key has at least {LEAST_KEY} characters", revision)
+    return key
 
 
 def _value(header: Header, secrets: Mapping[str, str], path: str, server: str, revision: str) -> str:

@@ -19,6 +19,7 @@ from support.manifests import EXAMPLES, example_folders
 
 GOLDEN = Path(__file__).parent / "golden"
 FOLDERS = example_folders()
+TAKES_AWAY = "spec: {container: {image: x}, podTemplate: {spec: {containers: [{name: server, image: y}]}}}\n"
 HEAD = "apiVersion: mcp-operator.dev/v1alpha1\nkind: McpServer\nmetadata: {name: time}\n"
 
 
@@ -104,7 +105,7 @@ PROBLEMS = {
         0,
         "a.yaml:5: McpRoute default/time: no McpServer matches",
     ),
-    "what this version can't": (HEAD + "spec: {stdio: {command: x}, isolation: user}\n", 0, "isolation: user needs an McpProxy"),
+    "a template that takes away": (HEAD + TAKES_AWAY, 0, "the container server gets its image from the resource"),
     "an invalid manifest": (HEAD + "spec:\n  stdio: {command: x, argz: []}\n", 1, "a.yaml:5: McpServer default/time: spec.stdio.argz"),
     "no YAML": ("a: [", 1, "a.yaml:2: not YAML"),
     "nothing of ours": ("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n", 0, "there is no McpServer, McpProxy or McpRoute in it"),

@@ -18,10 +18,13 @@ from hypothesis import strategies as st
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, parse
 from mcp_operator.compile import Compiled, compile_proxy
 from mcp_operator.compile.proxy import revision, to_json
+from mcp_operator.compile.references import DataId, DataObject
 from mcp_operator.compile.servers import cluster_url
+from mcp_operator_proxy import config
 from mcp_operator_proxy.swap import validate
 from support import golden, models, resources
 
+USERS = resources.stdio("notes", "uvx", isolation="user", labels={"team": "core"})
 FOLDER = Path(__file__).parent / "golden"
 CASES = sorted(path.name.removesuffix(".in.yaml") for path in FOLDER.glob("*.in.yaml"))
 CORE = {"team": "core"}
@@ -191,3 +194,26 @@ def test_two_thousand_servers(record_property: Any) -> None:
     assert len(outcome.config.servers) == 2000
     assert len(outcome.config.routes) == 1001
     assert len(text) < 1_000_000, "what a ConfigMap holds"
+
+
+def test_a_server_with_users_is_for_proxies_that_know_them() -> None:
+    def compiled_for(auth: config.Auth | None, *objects: tuple[DataId, DataObject]) -> Compiled:
+        return compile_proxy(
+            models.proxy(resources.proxy(selector=CORE)),
+            routes=[],
+            servers=[models.server(USERS)],
+            objects=dict(objects),
+            url_of=cluster_url,
+            auth=auth,
+        )
+
+    keys = config.Auth.model_validate({"api_keys": [{"name": "ann", "secret": {"file": "ann"}}]})
+    held = models.secret("notes-server-identity", "9", key="k" * 32)
+    assert compiled_for(None, held).left_out["team-a/notes"].reason == "UnsupportedValue"
+    assert compiled_for(keys).left_out["team-a/notes"].reason == "ServerInvalid"
+    outcome = compiled_for(keys, held)
+    assert not outcome.left_out
+    (server,) = outcome.config.servers
+    assert server.identity
+    assert outcome.secrets == {server.identity.file: b"k" * 32}
+    assert "kkkk" not in to_json(outcome.config)

@@ -6,9 +6,11 @@ header values: literal, secret, one line end dropped
 """
 
 import base64
+from typing import Any
 
 import pytest
 
+from mcp_operator.api.resources import McpServer
 from mcp_operator.compile.references import decoded, references, resolve
 from support import models, resources
 
@@ -32,6 +34,60 @@ def test_every_reference_is_found() -> None:
         hosting = "stdio" if "stdio" in body["spec"] else "container"
         body["spec"][hosting]["env"] = [*environment, {"name": "C", "value": "plain"}]
         assert set(references(models.server(body))) == {("Secret", TEAM, "two"), ("ConfigMap", TEAM, "c")}
+
+
+def _hosted(**fields: Any) -> McpServer:
+    body = resources.container("near", "image", imagePullSecrets=fields.pop("pull", []))
+    body["spec"]["container"].update(fields)
+    return models.server(body)
+
+
+def test_references_of_whole_objects_files_and_pull_secrets() -> None:
+    server = _hosted(
+        envFrom=[{"secretRef": {"name": "one"}}, {"configMapRef": {"name": "two"}}],
+        files=[
+            {"path": "/a/b", "valueFrom": _ref("secret", "three")},
+            {"path": "/a/c", "valueFrom": _ref("configMap", "four")},
+        ],
+        pull=[{"name": "five"}],
+    )
+    found = {("Secret", "one"), ("ConfigMap", "two"), ("Secret", "three"), ("ConfigMap", "four"), ("Secret", "five")}
+    assert {(kind, name) for kind, _, name in references(server)} == found
+    user = models.server(resources.stdio("near", "uvx", isolation="user"))
+    assert set(references(user)) == {("Secret", TEAM, "near-server-identity")}
+
+
+@pytest.mark.parametrize(
+    ("fields", "problems", "pulling"),
+    [
+        ({"envFrom": [{"secretRef": {"name": "s"}}]}, [], []),
+        ({"envFrom": [{"secretRef": {"name": "gone"}}]}, ["Secret team-a/gone is not found"], []),
+        ({"envFrom": [{"secretRef": {"name": "gone", "optional": True}}]}, [], []),
+        ({"envFrom": [{"configMapRef": {"name": "s"}}]}, ["ConfigMap team-a/s is not found"], []),
+        ({"files": [{"path": "/a/b", "valueFrom": _ref("secret", "s", "a")}]}, [], []),
+        ({"files": [{"path": "/a/b", "valueFrom": _ref("secret", "s", "b")}]}, ["Secret team-a/s has no key b"], []),
+        ({"pull": [{"name": "login"}]}, [], []),
+        ({"pull": [{"name": "gone"}]}, [], ["Secret team-a/gone of imagePullSecrets is not found"]),
+        ({"pull": [{"name": "s"}]}, [], ["Secret team-a/s of imagePullSecrets has no key .dockerconfigjson"]),
+    ],
+)
+def test_what_a_hosted_server_misses(fields: dict[str, Any], problems: list[str], pulling: list[str]) -> None:
+    objects = dict([models.secret("s", a="x"), models.secret("login", **{".dockerconfigjson": "{}"})])
+    resolved = resolve(_hosted(**fields), objects)
+    for found, expected in ((resolved.problems, problems), (resolved.pulling, pulling)):
+        assert [problem.message.startswith(start) for problem, start in zip(found, expected, strict=True)] == [
+            True for _ in expected
+        ]
+
+
+def test_the_key_of_a_server_with_users() -> None:
+    server = models.server(resources.stdio("near", "uvx", isolation="user"))
+    assert resolve(server, {}).identity is None
+    resolved = resolve(server, dict([models.secret("near-server-identity", "9", key="k" * 32)]))
+    assert resolved.identity
+    assert resolved.secrets == {resolved.identity.file: b"k" * 32}
+    assert resolved.identity.file.endswith(".9")
+    assert resolved.problems == ()
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,17 @@ TROUBLES: list[tuple[str, Body, tuple[str, str]]] = [
         ("ImagePullFailed", f"image {IMAGE} can't be pulled"),
     ),
     (
+        "a private registry",
+        container(waiting={"reason": "ErrImagePull", "message": "pull access denied: authorization failed"}),
+        (
+            "ImagePullFailed",
+            (
+                f"image {IMAGE} can't be pulled: pull access denied: authorization failed; "
+                "if the registry is private, name its credentials in spec.imagePullSecrets"
+            ),
+        ),
+    ),
+    (
         "never to be pulled",
         container(waiting={"reason": "ErrImageNeverPull", "message": "Container image is not present"}),
         ("ImagePullFailed", f"image {IMAGE} can't be pulled: Container image is not present"),

@@ -2,7 +2,8 @@
 
 golden/*.in.yaml (a server or a proxy) → *.out.yaml (its children, in the order of their writing)
 all: names that fit · owner and labels · nothing that others may own · no API token · security context · selectors that match
-the hash: equal for equal objects · secrets: only in the Secret · a restart changes the pod template alone
+files: a mount for each folder, none inside another · podTemplate: merged, refused
+the hash: equal for equal objects · secrets: only in the Secret · a restart, or another environment, changes the pod template alone
 """
 
 import json
@@ -18,6 +19,8 @@ from mcp_operator.compile import Compiled, compile_proxy
 from mcp_operator.compile.servers import cluster_url
 from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
 from mcp_operator.desired.drift import drifted, with_hash
+from mcp_operator.desired.files import by_folder
+from mcp_operator.desired.podtemplate import PodTemplateRefused
 from mcp_operator.desired.proxy import proxy_url
 from support import golden, models, resources
 
@@ -44,7 +47,7 @@ def children(case: str) -> list[Body]:
     (body,) = golden.documents(FOLDER / f"{case}.in.yaml")
     owner = parse(models.stored(body), strict=True)
     if isinstance(owner, McpServer):
-        return server_objects(owner, SETTINGS)
+        return server_objects(owner, SETTINGS, identity=b"k" * 32)
     assert isinstance(owner, McpProxy)
     return proxy_objects(owner, compiled(owner), SETTINGS)
 
@@ -80,7 +83,7 @@ def test_nothing_is_set_that_others_own(child: Body) -> None:
         assert child["spec"].keys() <= {"type", "clusterIP", "selector", "ports"}
         assert child["spec"].get("clusterIP", "None") == "None"
     text = json.dumps(child)
-    assert "null" not in text
+    assert ": null" not in text
     assert "restartedAt" not in text
 
 
@@ -96,7 +99,9 @@ def test_secrets_stand_in_the_secret_alone(child: Body) -> None:
 def test_pods_are_confined(deployment: Body) -> None:
     pod = deployment["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
-    for container in pod["containers"]:
+    for container in (*pod["containers"], *pod.get("initContainers", ())):
+        if container["name"] == "log":
+            continue  # the user's own, beside the generated ones
         security = container["securityContext"]
         assert security["allowPrivilegeEscalation"] is False
         assert security["capabilities"] == {"drop": ["ALL"]}
@@ -104,7 +109,8 @@ def test_pods_are_confined(deployment: Body) -> None:
         if container["image"] in {"proxy:1", "runner:1"}:
             assert security["runAsNonRoot"] is True
             assert security["readOnlyRootFilesystem"] is True
-    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert pod["imagePullSecrets"][0] == {"name": "pull"}, "the installation's, and once"
+    assert len({secret["name"] for secret in pod["imagePullSecrets"]}) == len(pod["imagePullSecrets"])
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS)
@@ -142,6 +148,41 @@ def test_a_restart_changes_the_pod_template_alone() -> None:
     annotations = after[0]["spec"]["template"]["metadata"].pop("annotations")
     assert before[0] == after[0]
     assert annotations == {meta.ANNOTATION_RESTARTED_AT: "2026-01-02T00:00:00+00:00"}
+
+
+def test_another_environment_changes_the_pod_template_alone() -> None:
+    server = models.server(resources.container("near", "image:1"))
+    before, after = (server_objects(server, SETTINGS, environment=digest) for digest in ("one", "two"))
+    assert before[1] == after[1]
+    annotations = [body[0]["spec"]["template"]["metadata"].pop("annotations") for body in (before, after)]
+    assert before[0] == after[0]
+    assert annotations == [{meta.ANNOTATION_ENVIRONMENT: "one"}, {meta.ANNOTATION_ENVIRONMENT: "two"}]
+
+
+def test_a_pod_template_that_takes_away_is_refused() -> None:
+    template = {"spec": {"containers": [{"name": "server", "image": "another"}]}}
+    with pytest.raises(PodTemplateRefused, match="gets its image from the resource"):
+        server_objects(models.server(resources.container("near", "image:1", podTemplate=template)), SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("paths", "folders"),
+    [
+        (["/a/b", "/a/c"], {"/a": ["b", "c"]}),
+        (["/a/b", "/c/d"], {"/a": ["b"], "/c": ["d"]}),
+        (["/a/x/y/b", "/a/c"], {"/a": ["c", "x/y/b"]}),
+        (["/a/x/b", "/a/y/c"], {"/a/x": ["b"], "/a/y": ["c"]}),
+        (["/a/b/c", "/a/bb/c"], {"/a/b": ["c"], "/a/bb": ["c"]}),
+    ],
+)
+def test_no_folder_of_files_is_inside_another_one(paths: list[str], folders: dict[str, list[str]]) -> None:
+    source = {"secretKeyRef": {"name": "s", "key": "k"}}
+    files = [{"path": path, "valueFrom": source} for path in paths]
+    body = resources.container("near", "image:1")
+    body["spec"]["container"]["files"] = files
+    spec = models.server(body).spec.container
+    assert spec
+    assert {folder: [name for name, _ in held] for folder, held in by_folder(spec.files).items()} == folders
 
 
 def test_a_remote_server_has_no_children() -> None:

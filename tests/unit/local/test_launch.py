@@ -130,3 +130,45 @@ def test_passes_on_what_programs_need_and_no_credentials() -> None:
         "SSH_AUTH_SOCK",
     }
     assert set(passed_on(dict.fromkeys(mine | others, "x"))) == mine
+
+
+def test_whole_objects_in_the_environment() -> None:
+    sources = [{"configMapRef": {"name": "c"}, "prefix": "C_"}, {"secretRef": {"name": "gone", "optional": True}}]
+    own = [{"name": "C_page", "value": "own"}, {"name": "D", "value": "$(C_page)"}]
+    found = launched({"stdio": {"command": "x", "envFrom": sources, "env": own}})
+    assert found.environment == {"C_page": "own", "D": "own"}
+    found = launched({"container": {"image": "x", "command": ["y"], "envFrom": sources[:1]}})
+    assert found.environment == {"PORT": "8080", "C_page": "20"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "says"),
+    [
+        (
+            {"stdio": {"command": "x", "envFrom": [{"secretRef": {"name": "gone"}}]}},
+            Reason.REF_NOT_FOUND,
+            "Secret default/gone",
+        ),
+        (
+            {"stdio": {"command": "x", "envFrom": [{"secretRef": {"name": "s"}}]}},
+            Reason.INVALID_VALUE,
+            "key binary of Secret",
+        ),
+        ({"stdio": {"command": "x", "image": "y"}}, Reason.UNSUPPORTED_VALUE, "image y can't run without a cluster"),
+        ({"stdio": {"command": "x"}, "isolation": "user"}, Reason.UNSUPPORTED_VALUE, "use shared or session"),
+        (
+            {
+                "stdio": {
+                    "command": "x",
+                    "files": [{"path": "/etc/x/y", "valueFrom": {"secretKeyRef": {"name": "s", "key": "token"}}}],
+                }
+            },
+            Reason.UNSUPPORTED_VALUE,
+            "files need a cluster",
+        ),
+    ],
+)
+def test_what_can_not_run_here(spec: dict[str, Any], reason: Reason, says: str) -> None:
+    with pytest.raises(CannotRun, match=says) as refusal:
+        launch(server(spec), OBJECTS, {})
+    assert refusal.value.reason == reason

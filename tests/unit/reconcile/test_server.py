@@ -16,6 +16,7 @@ from mcp_operator.api import meta
 from mcp_operator.engine.keys import Key
 from mcp_operator.kube.errors import Forbidden, Unavailable
 from mcp_operator.reconcile.children import RETRY_SECONDS
+from mcp_operator.reconcile.swaps import NUDGE_SECONDS
 from mcp_operator_proxy.report import ErrorReport
 from support import resources
 from support.apiserver import AWAY, INVALID, QUOTA, TERMINATING, Body
@@ -497,3 +498,119 @@ async def test_an_operator_that_starts_anew_changes_nothing(bench: Bench) -> Non
     await bench.until(lambda: (health := bench.prober.health(SERVER)) and health.healthy)
     await bench.drain()
     assert bench.api.writes[writes:] == []
+
+
+def _reading(**fields: Any) -> Body:
+    body = _near("image:1")
+    body["spec"]["container"].update(fields)
+    return body
+
+
+def _environment_of(bench: Bench) -> str | None:
+    template: Body = bench.api.get("Deployment", "near-server")["spec"]["template"]["metadata"]
+    found: str | None = template.get("annotations", {}).get(meta.ANNOTATION_ENVIRONMENT)
+    return found
+
+
+async def test_another_value_in_the_environment_rolls_the_pods(bench: Bench) -> None:
+    bench.apply(_secret("s", a="1"))
+    await _healthy(bench, _reading(envFrom=[{"secretRef": {"name": "s"}}]))
+    before = _environment_of(bench)
+    assert before
+    bench.api.edit("Secret", "s", lambda b: b["metadata"].update(labels={"team": "core"}))
+    await bench.drain()
+    assert _environment_of(bench) == before, "nothing that a process sees has changed"
+    bench.apply(_secret("s", a="2"))
+    await bench.drain()
+    assert _environment_of(bench) not in {before, None}
+
+
+async def test_pods_that_run_are_not_given_up_for_a_missing_secret(bench: Bench) -> None:
+    bench.apply(_secret("s", a="1"))
+    await _healthy(bench, _reading(envFrom=[{"secretRef": {"name": "s"}}]))
+    before = _environment_of(bench)
+    bench.api.kubectl_delete("Secret", "s")
+    await bench.drain()
+    assert bench.condition("McpServer", "near", "ResolvedRefs") == ("False", "RefNotFound")
+    assert _environment_of(bench) == before
+    bench.apply(_secret("s", a="1"))
+    await bench.until(lambda: bench.condition("McpServer", "near", "Ready") == ("True", "Ready"))
+    assert _environment_of(bench) == before
+
+
+async def test_files_are_renewed_in_running_pods_and_no_pod_is_rolled(bench: Bench) -> None:
+    """Each pod is annotated twice: the kubelet may take the first call before its watch has the new content."""
+
+    async def annotated() -> str:
+        await bench.drain()
+        (name,) = bench.api.names("Pod")
+        found: str = bench.api.get("Pod", name)["metadata"]["annotations"][meta.ANNOTATION_FILES]
+        return found
+
+    source = {"secretKeyRef": {"name": "s", "key": "a"}}
+    bench.apply(_secret("s", a="1"))
+    await _healthy(bench, _reading(files=[{"path": "/etc/near/a", "valueFrom": source}]))
+    template = bench.api.get("Deployment", "near-server")["spec"]["template"]
+    first = await annotated()
+    bench.clock += NUDGE_SECONDS
+    await bench.reconcile("McpServer", "near")
+    assert await annotated() == f"{first}+1"
+    bench.apply(_secret("s", a="2"))
+    second = await annotated()
+    assert second != first
+    results = await bench.reconcile("McpServer", "near")
+    assert results.requeue_after == NUDGE_SECONDS
+    bench.clock += NUDGE_SECONDS
+    await bench.reconcile("McpServer", "near")
+    assert await annotated() == f"{second}+1"
+    assert bench.api.get("Deployment", "near-server")["spec"]["template"] == template
+    await bench.restart()
+    await bench.drain()
+    bench.clock += NUDGE_SECONDS
+    asked = len(bench.api.asked)
+    await bench.reconcile("McpServer", "near")
+    assert not [one for one in bench.api.asked[asked:] if one.method != "GET"]
+
+
+async def test_a_pod_template_that_takes_away_is_a_condition_and_changes_nothing(bench: Bench) -> None:
+    await _healthy(bench)
+    deployment = bench.api.get("Deployment", "near-server")
+    template = {"spec": {"containers": [{"name": "server", "$patch": "delete"}]}}
+    bench.api.edit("McpServer", "near", lambda b: b["spec"].update(podTemplate=template))
+    await bench.drain()
+    assert bench.condition("McpServer", "near", "Accepted") == ("False", "InvalidValue")
+    assert "the container server can't be removed" in bench.message("McpServer", "near")
+    assert bench.api.get("Deployment", "near-server") == deployment
+
+
+async def test_a_missing_pull_secret_is_told(bench: Bench) -> None:
+    body = _near("image:1")
+    body["spec"]["imagePullSecrets"] = [{"name": "login"}]
+    bench.apply(body)
+    await bench.drain()
+    assert bench.condition("McpServer", "near", "ResolvedRefs") == ("False", "RefNotFound")
+    assert "Secret team-a/login of imagePullSecrets is not found" in bench.message("McpServer", "near")
+    pod = bench.api.get("Deployment", "near-server")["spec"]["template"]["spec"]
+    assert {"name": "login"} in pod["imagePullSecrets"]
+    bench.apply(_secret("login", **{".dockerconfigjson": "{}"}))
+    await bench.drain()
+    assert bench.condition("McpServer", "near", "ResolvedRefs") == ("True", "Resolved")
+
+
+async def test_the_key_of_a_server_with_users_is_made_once(bench: Bench) -> None:
+    bench.apply(resources.stdio("near", "notes", isolation="user", health=HEALTH))
+    await bench.drain()
+    writes = ["Secret/near-server-identity", "Deployment/near-server", "Service/near-server", "McpServer/near/status"]
+    assert bench.api.writes == writes
+    assert bench.condition("McpServer", "near", "Accepted") == ("True", "Accepted")
+    assert _environment_of(bench)
+    asked = len(bench.api.writes)
+    await bench.reconcile("McpServer", "near")
+    await bench.drain()
+    assert bench.api.writes[asked:] == []
+    key = bench.api.get("Secret", "near-server-identity")["data"]
+    bench.api.kubectl_delete("Secret", "near-server-identity")
+    environment = _environment_of(bench)
+    await bench.drain()
+    assert bench.api.get("Secret", "near-server-identity")["data"] != key
+    assert _environment_of(bench) != environment, "the bridge has to learn the new one"

@@ -8,7 +8,9 @@ import pytest
 
 from mcp_operator_proxy.bridge import jsonrpc, versions
 from mcp_operator_proxy.bridge.cli import duration, main, parse
+from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.settings import Settings
+from mcp_operator_proxy.bridge.shared import SharedHub
 
 
 def test_the_smallest_command_line_has_good_defaults() -> None:
@@ -43,6 +45,20 @@ def test_how_processes_are_looked_after() -> None:
     assert (settings.process_idle, settings.max_processes) == (600.0, 9)
 
 
+def test_users_need_a_key_that_processes_do_not_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCP_BRIDGE_IDENTITY_KEY", "k" * 32)
+    settings = parse(["--isolation", "user", "--", "x"])
+    assert (settings.identity_key, settings.max_processes, settings.max_sessions) == ("k" * 32, 32, 1000)
+    assert "kkkk" not in repr(settings)
+    assert "MCP_BRIDGE_IDENTITY_KEY" not in SharedHub(settings, Metrics())._spec.environment
+    assert parse(["--", "x"]).identity_key is None
+
+
+def test_a_process_in_another_container_has_no_command_here() -> None:
+    settings = parse(["--pipes", "/p", "--name", "plain", "--linger", "5s"])
+    assert (settings.command, settings.pipes, settings.name, settings.linger) == ((), "/p", "plain", 5.0)
+
+
 def test_the_environment_stands_in_for_options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCP_BRIDGE_MAX_SESSIONS", "7")
     monkeypatch.setenv("MCP_BRIDGE_PORT", "9000")
@@ -61,8 +77,10 @@ def test_the_environment_stands_in_for_options(monkeypatch: pytest.MonkeyPatch) 
         (["--max-sessions", "0", "--", "x"], "'0' is no number from 1"),
         (["--idle-timeout", "soon", "--", "x"], "'soon' is no duration"),
         (["--startup-timeout", "0", "--", "x"], "more than 0"),
-        (["--isolation", "user", "--", "x"], "over TCP nobody can be believed"),
-        (["--isolation", "each", "--", "x"], "'each' is neither shared nor session"),
+        (["--isolation", "user", "--", "x"], "over TCP nobody is believed without"),
+        (["--isolation", "each", "--", "x"], "'each' is none of shared, session and user"),
+        (["--pipes", "/p", "--", "x"], "--pipes leads to a process that somebody else starts"),
+        (["--pipes", "/p", "--isolation", "session"], "--pipes leads to a process that somebody else starts"),
         (["--max-processes", "-1", "--", "x"], "'-1' is no number from 1"),
         (["--path", "mcp", "--", "x"], "'mcp' is no path"),
         (["--path", "/status", "--", "x"], "/status is the bridge's own"),
