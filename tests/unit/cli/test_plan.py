@@ -242,3 +242,26 @@ def test_wrong_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> No
         main(wrong)
     assert ended.value.code == 2
     assert "usage: mcp-operator plan" in capsys.readouterr().err
+
+
+async def test_consent_for_another_namespace_changes_its_proxies(bench: Bench, run: Any, tmp_path: Path) -> None:
+    """By the server, and by the labels of the namespace that stand in the cluster; with the Secret of the server's own."""
+
+    def far(**namespaces: Any) -> dict[str, Any]:
+        spec = {"allowedRoutes": {"namespaces": namespaces}} if namespaces else {}
+        body = resources.remote("far", "https://far.example.com/mcp", headers=[HEADER], **spec)
+        return {**body, "metadata": {"name": "far", "namespace": "platform"}}
+
+    token = {**secret("Bearer theirs"), "metadata": {"name": "token", "namespace": "platform"}}
+    team = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a", "labels": {"trust": "high"}}}
+    route = resources.route("extra", {"name": "far", "namespace": "platform"})
+    bench.apply(token, team, far(), resources.proxy(), route)
+    await bench.drain()
+    assert (await run("plan", *IMAGES))[:2] == (0, "")
+    for trust, changed in (("low", False), ("high", True)):
+        consent = {"from": "Selector", "selector": {"matchLabels": {"trust": trust}}}
+        code, out, _ = await run("plan", "-f", write(tmp_path, far(**consent)), *IMAGES)
+        assert code == 1
+        assert ("v1.ConfigMap.team-a.tools-proxy-config" in titles(out)) is changed
+        assert ("platform.far.header-0" in out) is changed
+        assert "theirs" not in out
