@@ -255,7 +255,7 @@ class RouteNamespaces(ApiModel):
 
     invariants = (
         Rule(
-            "(self.from == 'Selector') == has(self.selector)",
+            "(has(self.from) && self.from == 'Selector') == has(self.selector)",
             "selector goes with from: Selector, and only with it",
             lambda self: (self.from_ == "Selector") == (self.selector is not None),
         ),
