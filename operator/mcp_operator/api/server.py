@@ -273,7 +273,8 @@ class AllowedRoutes(ApiModel):
 
     namespaces: RouteNamespaces = RouteNamespaces()
     """Namespaces of the routes. Whoever may route the server uses it with the credentials that it declares: the values of its
-    headers are put into the Secret of the proxy, in the proxy's namespace."""
+    headers, and with isolation: user the key that vouches for callers, are put into the Secret of the proxy, in the proxy's
+    namespace."""
 
 
 class ServerSpec(ApiModel):
