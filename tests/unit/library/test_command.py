@@ -18,7 +18,7 @@ from fastmcp.client.auth import BearerAuth
 from fastmcp.client.transports import SSETransport, StdioTransport
 
 from mcp_operator_proxy.library.command import main
-from support.backends import Ears, client, eventually
+from support.backends import Ears, HungServer, client, eventually
 from unit.library.servers import STDIO, clock
 
 ROOT = Path(__file__).parents[3]
@@ -159,6 +159,22 @@ async def test_nothing_but_the_protocol_on_stdout_and_an_orderly_end() -> None:
         process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(10):
             assert await process.wait() == 0
+
+
+@pytest.mark.parametrize("front", [[], ["--port", "0"]], ids=["stdio", "http"])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_servers_are_waited_for(front: list[str], sig: signal.Signals) -> None:
+    async with HungServer() as hung:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *COMMAND, hung.url, *front,
+            env=ENV, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await eventually(lambda: hung.connections > 0)
+        process.send_signal(sig)
+        async with asyncio.timeout(10):
+            _, err = await process.communicate()
+        assert process.returncode == 0, err
+        assert b"Traceback" not in err
 
 
 @pytest.mark.parametrize(
