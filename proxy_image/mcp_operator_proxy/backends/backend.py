@@ -483,12 +483,13 @@ class Backend:
         challenged = isinstance(error, BackendError) and error.challenge is not None
         if challenged and before is not None and before.error_class == report.error_class:
             report = before  # it has been explained already
-        self._down(report)
         if challenged and report is not before:
-            self._down(await explained(self.resolved.target(self._uds), error))
+            self.status = replace(self.status, error=report, checked_at=datetime.now(UTC))
+            report = await explained(self.resolved.target(self._uds), error)  # where to sign in is the news
+        self._down(report, before)
 
-    def _down(self, report: ErrorReport) -> None:
-        if self.status.error != report:
+    def _down(self, report: ErrorReport, before: ErrorReport | None) -> None:
+        if before != report:
             logger.warning(
                 "server is down", extra={"server": self.id, "error_class": report.error_class, "error": report.message}
             )
