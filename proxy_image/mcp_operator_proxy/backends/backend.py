@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Hashable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
@@ -29,20 +29,19 @@ from mcp_types import (
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_catalogue
 from mcp_operator_proxy.backends.check import ConnectionReport, check, check_host, explained
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
-from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
+from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, connect
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client, timeouts
 from mcp_operator_proxy.backends.lean.exchange import Unplain
 from mcp_operator_proxy.backends.lean.session import LeanSession, StreamLost
 from mcp_operator_proxy.backends.pool import SessionPool
 from mcp_operator_proxy.backends.relay import PooledRelay
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause, spread
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.backends.status import Status, server_report
 from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
-from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
 from mcp_operator_proxy.backends.watching import ResourceWatch
-from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.report import ErrorReport, ServerReport
 from mcp_operator_proxy.swap.pace import Turns
@@ -57,53 +56,6 @@ LIST_LEAST: Final = 0.1
 """Seconds between two listings."""
 RETRY_MOST: Final = SETTLED_SECONDS
 _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotification, ResourceListChangedNotification)
-
-
-@dataclass(frozen=True)
-class ResolvedServer:
-    """A server of the config with its headers and environment filled in from the secrets."""
-
-    server: Server
-    headers: Mapping[str, str]
-    env: Mapping[str, str] = field(default_factory=dict)
-
-    def target(self, uds: str | None = None, caller: str = CATALOGUE) -> Target:
-        """How to reach it. A stdio server is reached through the unix socket `uds`, over streamable HTTP.
-
-        `caller` is the query that says for whom, where a stdio server has a process for each session or user.
-        """
-        private = self.server.stdio is not None and self.server.stdio.isolation != "shared"
-        return Target(
-            url=f"{STDIO_URL}?{caller}" if private and caller else str(self.server.url or STDIO_URL),
-            transport=self.server.transport if self.server.url is not None else "streamable-http",
-            headers=self.headers,
-            ca_bundle=self.server.ca_bundle,
-            http2=self.server.http2,
-            uds=uds,
-            connect_timeout=self._connect_timeout(),
-        )
-
-    def _connect_timeout(self) -> float:
-        """A session that has a process of its own is opened by a start of it, which is as slow as a call may be."""
-        server = self.server
-        if server.stdio is not None and server.stdio.isolation != "shared":
-            return max(server.connect_timeout_seconds, server.call_timeout_seconds)
-        return server.connect_timeout_seconds
-
-    def same_endpoint(self, other: "ResolvedServer") -> bool:
-        """Whether only headers and times differ, so that open sessions can go on."""
-        mine, theirs = self.server, other.server
-        return (mine.url, mine.stdio, mine.transport, mine.ca_bundle, mine.http2, self.env) == (
-            theirs.url,
-            theirs.stdio,
-            theirs.transport,
-            theirs.ca_bundle,
-            theirs.http2,
-            other.env,
-        )
-
-    def __repr__(self) -> str:
-        return f"ResolvedServer({self.server.id})"
 
 
 class Backend:
