@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -208,7 +209,13 @@ def test_wrong_arguments(
     assert "s3cret" not in told
 
 
-def test_an_address_that_cannot_be_had_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_address_that_cannot_be_had_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:  # what a name server would say
+        raise OSError(socket.EAI_NONAME, "Name or service not known (while attempting to bind)")
+
+    monkeypatch.setattr(socket, "create_server", unknown)
     assert main(["http://127.0.0.1:9/mcp", "--host", "nowhere.invalid", "--port", "0"]) == 1
     told = capsys.readouterr().err
     assert "cannot listen on nowhere.invalid:0: the name of the host does not resolve" in told
