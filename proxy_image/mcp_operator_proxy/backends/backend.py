@@ -79,6 +79,8 @@ class Backend:
         """When it was asked for the lists that it gave last, by the monotonic clock."""
         self.asked = asyncio.Event()
         """Set once the server has answered, or failed to, for the first time."""
+        self._look: asyncio.Future[None] | None = None
+        """Resolved when the attempt to list it that is under way has worked or failed."""
         self._on_change = on_change
         self._client: _Client | None = None
         self._lean: LeanSession | None = None
@@ -153,6 +155,26 @@ class Backend:
     def nudge(self) -> None:
         """List the server again now, as it changed or seems unwell; `LIST_LEAST` after the last listing at the earliest."""
         self._stale.set()
+
+    async def looked_for(self) -> None:
+        """List a server now that has never been; return when it has answered.
+
+        Raises:
+            BackendError: the attempt failed, or took longer than its connect timeout.
+        """
+        self.nudge()
+        look = self._look = self._look or asyncio.get_running_loop().create_future()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.resolved.server.connect_timeout_seconds):
+                await asyncio.shield(look)
+        if not self.status.ever_ready:
+            raise BackendError(self.status.error or classify(TimeoutError()), executed=False)
+
+    def _looked(self) -> None:
+        self.asked.set()
+        look, self._look = self._look, None
+        if look is not None:
+            look.set_result(None)
 
     # Sessions
 
@@ -296,7 +318,8 @@ class Backend:
             wait = pause(self.resolved.server.retry, failures)
             least = min(wait, RETRY_LEAST)
             await asyncio.sleep(least)  # however often its callers fail meanwhile
-            self._stale.clear()
+            if self._look is None:
+                self._stale.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait - least):
                     await self._stale.wait()
@@ -423,12 +446,12 @@ class Backend:
         )
         changed = catalogue != self.catalogue
         self.catalogue = catalogue
-        self.asked.set()
         if changed:
             if isinstance(connected, Connected) and connected.modern:
                 _announce_headers(connected, catalogue.tools)
             self.pool.drop_idle()
             self._on_change(self)
+        self._looked()
 
     async def _failed(self, error: BaseException) -> None:
         report, before = classify(error, secrets=self.secrets()), self.status.error
@@ -447,7 +470,7 @@ class Backend:
             )
         self.status = replace(self.status, error=report, checked_at=datetime.now(UTC))
         self.pool.drop_idle()
-        self.asked.set()
+        self._looked()
 
     def report(self) -> ServerReport:
         # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.
