@@ -170,9 +170,9 @@ async def test_a_signal_while_servers_are_waited_for(front: list[str], sig: sign
             sys.executable, *COMMAND, hung.url, *front,
             env=ENV, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        await eventually(lambda: hung.connections > 0)
+        await eventually(lambda: hung.connections > 0, seconds=30)
         process.send_signal(sig)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             _, err = await process.communicate()
         assert process.returncode == 0, err
         assert b"Traceback" not in err
