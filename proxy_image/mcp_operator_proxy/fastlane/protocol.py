@@ -29,7 +29,7 @@ class _Cycle:
     """The response to one request that the lane has taken, and a `Sink`. The names without comments are uvicorn's."""
 
     __slots__ = (
-        "body", "disconnected", "exchange", "headers", "keep_alive", "message_event", "more_body", "opened", "protocol",
+        "body", "disconnected", "exchange", "headers", "keep_alive", "more_body", "opened", "protocol",
         "response_complete", "target",
     )  # fmt: skip
 
@@ -42,9 +42,12 @@ class _Cycle:
         self.more_body = False
         self.disconnected = False
         self.response_complete = False
-        self.message_event = self
         self.exchange: Exchange | None = None
         self.opened = False
+
+    @property
+    def message_event(self) -> "_Cycle":
+        return self  # not an attribute: a cycle of references would wait for the garbage collector after each call
 
     def set(self) -> None:
         """uvicorn wakes the application: here, only when the client has gone."""
