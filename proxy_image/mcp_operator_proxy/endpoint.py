@@ -30,7 +30,8 @@ from mcp_operator_proxy.sessions.elsewhere import Elsewhere
 from mcp_operator_proxy.sessions.forward import HOP
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.internal import missed
-from mcp_operator_proxy.sessions.table import SESSION_HEADER, Session, SessionTable
+from mcp_operator_proxy.sessions.session import Session
+from mcp_operator_proxy.sessions.table import SESSION_HEADER, SessionTable
 from mcp_operator_proxy.table import Changes
 from mcp_operator_proxy.tasktokens import TaskTokens
 

@@ -54,6 +54,13 @@ class RouteState(Protocol):
 
     def backend(self, server: str) -> Backend | None: ...
 
+    async def arrived(self, name: str) -> bool:
+        """Wait for a server whose tools or prompts are named like this and that has not been listed. False: there is none.
+
+        Raises MCPError: it cannot be.
+        """
+        ...
+
     def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
         """Why the caller may not use what the route shows as `name`."""
         ...
@@ -115,7 +122,7 @@ class RouteProvider:
         return handler
 
     async def _call_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
-        entry = self._route.table().tools.get(params.name)
+        entry = await self._found(params.name, lambda table: table.tools)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         self._permit(ctx, "tool", params.name)
@@ -147,7 +154,7 @@ class RouteProvider:
         return handler
 
     async def _get_prompt(self, ctx: FrontContext, params: GetPromptRequestParams) -> dict[str, Any]:
-        entry = self._route.table().prompts.get(params.name)
+        entry = await self._found(params.name, lambda table: table.prompts)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name}")
         self._permit(ctx, "prompt", params.name)
@@ -180,6 +187,13 @@ class RouteProvider:
 
     async def _roots_changed(self, ctx: FrontContext, _: NotificationParams) -> None:
         await FrontSession.of(_connection(ctx)).roots_changed()
+
+    async def _found(self, name: str, pick: Callable[[RouteTable], Mapping[str, Entry]]) -> Entry | None:
+        """What the route shows by that name, in the end; only a call of what is not there waits for its server."""
+        entry = pick(self._route.table()).get(name)
+        if entry is None and await self._route.arrived(name):
+            entry = pick(self._route.table()).get(name)
+        return entry
 
     # One request to one backend
 

@@ -21,9 +21,10 @@ from typing import Final, Self
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.auth import Authenticator
-from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
+from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.metrics import GateCollector
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig

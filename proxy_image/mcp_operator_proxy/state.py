@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from mcp_operator_proxy.arrivals import arrived
 from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.cache import ResultCache
@@ -53,6 +54,9 @@ class RouteView:
     def backend(self, server: str) -> Backend | None:
         state = self.proxy.state
         return state.backends.get(server) if state else None
+
+    async def arrived(self, name: str) -> bool:
+        return await arrived(self.proxy, self.path, name)
 
     def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
         state = self.proxy.state

@@ -23,7 +23,8 @@ class ToolUsage:
         if outcome != OK:
             self.errors += 1
         self.seconds_total += seconds
-        self.seconds_max = max(self.seconds_max, seconds)
+        if seconds > self.seconds_max:  # noqa: PLR1730
+            self.seconds_max = seconds
         self.last_call_at = now
 
 

@@ -7,14 +7,16 @@ from fastmcp import FastMCP
 
 
 class WaitingServer:
-    """`begun` is set by the call of `wait`; with `end` set it answers "done"."""
+    """`begun` is set by a call of `wait`, `calls` counts them; with `end` set they answer "done"."""
 
     def __init__(self) -> None:
         self.begun, self.end = asyncio.Event(), asyncio.Event()
+        self.calls = 0
         self.mcp: FastMCP[Any] = FastMCP("b")
         self.mcp.tool(self.wait)
 
     async def wait(self) -> str:
+        self.calls += 1
         self.begun.set()
         await self.end.wait()
         return "done"

@@ -7,8 +7,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Hashable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
@@ -29,20 +29,19 @@ from mcp_types import (
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_catalogue
 from mcp_operator_proxy.backends.check import ConnectionReport, check, check_host, explained
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
-from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, Target, connect
+from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, connect
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client, timeouts
 from mcp_operator_proxy.backends.lean.exchange import Unplain
 from mcp_operator_proxy.backends.lean.session import LeanSession, StreamLost
 from mcp_operator_proxy.backends.pool import SessionPool
 from mcp_operator_proxy.backends.relay import PooledRelay
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause, spread
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.backends.status import Status, server_report
 from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
-from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
 from mcp_operator_proxy.backends.watching import ResourceWatch
-from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.report import ErrorReport, ServerReport
 from mcp_operator_proxy.swap.pace import Turns
@@ -57,65 +56,6 @@ LIST_LEAST: Final = 0.1
 """Seconds between two listings."""
 RETRY_MOST: Final = SETTLED_SECONDS
 _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotification, ResourceListChangedNotification)
-
-
-@dataclass(frozen=True)
-class ResolvedServer:
-    """A server of the config with its headers and environment filled in from the secrets."""
-
-    server: Server
-    headers: Mapping[str, str]
-    env: Mapping[str, str] = field(default_factory=dict)
-    identity: str | None = None
-    """Key that signs for whom requests are, where the server has a process for each user and is reached over TCP."""
-
-    @property
-    def divided(self) -> bool:
-        """Whether the server has a process for each session or user, and has to be told whose a request is."""
-        stdio = self.server.stdio
-        return self.identity is not None or (stdio is not None and stdio.isolation != "shared")
-
-    def target(self, uds: str | None = None, caller: str = CATALOGUE) -> Target:
-        """How to reach it. A stdio server is reached through the unix socket `uds`, over streamable HTTP.
-
-        `caller` is the query that says for whom, where a stdio server has a process for each session or user.
-        """
-        said = caller if self.divided else ""
-        if self.identity is not None and said == CATALOGUE:
-            said = ""  # over TCP that is what everybody gets who says nothing
-        url = str(self.server.url or STDIO_URL)
-        return Target(
-            url=f"{url}?{said}" if said else url,
-            transport=self.server.transport if self.server.url is not None else "streamable-http",
-            headers=self.headers,
-            ca_bundle=self.server.ca_bundle,
-            http2=self.server.http2,
-            uds=uds,
-            connect_timeout=self._connect_timeout(),
-        )
-
-    def _connect_timeout(self) -> float:
-        """A session that has a process of its own is opened by a start of it, which is as slow as a call may be."""
-        server = self.server
-        if self.divided:
-            return max(server.connect_timeout_seconds, server.call_timeout_seconds)
-        return server.connect_timeout_seconds
-
-    def same_endpoint(self, other: "ResolvedServer") -> bool:
-        """Whether only headers and times differ, so that open sessions can go on."""
-        mine, theirs = self.server, other.server
-        return (mine.url, mine.stdio, mine.transport, mine.ca_bundle, mine.http2, self.env, self.identity) == (
-            theirs.url,
-            theirs.stdio,
-            theirs.transport,
-            theirs.ca_bundle,
-            theirs.http2,
-            other.env,
-            other.identity,
-        )
-
-    def __repr__(self) -> str:
-        return f"ResolvedServer({self.server.id})"
 
 
 class Backend:
@@ -139,6 +79,8 @@ class Backend:
         """When it was asked for the lists that it gave last, by the monotonic clock."""
         self.asked = asyncio.Event()
         """Set once the server has answered, or failed to, for the first time."""
+        self._look: asyncio.Future[None] | None = None
+        """Resolved when the attempt to list it that is under way has worked or failed."""
         self._on_change = on_change
         self._client: _Client | None = None
         self._lean: LeanSession | None = None
@@ -212,6 +154,26 @@ class Backend:
     def nudge(self) -> None:
         """List the server again now, as it changed or seems unwell; `LIST_LEAST` after the last listing at the earliest."""
         self._stale.set()
+
+    async def looked_for(self) -> None:
+        """List a server now that has never been; return when it has answered.
+
+        Raises:
+            BackendError: the attempt failed, or took longer than its connect timeout.
+        """
+        self.nudge()
+        look = self._look = self._look or asyncio.get_running_loop().create_future()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.resolved.server.connect_timeout_seconds):
+                await asyncio.shield(look)
+        if not self.status.ever_ready:
+            raise BackendError(self.status.error or classify(TimeoutError()), executed=False)
+
+    def _looked(self) -> None:
+        self.asked.set()
+        look, self._look = self._look, None
+        if look is not None:
+            look.set_result(None)
 
     # Sessions
 
@@ -360,7 +322,8 @@ class Backend:
             wait = pause(self.resolved.server.retry, failures)
             least = min(wait, RETRY_LEAST)
             await asyncio.sleep(least)  # however often its callers fail meanwhile
-            self._stale.clear()
+            if self._look is None:
+                self._stale.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait - least):
                     await self._stale.wait()
@@ -487,30 +450,31 @@ class Backend:
         )
         changed = catalogue != self.catalogue
         self.catalogue = catalogue
-        self.asked.set()
         if changed:
             if isinstance(connected, Connected) and connected.modern:
                 _announce_headers(connected, catalogue.tools)
             self.pool.drop_idle()
             self._on_change(self)
+        self._looked()
 
     async def _failed(self, error: BaseException) -> None:
         report, before = classify(error, secrets=self.secrets()), self.status.error
         challenged = isinstance(error, BackendError) and error.challenge is not None
         if challenged and before is not None and before.error_class == report.error_class:
             report = before  # it has been explained already
-        self._down(report)
         if challenged and report is not before:
-            self._down(await explained(self.resolved.target(self._uds), error))
+            self.status = replace(self.status, error=report, checked_at=datetime.now(UTC))
+            report = await explained(self.resolved.target(self._uds), error)  # where to sign in is the news
+        self._down(report, before)
 
-    def _down(self, report: ErrorReport) -> None:
-        if self.status.error != report:
+    def _down(self, report: ErrorReport, before: ErrorReport | None) -> None:
+        if before != report:
             logger.warning(
                 "server is down", extra={"server": self.id, "error_class": report.error_class, "error": report.message}
             )
         self.status = replace(self.status, error=report, checked_at=datetime.now(UTC))
         self.pool.drop_idle()
-        self.asked.set()
+        self._looked()
 
     def report(self) -> ServerReport:
         # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.

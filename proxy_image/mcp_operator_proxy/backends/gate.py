@@ -76,9 +76,12 @@ class Gate:
 
     def try_enter(self) -> int:
         """A ticket for `leave`, or `REFUSED` (0) where the call would have to wait or to fail."""
-        if self._active < self._limit and not self._waiting and self._passable():
-            return self._take()
-        return REFUSED
+        if self._active >= self._limit or self._waiting:
+            return REFUSED
+        if self._circuit == "closed":
+            self._active += 1
+            return CALL
+        return self._take() if self._passable() else REFUSED
 
     async def enter(self, seconds: float) -> int:
         """A ticket for `leave`, after at most `seconds` in line.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.fastlane.sink import Sink
-from mcp_operator_proxy.sessions.table import Session
+from mcp_operator_proxy.sessions.session import Session
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.fastlane.client import Client

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mcp_operator_proxy.fastlane.call import Side
 from mcp_operator_proxy.fastlane.meta import ALL_LEVELS, capabilities, client_meta, levels_from
 from mcp_operator_proxy.front import FrontSession
-from mcp_operator_proxy.sessions.table import Session
+from mcp_operator_proxy.sessions.session import Session
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.fastlane.exchange import Exchange

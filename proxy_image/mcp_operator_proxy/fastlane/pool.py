@@ -70,7 +70,7 @@ class Pool:
         """An idle connection that is open still, or None."""
         while self._idle:
             connection = self._idle.pop()
-            if connection.closed:
+            if connection.transport.is_closing():
                 continue
             age = self._loop.time() - connection.idle_since
             if age < PEEK_AFTER_SECONDS or (age < KEPT_SECONDS and not _readable(connection)):

@@ -29,7 +29,7 @@ class _Cycle:
     """The response to one request that the lane has taken, and a `Sink`. The names without comments are uvicorn's."""
 
     __slots__ = (
-        "body", "disconnected", "exchange", "headers", "keep_alive", "message_event", "more_body", "opened", "protocol",
+        "body", "disconnected", "exchange", "headers", "keep_alive", "more_body", "opened", "protocol",
         "response_complete", "target",
     )  # fmt: skip
 
@@ -42,9 +42,12 @@ class _Cycle:
         self.more_body = False
         self.disconnected = False
         self.response_complete = False
-        self.message_event = self
         self.exchange: Exchange | None = None
         self.opened = False
+
+    @property
+    def message_event(self) -> "_Cycle":
+        return self  # not an attribute: a cycle of references would wait for the garbage collector after each call
 
     def set(self) -> None:
         """uvicorn wakes the application: here, only when the client has gone."""
@@ -121,7 +124,7 @@ class LaneProtocol(BoundedProtocol):
         self._idle_timer: asyncio.TimerHandle | None = None
         host = self.client[0] if self.client else ""
         self._proxied = self.config.proxy_headers and host in _LOOPBACK
-        """uvicorn's middleware takes the client's address and scheme from headers of a proxy on this machine."""
+        """uvicorn's middleware takes the client's address and scheme from headers of a proxy on this machine, so it has to."""
         self._default_headers: tuple[list[tuple[bytes, bytes]], bytes] | None = None
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -173,7 +176,6 @@ class LaneProtocol(BoundedProtocol):
             and parser.get_http_version() == "1.1"
             and self.limit_concurrency is None
             and not self.root_path
-            and not (self._proxied and _names_another(self.headers))
         ):
             self._in_head = False
             self._held = []
@@ -204,8 +206,14 @@ class LaneProtocol(BoundedProtocol):
         before, self.cycle = self.cycle, cast("RequestResponseCycle", cycle)
         self._taken = cycle
         try:
-            client = self.client[0] if self.client else None
-            taken = self.lane.take(self.url, self.headers, body, cycle, scheme=self.scheme or "http", client=client)
+            taken = not (self._proxied and _names_another(self.headers)) and self.lane.take(
+                self.url,
+                self.headers,
+                body,
+                cycle,
+                scheme=self.scheme or "http",
+                client=self.client[0] if self.client else None,
+            )
         except Exception:
             logger.exception("the fast lane failed on a request")
             if cycle.opened or cycle.response_complete:
@@ -319,7 +327,7 @@ class LaneProtocol(BoundedProtocol):
 
 
 def _names_another(headers: list[tuple[bytes, bytes]]) -> bool:
-    return not _FORWARDED.isdisjoint([name for name, _ in headers])
+    return not _FORWARDED.isdisjoint(dict(headers))
 
 
 def _continued(app: ASGIApp) -> ASGIApp:

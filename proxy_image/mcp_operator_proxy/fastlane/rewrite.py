@@ -144,7 +144,9 @@ _encode = msgspec.json.encode
 
 def parse(body: bytes) -> Request | None:
     """A request of a hot method or of a list, or None."""
-    if not is_utf8(body) or (body.count(b"[") + body.count(b"{") > _SHALLOW and not _is_plain(body)):
+    if not body.isascii() and not is_utf8(body):
+        return None
+    if len(body) > 2 * _SHALLOW and body.count(b"[") + body.count(b"{") > _SHALLOW and not _is_plain(body):
         return None
     try:
         envelope = _ENVELOPE.decode(body)

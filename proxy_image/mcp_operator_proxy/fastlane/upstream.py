@@ -5,7 +5,8 @@ from typing import Final
 
 from mcp_types import DiscoverResult
 
-from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
+from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.fastlane.connection import BackendConnection
 from mcp_operator_proxy.fastlane.head import head, is_plain

@@ -5,9 +5,9 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from mcp_operator_proxy.backends.backend import ResolvedServer
 from mcp_operator_proxy.backends.check import check, check_host
 from mcp_operator_proxy.backends.connect import Target
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.backends.stdio import StdioHost
 from mcp_operator_proxy.library.results import ConnectionTest
 

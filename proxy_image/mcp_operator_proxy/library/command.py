@@ -43,6 +43,8 @@ def main(arguments: Sequence[str], *, program: str = "mcp-operator proxy") -> in
         except Usage as error:
             print(f"{program}: {error}", file=sys.stderr)
             return 2
+        except KeyboardInterrupt:  # before the loop runs, which handles signals
+            return 0
         except OSError as error:
             print(f"{program}: {error.strerror or error}", file=sys.stderr)
             return 1

@@ -418,12 +418,17 @@ class ToolProxy(WithLocalTools):
         if shown is None:
             close = difflib.get_close_matches(name, table.tools, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise UnknownTool(name, f"there is no such tool{hint}")
+            raise UnknownTool(name, f"there is no such tool{hint}{self._not_listed()}")
         if self._caller is None:
             endpoint = self._proxy.endpoints[self.path]
             self._caller = Caller(endpoint.mcp._mcp_server, endpoint.channels, self._handlers)  # noqa: SLF001
         server = self._names.get(table.tools[shown].server, "")
         return await self._caller.call(shown, arguments or {}, server=server, seconds=timeout, handlers=of_call)
+
+    def _not_listed(self) -> str:
+        """Of servers that may have the tool, why nobody knows."""
+        unknown = [s for s in self.servers() if s.error is not None and not s.initialized]
+        return "".join(f"; server {s.name} has not told its tools: {s.error.message}" for s in unknown if s.error)
 
     def _find(self, name: str) -> str | None:
         return shown_as(self._table(), name, self._document.namespace, self._names)

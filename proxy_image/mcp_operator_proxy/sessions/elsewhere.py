@@ -15,7 +15,8 @@ from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import CHANNEL, Ticket
 from mcp_operator_proxy.sessions.internal import missed
 from mcp_operator_proxy.sessions.peers import ranked
-from mcp_operator_proxy.sessions.table import NOT_FOUND, TOO_MANY, Session, SessionTable, read_body, replaying
+from mcp_operator_proxy.sessions.session import Session
+from mcp_operator_proxy.sessions.table import NOT_FOUND, TOO_MANY, SessionTable, read_body, replaying
 
 logger = logging.getLogger(__name__)
 

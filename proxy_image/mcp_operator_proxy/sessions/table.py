@@ -20,8 +20,6 @@ from mcp.server._streamable_http_modern import handle_modern_request
 from mcp.server.connection import Connection
 from mcp.server.lowlevel.server import Server
 from mcp.server.runner import serve_connection
-from mcp.server.streamable_http import GET_STREAM_KEY, StreamableHTTPServerTransport
-from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.transport_context import TransportContext
 from mcp_types import (
@@ -42,7 +40,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy.auth import PRINCIPAL, Principal, same_owner
 from mcp_operator_proxy.sessions.holder import Holder
-from mcp_operator_proxy.sessions.ids import MAX_AGE_SECONDS, Ticket, nonce
+from mcp_operator_proxy.sessions.ids import Ticket, nonce
+from mcp_operator_proxy.sessions.session import SECURITY, Session
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -50,63 +49,6 @@ SESSION_HEADER: Final = b"mcp-session-id"
 SWEEP_SECONDS: Final = 30.0
 MAX_ENDED: Final = 50_000
 """Sessions made elsewhere that ended here and are remembered, so that nobody takes them up again."""
-# Host and Origin are checked in front, for all paths and by the config's lists.
-_SECURITY: Final = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-
-
-class Session:
-    """One client's session, held here."""
-
-    __slots__ = (
-        "__weakref__",
-        "connection",
-        "id",
-        "in_flight",
-        "issued",
-        "last_used",
-        "principal",
-        "task",
-        "ticket",
-        "transport",
-    )
-
-    connection: Connection
-    """Set when it has been started."""
-    task: "asyncio.Task[None]"
-
-    def __init__(self, session_id: str, ticket: Ticket, principal: Principal | None) -> None:
-        self.id = session_id
-        self.ticket = ticket
-        self.principal = principal
-        self.transport = StreamableHTTPServerTransport(session_id, security_settings=_SECURITY)
-        self.in_flight = 0
-        self.last_used = time.monotonic()
-
-    @property
-    def protocol_version(self) -> str:
-        """The negotiated one."""
-        return self.connection.protocol_version
-
-    def enter(self) -> None:
-        """A request is in flight: the session does not idle."""
-        self.in_flight += 1
-
-    def leave(self) -> None:
-        self.in_flight -= 1
-        self.last_used = time.monotonic()
-
-    @property
-    def has_stream(self) -> bool:
-        """Whether the standing GET stream is open."""
-        return GET_STREAM_KEY in self.transport._request_streams  # noqa: SLF001
-
-    def over(self, idle_seconds: float) -> bool:
-        """Whether it has idled for too long, or lived for longer than its id."""
-        if not self.in_flight:
-            idle = time.monotonic() - self.last_used >= idle_seconds
-            return idle or time.time() - self.ticket.issued >= MAX_AGE_SECONDS
-        only_listens = self.in_flight == 1 and self.has_stream
-        return only_listens and time.time() - self.ticket.issued >= MAX_AGE_SECONDS
 
 
 class SessionTable:
@@ -155,7 +97,7 @@ class SessionTable:
 
     async def modern(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A request of the 2026-07-28 era, which knows no sessions."""
-        await handle_modern_request(self._server, _SECURITY, False, self._lifespan_state, scope, receive, send)
+        await handle_modern_request(self._server, SECURITY, False, self._lifespan_state, scope, receive, send)
 
     async def serve(self, session: Session, scope: Scope, receive: Receive, send: Send) -> None:
         """A request of a session held here; of anybody but its owner as if there were none."""

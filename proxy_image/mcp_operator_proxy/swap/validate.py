@@ -8,8 +8,8 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from mcp_operator_proxy.auth import Authenticator, BadKey
-from mcp_operator_proxy.backends.backend import ResolvedServer
 from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.callers import LEAST_KEY
 from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig, SecretRef, Server
 from mcp_operator_proxy.sessions.ids import Keys

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from fastmcp.client.auth import BearerAuth
 from fastmcp.client.transports import SSETransport, StdioTransport
 
 from mcp_operator_proxy.library.command import main
-from support.backends import Ears, client, eventually
+from support.backends import Ears, HungServer, client, eventually
 from unit.library.servers import STDIO, clock
 
 ROOT = Path(__file__).parents[3]
@@ -161,6 +162,22 @@ async def test_nothing_but_the_protocol_on_stdout_and_an_orderly_end() -> None:
             assert await process.wait() == 0
 
 
+@pytest.mark.parametrize("front", [[], ["--port", "0"]], ids=["stdio", "http"])
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_while_servers_are_waited_for(front: list[str], sig: signal.Signals) -> None:
+    async with HungServer() as hung:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *COMMAND, hung.url, *front,
+            env=ENV, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await eventually(lambda: hung.connections > 0, seconds=30)
+        process.send_signal(sig)
+        async with asyncio.timeout(30):
+            _, err = await process.communicate()
+        assert process.returncode == 0, err
+        assert b"Traceback" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -192,7 +209,13 @@ def test_wrong_arguments(
     assert "s3cret" not in told
 
 
-def test_an_address_that_cannot_be_had_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_address_that_cannot_be_had_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object, **__: object) -> None:  # what a name server would say
+        raise OSError(socket.EAI_NONAME, "Name or service not known (while attempting to bind)")
+
+    monkeypatch.setattr(socket, "create_server", unknown)
     assert main(["http://127.0.0.1:9/mcp", "--host", "nowhere.invalid", "--port", "0"]) == 1
     told = capsys.readouterr().err
     assert "cannot listen on nowhere.invalid:0: the name of the host does not resolve" in told

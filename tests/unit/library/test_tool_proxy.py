@@ -87,6 +87,10 @@ async def test_failures_are_typed() -> None:
                 assert error is not None
                 assert error.error_class == kind
                 assert (statuses[name].connected, statuses[name].initialized) == (False, False)
+            with pytest.raises(
+                UnknownTool, match="server dead has not told its tools: nothing listens at the server's"
+            ):
+                await proxy.call_tool("proxy.dead.any")
             await served.stop()
             with pytest.raises(ServerDown) as down:
                 await proxy.call_tool("proxy.time.get_current_time")

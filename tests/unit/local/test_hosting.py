@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -117,6 +117,9 @@ async def test_it_is_restarted_within_its_limit_and_with_pauses(hosting: Hosting
 
 
 def tree() -> list[psutil.Process]:
-    return [
-        process for process in psutil.Process().children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE
-    ]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return found

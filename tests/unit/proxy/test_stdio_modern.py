@@ -17,10 +17,10 @@ from fastmcp.client.elicitation import ElicitResult
 from mcp.shared.exceptions import MCPError
 
 from support.backends import client
-from support.gateway import Gateway, running_gateway
+from support.gateway import Gateway, make_config, running_gateway
 from support.modern import ModernClient
 from support.waiting import Eventually
-from unit.proxy.bridge.harness import raw, until
+from unit.proxy.bridge.harness import raw, running, settings, until
 from unit.proxy.bridge.test_modern import server as modern_server
 from unit.proxy.test_stdio_backends import JSON, KEYS, call, config, report
 
@@ -78,9 +78,9 @@ async def test_it_asks_the_client(mode: str, isolation: str) -> None:
         return ElicitResult(action="accept", content={"x": "this"})
 
     auth = {"apiKeys": [{"name": name, "secret": {"file": name}} for name in KEYS]}
-    settings = config("1", one=modern(isolation=isolation), auth=auth)
+    made = config("1", one=modern(isolation=isolation), auth=auth)
     async with (
-        running_gateway(settings, KEYS) as gateway,
+        running_gateway(made, KEYS) as gateway,
         client(gateway.url, mode, elicitation_handler=answer, auth=KEYS["bob"]) as through,
     ):
         told = await call(through, "one_ask")
@@ -93,6 +93,20 @@ async def test_a_server_made_with_the_sdk(eventually: Eventually) -> None:
     async with running_gateway(config("1", one=stdio)) as gateway, client(gateway.url, "legacy") as through:
         await eventually(lambda: report(gateway, "one").state == "ready", within=30)
         assert (await through.call_tool("one_add", {"a": 1, "b": 2})).structured_content == {"result": 3}
+        assert report(gateway, "one").protocol_version == "2026-07-28"
+
+
+@BOTH
+@pytest.mark.parametrize("isolation", ["shared", "session"])
+async def test_through_a_bridge_of_its_own(mode: str, isolation: Any) -> None:
+    """As in a pod: the bridge's command, on TCP."""
+    async with (
+        running(settings(modern_server(), isolation=isolation)) as bridge,
+        running_gateway(make_config({"one": bridge.url})) as gateway,
+        client(gateway.url, mode) as through,
+    ):
+        await until(lambda: report(gateway, "one").state == "ready")
+        assert (await call(through, "one_echo", x=1))["x"] == 1
         assert report(gateway, "one").protocol_version == "2026-07-28"
 
 
@@ -117,8 +131,8 @@ async def test_a_crash_fails_one_call_and_the_next_finds_a_new_process(mode: str
 
 
 async def test_a_lazy_one_rests_although_its_changes_are_listened_for(eventually: Eventually) -> None:
-    settings = config("1", one=modern(start="lazy", idle_seconds=0.3))
-    async with running_gateway(settings) as gateway, client(gateway.url) as through:
+    made = config("1", one=modern(start="lazy", idle_seconds=0.3))
+    async with running_gateway(made) as gateway, client(gateway.url) as through:
         await eventually(lambda: processes(gateway) == 0)
         assert "one_echo" in {tool.name for tool in await through.list_tools()}
         first = await call(through, "one_echo")
@@ -150,8 +164,8 @@ async def test_calls_without_a_session_never_share_a_process() -> None:
 @BOTH
 async def test_each_user_has_a_process(mode: str) -> None:
     auth = {"apiKeys": [{"name": name, "secret": {"file": name}} for name in KEYS]}
-    settings = config("1", one=modern(isolation="user"), auth=auth)
-    async with running_gateway(settings, KEYS) as gateway, AsyncExitStack() as stack:
+    made = config("1", one=modern(isolation="user"), auth=auth)
+    async with running_gateway(made, KEYS) as gateway, AsyncExitStack() as stack:
 
         async def joined(who: str) -> Any:
             return await stack.enter_async_context(client(gateway.url, mode, auth=KEYS[who]))
@@ -181,8 +195,8 @@ async def test_it_comes_back_in_another_era(mode: str, tmp_path: Path, eras: tup
     before, after = [" ".join(command) for command in eras]
     script.write_text(f"#!/bin/sh\nif [ -e {switch} ]; then exec {after}; else exec {before}; fi\n")
     script.chmod(0o755)
-    settings = config("1", one={"command": str(script)})
-    async with running_gateway(settings) as gateway, client(gateway.url, mode) as through:
+    made = config("1", one={"command": str(script)})
+    async with running_gateway(made) as gateway, client(gateway.url, mode) as through:
         assert await call(through, "one_echo")
         version = report(gateway, "one").protocol_version
         switch.touch()

@@ -25,6 +25,8 @@ from support.taskserver import Task, Tasks
 
 ANN, BOB = Principal("ann"), Principal("bob")
 KEYS = {"ann": "a-key-of-ann-0123456789", "bob": "a-key-of-bob-0123456789"}
+AUTH = {"apiKeys": [{"name": name, "secret": {"file": f"key-{name}"}} for name in KEYS]}
+SECRETS = {f"key-{name}": key for name, key in KEYS.items()}
 
 
 def server(name: str) -> tuple[FastMCP[Any], Tasks]:
@@ -154,10 +156,8 @@ async def test_equal_ids_of_two_servers_do_not_collide() -> None:
 
 async def test_a_task_is_its_makers() -> None:
     mcp, tasks = server("one")
-    auth = {"apiKeys": [{"name": name, "secret": {"file": f"key-{name}"}} for name in KEYS]}
-    secrets = {f"key-{name}": key for name, key in KEYS.items()}
     async with ServedMCP(mcp) as served:
-        async with running_gateway(make_config({"s": served.url}, auth=auth), secrets) as running:
+        async with running_gateway(make_config({"s": served.url}, auth=AUTH), SECRETS) as running:
             ann, bob = Caller(running, who="ann"), Caller(running, who="bob")
             made = await ann.call("s_work")
             (task,) = tasks.tasks.values()
@@ -177,10 +177,8 @@ def told(said: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 async def test_the_status_of_tasks_is_told_to_their_maker() -> None:
     mcp, tasks = server("one")
-    auth = {"apiKeys": [{"name": name, "secret": {"file": f"key-{name}"}} for name in KEYS]}
-    secrets = {f"key-{name}": key for name, key in KEYS.items()}
     async with ServedMCP(mcp) as served:
-        async with running_gateway(make_config({"s": served.url}, auth=auth), secrets) as running:
+        async with running_gateway(make_config({"s": served.url}, auth=AUTH), SECRETS) as running:
             ann, bob = Caller(running, who="ann"), Caller(running, who="bob")
             made = (await ann.call("s_work"))["taskId"]
             other = (await bob.call("s_work"))["taskId"]

@@ -15,13 +15,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
+from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.catalogue import list_catalogue
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.connect import Target, connect
 from mcp_operator_proxy.backends.lean import messages
 from mcp_operator_proxy.backends.lean.exchange import Unplain
 from mcp_operator_proxy.backends.lean.session import LeanSession
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.swap.pace import Turns

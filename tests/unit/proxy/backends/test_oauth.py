@@ -104,7 +104,7 @@ async def test_a_configured_authorization_is_respected() -> None:
     assert guarded.seen == []
 
 
-async def test_the_status_names_the_authorization_server_and_asks_for_it_once() -> None:
+async def test_the_status_names_the_authorization_server_and_asks_for_it_once(caplog: pytest.LogCaptureFixture) -> None:
     guarded = Guarded(TELLING)
     async with guarded.served as served:
         config = {"retry": {"attempts": 20, "backoffSeconds": 0.01}}
@@ -119,4 +119,6 @@ async def test_the_status_names_the_authorization_server_and_asks_for_it_once() 
             await eventually(lambda: backend.status.checked_at != before)
             assert "https://auth.example.com" in error().message
             assert len(guarded.seen) == 1
+            told = [vars(record)["error"] for record in caplog.records if record.getMessage() == "server is down"]
+            assert ["https://auth.example.com" in words for words in told] == [True]
             assert running.proxy.status().servers[0].phase == "error"

@@ -15,10 +15,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from mcp_operator_proxy.auth import Principal
-from mcp_operator_proxy.backends.backend import Backend, ResolvedServer
+from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.connect import Callbacks, Target, connect
 from mcp_operator_proxy.backends.pool import SessionPool
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.backends.session import BackendSession, Call
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.eras.capabilities import Capabilities

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import json
 import re
@@ -58,6 +59,30 @@ async def answers(reader: asyncio.StreamReader, count: int) -> list[dict[str, An
         assert length is not None, head
         found.append(json.loads(await reader.readexactly(int(length[1]))))
     return found
+
+
+async def test_a_call_leaves_nothing_to_the_garbage_collector() -> None:
+    """What a call was made of is freed with it; a cycle of references would keep it until a collection."""
+    calls = 100
+    async with stage() as (client, _, gateway):
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
+
+        async def call(first: int) -> None:
+            for number in range(first, first + calls):
+                writer.write(wire(client, gateway, "a_text", number))
+                assert "result" in (await answers(reader, 1))[0]
+
+        await call(1)
+        before = taken(gateway)
+        gc.collect()
+        gc.disable()
+        try:
+            await call(1000)
+            assert taken(gateway) == before + calls
+            assert gc.collect() < calls
+        finally:
+            gc.enable()
+            writer.close()
 
 
 def test_what_is_used_of_uvicorn_is_there() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
@@ -15,21 +14,14 @@ from support.backends import ServedMCP
 from support.gateway import make_config
 from support.replicas import ACCEPT, INITIALIZE, SECRETS, SIGNED, Replica, Wire, running_replicas
 from support.waiting import Eventually
+from support.waitingserver import WaitingServer
 
 CALL = {"name": "s_who", "arguments": {}}
 LARGE = "x" * 3_000_000
 
 
-@dataclass
-class Gate:
-    """Of the tool `wait`."""
-
-    waiting: asyncio.Event = field(default_factory=asyncio.Event)
-    open: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-def backend(gate: Gate) -> FastMCP[Any]:
-    mcp: FastMCP[Any] = FastMCP("backend")
+def backend(gate: WaitingServer) -> FastMCP[Any]:
+    mcp = gate.mcp
 
     @mcp.tool
     def who(ctx: Context) -> str:
@@ -44,22 +36,16 @@ def backend(gate: Gate) -> FastMCP[Any]:
     def large() -> str:
         return LARGE
 
-    @mcp.tool
-    async def wait() -> str:
-        gate.waiting.set()
-        await gate.open.wait()
-        return "done"
-
     return mcp
 
 
 @pytest.fixture
-def gate() -> Gate:
-    return Gate()
+def gate() -> WaitingServer:
+    return WaitingServer()
 
 
 @pytest.fixture
-async def served(gate: Gate) -> AsyncIterator[ServedMCP]:
+async def served(gate: WaitingServer) -> AsyncIterator[ServedMCP]:
     async with ServedMCP(backend(gate), era="legacy") as served:
         yield served
 
@@ -335,20 +321,20 @@ async def test_a_large_answer_comes_through_whole(served: ServedMCP, http: httpx
 
 
 async def test_in_an_orderly_stop_calls_end_where_they_began_and_the_stream_is_opened_elsewhere(
-    served: ServedMCP, http: httpx2.AsyncClient, gate: Gate, eventually: Eventually
+    served: ServedMCP, http: httpx2.AsyncClient, gate: WaitingServer, eventually: Eventually
 ) -> None:
     async with running_replicas(2, make_config({"s": served.url}, **SIGNED), grace_seconds=10) as (a, b):
         wire = Wire(http)
         await wire.open(a)
         async with wire.listening(b) as stream:
             calling = asyncio.create_task(wire.ask(b, "tools/call", name="s_wait", arguments={}))
-            await eventually(gate.waiting.is_set)
+            await eventually(gate.begun.is_set)
             stopping = asyncio.create_task(a.stop())
             assert "data:" not in "".join([line async for line in stream.aiter_lines()])  # it ends
         async with wire.listening(b) as again:
             assert again.status_code == 200
             await eventually(lambda: b.held() == 1)
-            gate.open.set()
+            gate.end.set()
             assert text_of(await calling) == "done"
             await stopping
 

@@ -19,7 +19,7 @@ from starlette.types import Message
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.front import FrontSession
-from mcp_operator_proxy.sessions.table import Session
+from mcp_operator_proxy.sessions.session import Session
 from support.backends import ServedMCP
 from support.gateway import make_config
 from support.replicas import ACCEPT, INITIALIZE, SECRETS, SIGNED, Replica, Wire, running_replicas

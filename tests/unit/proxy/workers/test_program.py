@@ -19,28 +19,15 @@ from support.gateway import make_config
 from support.program import ROOT, Program, running_program, write_config
 from support.replicas import SECRETS, SIGNED, Wire
 from support.waiting import Eventually
+from support.waitingserver import WaitingServer
 
 CLIENTS = 24
 """So many that all of them meet one worker only once in 2 to the 23."""
 WHO = {"name": "s_who", "arguments": {}}
 
 
-class Gate:
-    """Lets the calls of `wait` go on."""
-
-    def __init__(self) -> None:
-        self.waiting = 0
-        self.open = asyncio.Event()
-
-
-def backend(gate: Gate) -> FastMCP[Any]:
-    mcp: FastMCP[Any] = FastMCP("backend")
-
-    @mcp.tool
-    async def wait() -> str:
-        gate.waiting += 1
-        await gate.open.wait()
-        return "done"
+def backend(gate: WaitingServer) -> FastMCP[Any]:
+    mcp = gate.mcp
 
     @mcp.tool
     def who(ctx: Context) -> str:
@@ -50,12 +37,12 @@ def backend(gate: Gate) -> FastMCP[Any]:
 
 
 @pytest.fixture
-def gate() -> Gate:
-    return Gate()
+def gate() -> WaitingServer:
+    return WaitingServer()
 
 
 @pytest.fixture
-async def served(gate: Gate) -> AsyncIterator[ServedMCP]:
+async def served(gate: WaitingServer) -> AsyncIterator[ServedMCP]:
     async with ServedMCP(backend(gate), era="legacy") as served:
         yield served
 
@@ -114,22 +101,22 @@ async def test_sessions_go_on_at_every_worker_and_after_one_is_killed(
 
 
 async def test_calls_in_flight_at_a_killed_worker_end_with_a_typed_error(
-    folder: Path, http: httpx2.AsyncClient, gate: Gate, eventually: Eventually
+    folder: Path, http: httpx2.AsyncClient, gate: WaitingServer, eventually: Eventually
 ) -> None:
     async with running_program(folder, workers=2) as program:
         wires = [Wire(http) for _ in range(2 * CLIENTS)]
         await asyncio.gather(*(wire.open(program) for wire in wires))
         calls = [asyncio.create_task(wire.ask(program, "tools/call", name="s_wait", arguments={})) for wire in wires]
-        await eventually(lambda: gate.waiting == len(calls), within=30)
+        await eventually(lambda: gate.calls == len(calls), within=30)
         killed = program.workers()[0]
         os.kill(killed, signal.SIGKILL)
         await eventually(lambda: killed not in program.workers() and any(call.done() for call in calls), within=30)
-        gate.open.set()
+        gate.end.set()
         ended = Counter(map(_outcome, await asyncio.gather(*calls, return_exceptions=True)))
 
         # Cut off with their connection; forwarded to the killed worker; served by the other one. None is repeated.
         assert set(ended) == {"cut", "lost", "done"}
-        assert gate.waiting == len(calls)
+        assert gate.calls == len(calls)
         answers = await asyncio.gather(*(answer(wire, program) for wire in wires))
         assert all(answers)
 
