@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, Final
 
 from mcp_operator.api.scalars import seconds
-from mcp_operator.cli.local import namespace
+from mcp_operator.cli.arguments import namespace
 from mcp_operator.kube.errors import ApiError, ConfigError, Forbidden
 
 TROUBLE: Final = 2

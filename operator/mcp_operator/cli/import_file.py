@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from mcp_operator.cli.local import namespace
+from mcp_operator.cli.arguments import namespace
 from mcp_operator.cli.yamls import documents
 from mcp_operator.desktop.convert import PLACEHOLDER, Imported, convert
 from mcp_operator.desktop.document import NotReadable, read

@@ -4,13 +4,12 @@ import argparse
 import asyncio
 import logging
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mcp_operator.cli.arguments import namespace
 from mcp_operator.local.files import ManifestFiles, NotThere
-from mcp_operator.local.manifests import NAMESPACE
 from mcp_operator.local.run import CannotServe, Options, run
 from mcp_operator.local.screen import PlainScreen, Screen
 from mcp_operator.local.state import StateInUse, state_folder
@@ -92,13 +91,6 @@ def port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: a number from 0 to 65535 is needed")
     return int(text)
-
-
-def namespace(text: str) -> str:
-    """The name of a namespace. Raises ArgumentTypeError."""
-    if not re.fullmatch(NAMESPACE, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name of a namespace: lower-case letters, digits and '-'")
-    return text
 
 
 def _screen(args: argparse.Namespace) -> Screen:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from mcp_operator import __version__
+from mcp_operator.app.options import Options
 from mcp_operator.cli import cluster, colours
-from mcp_operator.cli.render import problems, read_files
+from mcp_operator.cli.render import read_files
 from mcp_operator.cli.yamls import dumped
 from mcp_operator.desired import HostingSettings
 from mcp_operator.local.catalogue import Catalogue, Snapshot
@@ -56,7 +57,10 @@ async def _plan(args: argparse.Namespace) -> int:
             return cluster.TROUBLE
         files = _snapshot(contents)
         namespaces = None if args.all_namespaces else _namespaces(files, namespace)
-        plan = await make_plan(kube, files, namespaces, await _settings(kube, args))
+        options = await installed(kube)
+        clusterwide = options is None or not options.namespaces
+        settings = _settings(options, args)
+        plan = await make_plan(kube, files, namespaces, settings, reads_namespaces=clusterwide)
     shown = [(change, lines) for change in plan.changes if (lines := diff.lines(change, dumped))]
     _print(shown, args)
     _tell(plan, files, [change for change, _ in shown])
@@ -73,9 +77,8 @@ def _namespaces(files: Snapshot | None, namespace: str) -> list[str]:
     return [namespace] if files is None else sorted({namespace, *(key.namespace for key in files.resources)})
 
 
-async def _settings(kube: DryRun, args: argparse.Namespace) -> HostingSettings:
+def _settings(options: Options | None, args: argparse.Namespace) -> HostingSettings:
     """Those of the operator in the cluster, with what the command line says laid over."""
-    options = await installed(kube)
     if options is None:
         if not (args.proxy_image and args.runner_image):
             print("no operator is found in the cluster: images are those of this version", file=sys.stderr)
@@ -137,8 +140,6 @@ def _tell(plan: Plan, files: Snapshot | None, changes: Sequence[Change]) -> None
     """What is wrong, what the operator would say of it, and the sum, on standard error."""
     for diagnostic in files.diagnostics if files else ():
         print(diagnostic, file=sys.stderr)
-    for line in problems(plan.snapshot, plan.compiled):
-        print(line, file=sys.stderr)
     for line in plan.notes:
         print(f"note: {line}", file=sys.stderr)
     for line in plan.problems:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from mcp_operator import __version__
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
-from mcp_operator.cli.local import namespace
+from mcp_operator.cli.arguments import namespace
 from mcp_operator.cli.yamls import documents
 from mcp_operator.compile import Compiled, DataObject, compile_proxy, resolve
 from mcp_operator.compile.references import DataId

@@ -13,6 +13,7 @@ from mcp_operator.cli import cluster, colours
 from mcp_operator.cli.yamls import dumped
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import Forbidden, NotFound
+from mcp_operator.kube.paths import built_in
 from mcp_operator.overview import text
 from mcp_operator.overview.data import as_data
 from mcp_operator.overview.model import Overview, overview
@@ -45,7 +46,7 @@ async def _status(args: argparse.Namespace) -> int:
         namespace = None if args.all_namespaces else args.namespace or kube.namespace
         if args.watch:
             return await _watch(kube, namespace, args)
-        found = overview(await _bodies(kube, namespace), None if namespace is None else [namespace])
+        found = await _overview(kube, namespace)
     sys.stdout.write(_shown(found, namespace, args))
     if not found.views:
         where = "in the cluster" if namespace is None else f"in namespace {namespace} (-A shows all)"
@@ -58,7 +59,7 @@ async def _watch(kube: KubeClient, namespace: str | None, args: argparse.Namespa
     in_place = sys.stdout.isatty()
     before = None
     while True:
-        found = overview(await _bodies(kube, namespace), None if namespace is None else [namespace])
+        found = await _overview(kube, namespace)
         shown = _shown(found, namespace, args)
         told = as_data(found)
         if in_place:
@@ -68,6 +69,23 @@ async def _watch(kube: KubeClient, namespace: str | None, args: argparse.Namespa
         sys.stdout.flush()
         before = told
         await asyncio.sleep(args.interval)
+
+
+async def _overview(kube: KubeClient, namespace: str | None) -> Overview:
+    bodies = await _bodies(kube, namespace)
+    return overview(bodies, None if namespace is None else [namespace], await _labels(kube, bodies))
+
+
+async def _labels(kube: KubeClient, bodies: Sequence[Object]) -> dict[str, dict[str, str]] | None:
+    """Labels of all namespaces, where a server asks for them; None where they can't be read."""
+    consents = ((body.get("spec") or {}).get("allowedRoutes") or {} for body in bodies)
+    if not any((consent.get("namespaces") or {}).get("from") == "Selector" for consent in consents):
+        return {}
+    try:
+        listing = await kube.list(built_in("Namespace").path())
+    except Forbidden:
+        return None
+    return {body["metadata"]["name"]: body["metadata"].get("labels") or {} for body in listing.items}
 
 
 async def _bodies(kube: KubeClient, namespace: str | None) -> list[Object]:

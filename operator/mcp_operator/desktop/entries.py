@@ -119,7 +119,7 @@ def _stdio(data: Mapping[str, Any], command: object, tell: Tell) -> Entry:
     if program in _CONTAINERS:
         raise NotImportable(
             f"runs {program}, which a pod can't: write an McpServer with container (an image that serves MCP over HTTP),"
-            " or with stdio and the command that is in the image"
+            " or with stdio.image and the command that is in it"
         )
     if (at := next((i for i, word in enumerate(words) if i and _REMOTE.fullmatch(word)), 0)) or program == "mcp-remote":
         return _mcp_remote(words[at + 1 :], env, tell)

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from mcp_operator.api import meta
 from mcp_operator.api.common import Condition
 from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
-from mcp_operator.compile.selection import select
+from mcp_operator.compile.selection import Entry, select
 from mcp_operator.engine.keys import Key
 from mcp_operator.local.table import row
 
@@ -78,17 +78,27 @@ class Overview:
         return all(view.state == "Ready" for view in self.views)
 
 
-def overview(bodies: Iterable[Object], namespaces: Sequence[str] | None = None) -> Overview:
-    """The overview of the resources among `bodies`; shown are those of `namespaces` (None: all).
+def overview(
+    bodies: Iterable[Object],
+    namespaces: Sequence[str] | None = None,
+    labels: Mapping[str, Mapping[str, str]] | None = None,
+) -> Overview:
+    """The overview of the resources `bodies`; shown are those of `namespaces` (None: all).
 
-    Others may still be needed: a route may serve what lives elsewhere.
+    Others may still be needed: a route may serve what lives elsewhere. `labels` are those of namespaces, by their names,
+    which a consent may ask for; None where they can't be read.
     """
     views = sorted((view(body) for body in bodies), key=lambda v: (KINDS.index(v.key.kind), v.key))
     shown = [v for v in views if namespaces is None or v.key.namespace in namespaces]
     by_key = {v.key: v for v in views}
     servers = [v.model for v in views if isinstance(v.model, McpServer)]
     routes = [v.model for v in views if isinstance(v.model, McpRoute)]
-    trees = [_tree(v, v.model, by_key, routes, servers) for v in views if isinstance(v.model, McpProxy)]
+    trees = []
+    for v in views:
+        if isinstance(v.model, McpProxy):
+            own = None if labels is None else labels.get(v.key.namespace, {})
+            entries = select(v.model, routes, servers, namespace_labels=own).entries
+            trees.append(_tree(v, v.model, entries, by_key, routes))
     served = {s.server.key for tree in trees for entries in tree.paths.values() for s in entries}
     proxies = {tree.proxy.key for tree in trees}
     return Overview(
@@ -135,10 +145,10 @@ def _state(model: Resource, ready: Condition | None) -> State:
 
 
 def _tree(
-    view: View, proxy: McpProxy, by_key: Mapping[Key, View], routes: Sequence[McpRoute], servers: Sequence[McpServer]
+    view: View, proxy: McpProxy, entries: Iterable[Entry], by_key: Mapping[Key, View], routes: Iterable[McpRoute]
 ) -> Tree:
     paths: dict[str, list[Served]] = {proxy.spec.path: []}
-    for entry in select(proxy, routes, servers).entries:
+    for entry in entries:
         paths.setdefault(entry.path, []).append(Served(by_key[_key(entry.server)], entry.prefix, entry.source))
     attached = (by_key[_key(route)] for route in routes if view.key in _parents(route))
     ordered = sorted(paths, key=lambda path: (path != proxy.spec.path, path))

@@ -36,43 +36,57 @@ class Change:
 
 
 class DryRun(KubeClient):
-    """Remembers what would change, in the order of the writes."""
+    """Remembers what would change by path, in the order of the first writes."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.changes: list[Change] = []
+        self.changes: dict[str, Change] = {}
+        self.overlay: dict[str, Object] = {}
+        """Objects by path that are read as if they were in the cluster."""
         self.unchecked: set[str] = set()
         """Namespaces that do not exist, so that the API server can't say what it would make of what is put there."""
+        self.writes = 0
+
+    async def get(self, path: str) -> Object | None:
+        return self.overlay.get(path) or await super().get(path)
 
     async def apply(
         self, path: str, body: Object, *, field_manager: str, force: bool = True, dry_run: bool = True
     ) -> Object:
         """What server-side apply would make. Where namespace or kind do not exist: `body` as it is."""
         del dry_run
-        before = await self.get(path)
+        before = await super().get(path)
         try:
             after = await super().apply(path, body, field_manager=field_manager, force=force, dry_run=True)
         except NotFound as error:
             if _NO_NAMESPACE in str(error):
                 self.unchecked.add(body["metadata"]["namespace"])
             after = body
-        self.changes.append(Change(before, after))
-        return after
+        return self._noted(path, before, after)
 
     async def patched(self, path: str, patch: Object, before: Object) -> Object:
         """What a merge patch (RFC 7386) would make of an object."""
-        after = await super().merge_patch(path, patch, dry_run=True)
-        self.changes.append(Change(before, after))
-        return after
+        return self._noted(path, before, await super().merge_patch(path, patch, dry_run=True))
 
     async def delete(
         self, path: str, *, uid: str | None = None, resource_version: str | None = None, propagation: str = "Background"
     ) -> bool:
         del uid, resource_version, propagation
-        before = await self.get(path)
+        before = await super().get(path)
         if before is not None:
-            self.changes.append(Change(before, None))
+            self._note(path, before, None)
         return before is not None
+
+    def _noted(self, path: str, before: Object | None, after: Object) -> Object:
+        """`after` with a version of its own: a dry run leaves the old one, and who keeps objects by version would not see it."""
+        self._note(path, before, after)
+        version = (before or {}).get("metadata", {}).get("resourceVersion", "")
+        later = str(int(version) + self.writes) if version.isdigit() else version
+        return {**after, "metadata": {**after["metadata"], "resourceVersion": later}}
+
+    def _note(self, path: str, before: Object | None, after: Object | None) -> None:
+        self.writes += 1
+        self.changes[path] = Change(before, after)
 
     async def _call(self, method: str, path: str, **options: Any) -> Object:
         """The last line: nothing leaves that would write."""

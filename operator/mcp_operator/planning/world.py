@@ -1,24 +1,28 @@
 """The world that a plan is made for: what is in the cluster, with what stands in files laid over it."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+import base64
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
+from mcp_operator.compile.consent import allows
 from mcp_operator.compile.references import DataId, DataObject, decoded, references
+from mcp_operator.compile.selection import namespaces_of
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Store
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import ApiError, Forbidden, NotFound
 from mcp_operator.kube.paths import built_in
 from mcp_operator.local.catalogue import Snapshot
-from mcp_operator.local.manifests import Diagnostic, named
+from mcp_operator.local.manifests import named
 from mcp_operator.planning.dryrun import DryRun
 from mcp_operator.planning.merge import last_applied, three_way
-from mcp_operator.reconcile.world import CHILD_KINDS, INDEXED_LABELS, World
+from mcp_operator.reconcile.world import CHILD_KINDS, World, slimmed
 
 Object = dict[str, Any]
 APPLIER: Final = "kubectl"
@@ -31,58 +35,36 @@ _PATHS: Final = {kind.kind: kind for kind in meta.KINDS}
 
 @dataclass(slots=True)
 class Planned:
-    """The resources as they would be. `problems` are what the API server would refuse, in words."""
+    """The resources as they would be, as bodies. `problems` are what the API server would refuse, in words."""
 
-    resources: dict[Key, Resource] = field(default_factory=dict)
+    bodies: dict[Key, Object] = field(default_factory=dict, repr=False)
     places: dict[Key, str] = field(default_factory=dict)
     """Where each stands: in a file, or in the cluster."""
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def snapshot(
-        self,
-        objects: Mapping[DataId, DataObject],
-        diagnostics: Iterable[Diagnostic] = (),
-        labels: Mapping[str, Mapping[str, str]] | None = None,
-    ) -> Snapshot:
-        return Snapshot(
-            resources=self.resources,
-            objects=objects,
-            diagnostics=tuple(diagnostics),
-            labels=labels or {},
-            places=dict(self.places),
-        )
-
     @property
-    def servers(self) -> list[McpServer]:
-        return [resource for resource in self.resources.values() if isinstance(resource, McpServer)]
-
-    @property
-    def routes(self) -> list[McpRoute]:
-        return [resource for resource in self.resources.values() if isinstance(resource, McpRoute)]
-
-    @property
-    def proxies(self) -> list[McpProxy]:
-        return [resource for _, resource in sorted(self.resources.items()) if isinstance(resource, McpProxy)]
+    def models(self) -> dict[Key, Resource]:
+        """Those of the bodies that can be read."""
+        found = {}
+        for key, body in self.bodies.items():
+            with contextlib.suppress(InvalidResource):
+                found[key] = parse(body)
+        return found
 
 
 async def planned_resources(kube: DryRun, files: Snapshot, namespaces: Sequence[str] | None) -> Planned:
     """What is in the cluster, in `namespaces` if not all may be read, and what `files` would make of it."""
     planned = Planned()
     live = await _live(kube, namespaces, planned)
-    for key, body in live.items():
-        try:
-            planned.resources[key] = parse(body)
-            planned.places[key] = "cluster"
-        except InvalidResource as error:
-            planned.notes.append(f"{named(key)}: can't be read, so it is left out: {error}")
+    planned.bodies |= live
+    planned.places |= dict.fromkeys(live, "cluster")
     for key, resource in files.resources.items():
         try:
-            body = await _applied(kube, key, resource, live.get(key))
+            planned.bodies[key] = await _applied(kube, key, resource, live.get(key))
         except ApiError as error:
             planned.problems.append(f"{files.places[key]}: {named(key)}: {error}")
             continue
-        planned.resources[key] = parse(body)
         planned.places[key] = files.places[key]
     return planned
 
@@ -133,44 +115,77 @@ def manifest(resource: Resource) -> Object:
     return head | {"spec": dumped.get("spec", {})}
 
 
-async def labels_of(
-    kube: KubeClient, namespaces: Iterable[str], files: Mapping[str, Mapping[str, str]]
-) -> dict[str, Mapping[str, str]]:
-    """Labels of namespaces, as they would be; one whose labels may not be read is left out."""
-    found: dict[str, Mapping[str, str]] = {}
-    for namespace in sorted(set(namespaces)):
-        try:
-            body = await kube.get(built_in("Namespace").path(name=namespace)) or {}
-        except Forbidden:
-            continue
-        live = (body.get("metadata") or {}).get("labels") or {}
-        found[namespace] = {**live, **files.get(namespace, {})}
-    return found
+def reaches(planned: Planned) -> dict[Key, set[str]]:
+    """Of each proxy, the namespaces of the servers that it may serve."""
+    models = planned.models
+    routes = [route for route in models.values() if isinstance(route, McpRoute)]
+    return {key: namespaces_of(proxy, routes) for key, proxy in models.items() if isinstance(proxy, McpProxy)}
 
 
-async def data_of(
-    kube: KubeClient, servers: Iterable[McpServer], files: Mapping[DataId, DataObject]
-) -> dict[DataId, DataObject]:
-    """Every Secret and ConfigMap that the servers refer to, as it would be. What does not exist is left out."""
-    wanted = sorted({reference for server in servers for reference in references(server)})
-    bodies = await asyncio.gather(*(kube.get(built_in(kind).path(ns, name)) for kind, ns, name in wanted))
-    found: dict[DataId, DataObject] = {}
-    for reference, body in zip(wanted, bodies, strict=True):
-        live = DataObject(body["metadata"]["resourceVersion"], decoded(reference[0], body)) if body else None
-        declared = files.get(reference)
-        if declared is not None and (live is None or dict(declared.data) != dict(live.data)):
-            found[reference] = DataObject(UNAPPLIED, declared.data)
-        elif live is not None:
-            found[reference] = live
-    return found
+async def observe_world(kube: DryRun, world: World, planned: Planned, files: Snapshot, chosen: Collection[Key]) -> None:
+    """Fill the store as the operator's watches would: resources, and in the namespaces of `chosen` the children.
 
-
-async def world_of_children(kube: DryRun, namespaces: Iterable[str]) -> World:
-    """A store of the children that the operator made in some namespaces: what it would find drifted, or prune."""
-    store = Store(label_indexes=INDEXED_LABELS)
+    Beside that the labels of those namespaces, and the Secrets and ConfigMaps that matter for `chosen`.
+    """
+    for key, body in planned.bodies.items():
+        world.store.observe(key.kind, body)
+    namespaces = {key.namespace for key in chosen}
     selector = f"{meta.LABEL_MANAGED_BY}={meta.MANAGED_BY}"
-    for namespace in sorted(set(namespaces)):
+    for namespace in sorted(namespaces):
+        await _observe_namespace(kube, world, namespace, files.labels.get(namespace, {}))
         for kind in CHILD_KINDS:
             for body in (await kube.list(built_in(kind).path(namespace), label_selector=selector)).items:
-                store.observe(kind, body)
-    return World(store, kube)
+                world.store.observe(kind, body)
+    wanted = {reference for server in _servers(world, planned, chosen) for reference in references(server)}
+    await _observe_data(kube, world.store, wanted, files.objects)
+
+
+async def _observe_namespace(kube: DryRun, world: World, name: str, labels: Mapping[str, str]) -> None:
+    """The namespace with its labels, as they would be; where they may not be read, the operator may not either."""
+    try:
+        body = await kube.get(built_in("Namespace").path(name=name)) or {"metadata": {"name": name}}
+    except Forbidden:
+        world.reads_namespaces = False
+        return
+    live = body["metadata"].get("labels") or {}
+    metadata = {**body["metadata"], "labels": {**live, **labels}}
+    world.store.observe("Namespace", slimmed({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
+
+
+def _servers(world: World, planned: Planned, chosen: Collection[Key]) -> list[McpServer]:
+    """Servers whose references matter: of the namespaces of `chosen`, and those of others that its proxies may serve."""
+    reach = {(key.namespace, key.namespace) for key in chosen}
+    reach |= {(name, key.namespace) for key, names in reaches(planned).items() if key in chosen for name in names}
+    servers = [server for server in planned.models.values() if isinstance(server, McpServer)]
+    return [
+        server
+        for server in servers
+        if any(
+            server.metadata.namespace == namespace and allows(server, home, world.namespace_labels(home))
+            for namespace, home in reach
+        )
+    ]
+
+
+async def _observe_data(
+    kube: DryRun, store: Store, wanted: Collection[DataId], files: Mapping[DataId, DataObject]
+) -> None:
+    """Secrets and ConfigMaps as they would be: what stands in the files is laid over."""
+    names = sorted({*wanted, *files})
+    bodies = await asyncio.gather(*(kube.get(built_in(kind).path(ns, name)) for kind, ns, name in names))
+    for reference, live in zip(names, bodies, strict=True):
+        kind, namespace, name = reference
+        declared, body = files.get(reference), live
+        if declared is not None and (live is None or decoded(kind, live) != dict(declared.data)):
+            body = kube.overlay[built_in(kind).path(namespace, name)] = _body(reference, declared)
+        if body is not None:
+            store.observe(kind, slimmed(body))
+
+
+def _body(reference: DataId, declared: DataObject) -> Object:
+    """A Secret or ConfigMap of the files, as the API server would hold it. Its version is not known yet."""
+    kind, namespace, name = reference
+    encoded = {key: base64.b64encode(value).decode() for key, value in declared.data.items()}
+    metadata = {"name": name, "namespace": namespace, "uid": NO_UID, "resourceVersion": UNAPPLIED}
+    part = "data" if kind == "Secret" else "binaryData"
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, part: encoded}

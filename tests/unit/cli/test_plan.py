@@ -193,7 +193,7 @@ async def test_a_paused_one_is_left_alone_and_told(at_rest: Bench, run: Any) -> 
     at_rest.api.edit("McpServer", "near", lambda body: body["metadata"].update(annotations=paused))
     code, out, err = await run("plan", *NS, *IMAGES)
     assert (code, out) == (0, "")
-    assert "note: McpServer team-a/near: paused: the operator leaves its objects as they are" in err
+    assert "note: cluster: McpServer team-a/near: paused: the operator leaves its objects as they are" in err
 
 
 async def test_a_child_of_somebody_else_is_trouble(bench: Bench, run: Any, tmp_path: Path) -> None:

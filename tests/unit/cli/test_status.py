@@ -142,9 +142,9 @@ async def test_watching_shows_what_changes_until_it_is_told_to_stop(
             *command, stdout=sink, stderr=subprocess.PIPE, env=dict(os.environ)
         )
     try:
-        await eventually(lambda: "time_*" in out.read_text(), within=20)
+        await eventually(lambda: "time_*" in out.read_text(), within=60)
         put(cluster, "McpServer", "deploying", "time")
-        await eventually(lambda: "Deploying" in out.read_text(), within=20)
+        await eventually(lambda: "Deploying" in out.read_text(), within=60)
     finally:
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
