@@ -7,10 +7,14 @@ Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from mcp_operator.api import meta
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import NotFound
 
 Object = dict[str, Any]
+APPLIER: Final = "kubectl"
+"""The field manager of `kubectl apply --server-side`."""
+_WRITERS: Final = frozenset({APPLIER, meta.FIELD_MANAGER})
 _NO_NAMESPACE: Final = 'namespaces "'
 """How an API server begins its answer to what is put into a namespace that does not exist."""
 
@@ -46,6 +50,7 @@ class DryRun(KubeClient):
         self.unchecked: set[str] = set()
         """Namespaces that do not exist, so that the API server can't say what it would make of what is put there."""
         self.writes = 0
+        self._handed_over: dict[str, Object] = {}
 
     async def get(self, path: str) -> Object | None:
         return self.overlay.get(path) or await super().get(path)
@@ -53,9 +58,17 @@ class DryRun(KubeClient):
     async def apply(
         self, path: str, body: Object, *, field_manager: str, force: bool = True, dry_run: bool = True
     ) -> Object:
-        """What server-side apply would make. Where namespace or kind do not exist: `body` as it is."""
+        """What server-side apply would make. Where namespace or kind do not exist: `body` as it is.
+
+        Fields that are handed over to another manager stay as that one has them: of several dry runs each knows nothing
+        of those before it.
+        """
         del dry_run
         before = await super().get(path)
+        if field_manager not in _WRITERS:
+            self._handed_over[path] = body
+            return before or body
+        body = _united(body, self._handed_over.get(path, {}))
         try:
             after = await super().apply(path, body, field_manager=field_manager, force=force, dry_run=True)
         except NotFound as error:
@@ -93,3 +106,12 @@ class DryRun(KubeClient):
         if method != "GET" and ("dryRun", "All") not in (options.get("query") or ()):
             raise AssertionError(f"a plan writes nothing, and would: {method} {path}")
         return await super()._call(method, path, **options)
+
+
+def _united(one: Object, other: Object) -> Object:
+    """Both; `other` where they differ."""
+    found = dict(one)
+    for key, value in other.items():
+        mine = found.get(key)
+        found[key] = _united(mine, value) if isinstance(mine, dict) and isinstance(value, dict) else value
+    return found

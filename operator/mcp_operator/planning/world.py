@@ -20,13 +20,11 @@ from mcp_operator.kube.errors import ApiError, Forbidden, NotFound
 from mcp_operator.kube.paths import built_in
 from mcp_operator.local.catalogue import Snapshot
 from mcp_operator.local.manifests import named
-from mcp_operator.planning.dryrun import DryRun
+from mcp_operator.planning.dryrun import APPLIER, DryRun
 from mcp_operator.planning.merge import last_applied, three_way
 from mcp_operator.reconcile.world import CHILD_KINDS, World, slimmed
 
 Object = dict[str, Any]
-APPLIER: Final = "kubectl"
-"""The field manager of `kubectl apply --server-side`."""
 NO_UID: Final = "00000000-0000-0000-0000-000000000000"
 UNAPPLIED: Final = "planned"
 """In the place of the version of a Secret or ConfigMap that is not in the cluster as it stands in the files."""
@@ -134,8 +132,9 @@ async def observe_world(kube: DryRun, world: World, planned: Planned, files: Sna
     for namespace in sorted(namespaces):
         await _observe_namespace(kube, world, namespace, files.labels.get(namespace, {}))
         for kind in CHILD_KINDS:
-            for body in (await kube.list(built_in(kind).path(namespace), label_selector=selector)).items:
-                world.store.observe(kind, body)
+            with contextlib.suppress(NotFound):  # an API that this cluster lacks
+                for body in (await kube.list(built_in(kind).path(namespace), label_selector=selector)).items:
+                    world.store.observe(kind, body)
     wanted = {reference for server in _servers(world, planned, chosen) for reference in references(server)}
     await _observe_data(kube, world.store, wanted, files.objects)
 
