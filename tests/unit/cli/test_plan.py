@@ -17,7 +17,7 @@ from mcp_operator.cli.plan import main
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.events import EventRecorder
 from support import resources
-from support.apiserver import QUOTA, ApiServer
+from support.apiserver import QUOTA, ApiServer, Refusal
 from support.bench import Bench
 
 CORE = {"team": "core"}
@@ -85,6 +85,20 @@ async def test_everything_is_new(api: ApiServer, run: Any, tmp_path: Path) -> No
     assert err.endswith("plan: 10 to create, none to change, none to delete\n")
     assert api.objects == {}, "a plan writes nothing"
     assert {asked.query.get("dryRun") for asked in api.asked if asked.method != "GET"} == {"All"}
+
+
+async def test_before_the_definitions_are_installed(api: ApiServer, run: Any, tmp_path: Path) -> None:
+    unknown = Refusal(404, "NotFound", "the server could not find the requested resource")
+    for method in ("GET", "PATCH"):
+        api.refuse(method, "/apis/mcp-operator.dev/", unknown)
+    code, out, err = await run("plan", "-f", write(tmp_path, resources.container("near", "near:1")), *NS, *IMAGES)
+    assert code == 1
+    assert titles(out) == [
+        "mcp-operator.dev.v1alpha1.McpServer.team-a.near",
+        "apps.v1.Deployment.team-a.near-server",
+        "v1.Service.team-a.near-server",
+    ]
+    assert "note: the cluster does not know McpServer yet" in err
 
 
 async def test_a_world_at_rest_needs_no_change(at_rest: Bench, run: Any, tmp_path: Path) -> None:
