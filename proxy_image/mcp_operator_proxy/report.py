@@ -71,6 +71,8 @@ class ServerReport(ConfigModel):
     server_version: str | None = None
     transport: Literal["streamable-http", "sse"] | None = None
     tools: tuple[str, ...] = ()
+    digest: str = ""
+    """`sha256:…` over the definitions of the tools: equal definitions have an equal one. Empty before they are known."""
     prompts: int = 0
     resources: int = 0
     resource_templates: int = 0

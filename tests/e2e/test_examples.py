@@ -60,6 +60,19 @@ def test_quickstart(namespace: Namespace) -> None:
     assert "UTC" in call(url, "time_get_current_time", timezone="UTC")
 
 
+def test_canary(namespace: Namespace) -> None:
+    """The call passes through the proxy; another expectation is found wrong, and the server stays Ready."""
+    bodies = example("canary")
+    server = bodies["McpServer/time"]
+    with_packages_of_the_cluster(server, namespace)
+    namespace.apply(*backend_objects("packages", image=PACKAGES_IMAGE), *bodies.values())
+    namespace.wait("mcps", "time", "CanaryPassing", timeout=120)
+    server["spec"]["canary"]["expect"]["contains"] = "half past never"
+    namespace.apply(server)
+    namespace.wait("mcps", "time", "CanaryPassing", "False", reason="UnexpectedAnswer")
+    namespace.wait("mcps", "time", "Ready")
+
+
 def test_container(namespace: Namespace) -> None:
     bodies = example("container")
     container = bodies["McpServer/search"]["spec"]["container"]

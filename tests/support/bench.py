@@ -13,6 +13,8 @@ from mcp_operator.engine.store import Store
 from mcp_operator.engine.worker import Result
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.events import EventRecorder
+from mcp_operator.probe.canaries import Canaries
+from mcp_operator.probe.canary import CanaryCall, CanaryResult, Outcome
 from mcp_operator.probe.facts import ProbeResult, ServerFacts
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replica import ReplicaState, expecting, heard
@@ -61,6 +63,27 @@ class Probes:
         return ProbeResult(time=NOW, seconds=0.01, facts=answer)
 
 
+class Calls:
+    """What a canary call comes to, by URL and tool; nothing for as long as nothing is said."""
+
+    def __init__(self) -> None:
+        self.answers: dict[tuple[str, str], tuple[Outcome, str]] = {}
+        self.asked: list[CanaryCall] = []
+        self._told = asyncio.Event()
+
+    def say(self, url: str, tool: str, outcome: Outcome, message: str = "") -> None:
+        self.answers[url, tool] = (outcome, message)
+        self._told.set()
+        self._told = asyncio.Event()
+
+    async def __call__(self, canary: CanaryCall) -> CanaryResult:
+        self.asked.append(canary)
+        while (canary.target.url, canary.tool) not in self.answers:
+            await self._told.wait()
+        outcome, message = self.answers[canary.target.url, canary.tool]
+        return CanaryResult(time=NOW, seconds=0.01, outcome=outcome, message=message)
+
+
 class Replicas:
     """In the place of `probe.replicas.Replicas`: the same states, told by the test instead of by pods."""
 
@@ -100,6 +123,8 @@ class Bench:
         self.probes = Probes()
         self.waiting: dict[Key, None] = {}
         self.swaps: list[float] = []
+        self.restarts = 0
+        self.calls = Calls()
         self._probed: Counter[Key] = Counter()
         self._kube = kube
         self._events = events
@@ -111,15 +136,18 @@ class Bench:
         self.world = World(self.store, self._kube)
         self.replicas = Replicas(self.enqueue)
         self.prober: Prober[Key] = Prober(self.enqueue, spread=0.0, probe=self.probes, on_result=self._count)
+        self.canaries: Canaries[Key] = Canaries(self.enqueue, spread=0.0, call=self.calls)
         self.context = Context(
             kube=self._kube,
             world=self.world,
             prober=self.prober,
+            canaries=self.canaries,
             replicas=self.replicas,  # type: ignore[arg-type]
             status=StatusWriter(self._kube, self.store, self._events),
             settings=SETTINGS,
             enqueue=self.enqueue,
             on_swap=self.swaps.append,
+            on_restart=self._restarted,
             swaps=Swaps(lambda: self.clock),
             files=Swaps(lambda: self.clock, meta.ANNOTATION_FILES),
         )
@@ -130,8 +158,16 @@ class Bench:
 
     async def restart(self) -> None:
         """As after a crash: nothing is remembered but what stands in the cluster."""
-        await self.prober.aclose()
+        await self.aclose()
         self.start()
+
+    async def aclose(self) -> None:
+        """End the probes and the calls."""
+        await self.prober.aclose()
+        await self.canaries.aclose()
+
+    def _restarted(self) -> None:
+        self.restarts += 1
 
     def _count(self, key: Key, _: ProbeResult) -> None:
         self._probed[key] += 1

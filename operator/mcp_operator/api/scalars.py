@@ -2,9 +2,10 @@
 
 import re
 from decimal import Decimal
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import BeforeValidator, Field, StringConstraints, TypeAdapter, WithJsonSchema
+from pydantic_core import SchemaError
 
 from mcp_operator.api.constraints import Pattern, Rule, literal, matching
 from mcp_operator.api.meta import NAME_MAX_LENGTH
@@ -67,6 +68,37 @@ Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Priority = Annotated[int, Field(strict=True, ge=-1_000_000, le=1_000_000)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+FreeForm = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
+"""Any JSON object, kept as it is."""
+
+
+def finder(pattern: str) -> TypeAdapter[str]:
+    """Its `validate_python(text)` raises ValidationError unless the expression is found in the text.
+
+    pydantic's own engine reads it: the syntax of RE2 and linear time, as the expressions of strangers need it.
+
+    Raises ValueError.
+    """
+    try:
+        return TypeAdapter(Annotated[str, StringConstraints(pattern=pattern)])
+    except SchemaError as error:
+        raise ValueError("it is no regular expression") from error
+
+
+def _is_expression(pattern: str) -> bool:
+    try:
+        finder(pattern)
+    except ValueError:
+        return False
+    return True
+
+
+RegularExpression = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1024),
+    # Which of the two it is does not matter: an expression that cannot be read is an error of the rule.
+    Rule("''.matches(self) || !''.matches(self)", "must be a regular expression in the syntax of RE2", _is_expression),
+]
 
 _DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _UNIT_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

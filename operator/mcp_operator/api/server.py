@@ -18,7 +18,18 @@ from mcp_operator.api.common import (
 )
 from mcp_operator.api.constraints import Rule, literal, matching, one_of_fields
 from mcp_operator.api.pods import EnvFromList, EnvList, FileList, PodTemplate, PullSecretList
-from mcp_operator.api.scalars import Argument, Count, Duration, Image, ObjectName, Port, PullPolicy, between
+from mcp_operator.api.scalars import (
+    Argument,
+    Count,
+    Duration,
+    FreeForm,
+    Image,
+    ObjectName,
+    Port,
+    PullPolicy,
+    RegularExpression,
+    between,
+)
 
 _PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 URL = rf"^https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?([/?][!-\"$-~]*)?$"
@@ -246,6 +257,8 @@ class Health(ApiModel):
     """Time that one probe may take."""
     failure_threshold: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
     """Failures in a row after which the server counts as unhealthy."""
+    success_threshold: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
+    """Good probes in a row after which an unhealthy server counts as healthy again."""
     max_restarts: Annotated[int, Field(strict=True, ge=0, le=100)] = 3
     """How often the operator restarts a hosted server that stays unhealthy, with growing pauses; 0: never."""
 
@@ -275,6 +288,34 @@ class AllowedRoutes(ApiModel):
     """Namespaces of the routes. Whoever may route the server uses it with the credentials that it declares: the values of its
     headers, and with isolation: user the key that vouches for callers, are put into the Secret of the proxy, in the proxy's
     namespace."""
+
+
+class CanaryExpectation(ApiModel):
+    """What the answer must be like. All that is said must hold; nothing said: any answer that is no error will do."""
+
+    contains: Annotated[str, StringConstraints(min_length=1, max_length=4096)] | None = None
+    """Text that stands in the answer's text."""
+    matches: RegularExpression | None = None
+    """Regular expression (RE2) that is found in the answer's text; `^` and `$` tie it to its ends."""
+    structured: FreeForm | None = None
+    """Part of the structured answer: each field that stands here has that value there, lists as a whole."""
+
+
+class Canary(ApiModel):
+    """A tool call that the operator makes again and again, as a client would: through each proxy that serves the server."""
+
+    tool: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    """The server's own name of the tool. Choose one that changes nothing: it is called for as long as the server exists."""
+    arguments: FreeForm = Field(default_factory=dict)
+    """Arguments of the call. They can be read by whoever may read this resource: no credentials."""
+    expect: CanaryExpectation = CanaryExpectation()
+    """What the answer must be like."""
+    interval: Annotated[Duration, between("1s", "24h")] = "1m"
+    """Time between two calls."""
+    timeout: Annotated[Duration, between("100ms", "10m")] = "10s"
+    """Time that one call may take, connection and handshake included."""
+    required: bool = False
+    """Whether the server is Ready only while the call passes. Else only the condition CanaryPassing tells."""
 
 
 class ServerSpec(ApiModel):
@@ -321,6 +362,8 @@ class ServerSpec(ApiModel):
     """How long the proxy waits for the server."""
     health: Health = Health()
     """How the server is probed."""
+    canary: Canary | None = None
+    """A tool call that proves more than a listing can. Unset: none is made."""
     retry: Retry = Retry()
     """How often the proxy tries to connect."""
     limits: Limits = Limits()
@@ -403,3 +446,5 @@ class ServerStatus(StatusModel):
     """Restarts that the operator ordered since the server was last healthy."""
     restarted_at: datetime | None = None
     """When the operator last ordered one."""
+    restarts_reset: Annotated[str, StringConstraints(max_length=256)] = ""
+    """Value of the annotation mcp-operator.dev/reset-restarts for which the count last started anew."""

@@ -10,6 +10,7 @@ from mcp_operator.api import meta
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.metrics import PrometheusMetrics
 from mcp_operator.engine.store import Store
+from mcp_operator.probe.canary import CanaryResult
 from mcp_operator.probe.facts import ProbeResult
 
 _STATUSES: Final = ("True", "False", "Unknown")
@@ -24,6 +25,15 @@ class OperatorMetrics(PrometheusMetrics):
         self._probes = Counter("mcp_operator_probes", "Probes by outcome", ["kind", "outcome"], registry=registry)
         self._probe_seconds = Histogram(
             "mcp_operator_probe_seconds", "Time of one probe", ["kind"], registry=registry, buckets=_SECONDS
+        )
+        self._canary_calls = Counter(
+            "mcp_operator_canary_calls", "Canary calls by outcome", ["outcome"], registry=registry
+        )
+        self._canary_seconds = Histogram(
+            "mcp_operator_canary_seconds", "Time of one canary call", registry=registry, buckets=_SECONDS
+        )
+        self._restarts = Counter(
+            "mcp_operator_server_restarts", "Restarts of hosted servers that the operator ordered", registry=registry
         )
         self._swap_seconds = Histogram(
             "mcp_operator_swap_seconds",
@@ -74,6 +84,13 @@ class OperatorMetrics(PrometheusMetrics):
         outcome = result.error.error_class if result.error else "ok"
         self._probes.labels(key.kind, outcome).inc()
         self._probe_seconds.labels(key.kind).observe(result.seconds)
+
+    def called(self, _: Key, result: CanaryResult) -> None:
+        self._canary_calls.labels("ok" if result.passed else result.outcome).inc()
+        self._canary_seconds.observe(result.seconds)
+
+    def restarted(self) -> None:
+        self._restarts.inc()
 
     def swapped(self, seconds: float) -> None:
         self._swap_seconds.observe(seconds)

@@ -20,6 +20,7 @@ from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import ApiError
 from mcp_operator.kube.events import EventRecorder
 from mcp_operator.kube.paths import object_path
+from mcp_operator.probe.canaries import Canaries
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replicas import Pace, Replicas
 from mcp_operator.reconcile.affected import affected
@@ -50,16 +51,21 @@ class Operator:
         self._prober: Prober[Key] = Prober(
             self.queue.add, concurrency=options.probe_concurrency, on_result=metrics.probed
         )
+        self._canaries: Canaries[Key] = Canaries(
+            self.queue.add, concurrency=options.probe_concurrency, on_result=metrics.called
+        )
         self._replicas: Replicas[Key] = Replicas(lambda key, _: self.queue.add(key), pace=Pace(interval=10.0))
         self._context = Context(
             kube=kube,
             world=self._world,
             prober=self._prober,
+            canaries=self._canaries,
             replicas=self._replicas,
             status=StatusWriter(kube, self.store, self._events),
             settings=options.hosting,
             enqueue=self.queue.add,
             on_swap=metrics.swapped,
+            on_restart=metrics.restarted,
         )
         self.resync = Resync(
             self.store,
@@ -82,6 +88,7 @@ class Operator:
     async def __aexit__(self, *error: Any) -> None:
         self.queue.shut_down(drain=False)
         await self._prober.aclose()
+        await self._canaries.aclose()
         await self._replicas.aclose()
         await self._events.__aexit__(*error)
 

@@ -14,7 +14,9 @@ class Type(StrEnum):
     PROGRAMMED = "Programmed"
     """The cluster runs what the spec says: workloads are up, every replica runs the current configuration."""
     HEALTHY = "Healthy"
-    """It answers as an MCP server."""
+    """It answers as an MCP server, to the operator and to every proxy that serves it."""
+    CANARY_PASSING = "CanaryPassing"
+    """The declared tool call answers as expected through every proxy that serves it; present only where one is declared."""
     READY = "Ready"
     """All of the above."""
     CONFLICTED = "Conflicted"
@@ -70,6 +72,20 @@ class Reason(StrEnum):
     """The annotation mcp-operator.dev/paused holds the operator off."""
     NOT_PROBED = "NotProbed"
     ANSWERING = "Answering"
+    RECOVERING = "Recovering"
+    """It was unhealthy and answers again, but not yet as often in a row as it must."""
+    PARTLY_REACHABLE = "PartlyReachable"
+    """The operator reaches it, and a replica of a proxy does not."""
+    RESTART_LIMIT_REACHED = "RestartLimitReached"
+    """It was restarted as often as it may be, and still does not answer."""
+    CALL_PASSED = "CallPassed"
+    CALL_FAILED = "CallFailed"
+    """The tool answered with an error."""
+    UNEXPECTED_ANSWER = "UnexpectedAnswer"
+    """The tool answered, but not as declared."""
+    NOT_CALLED = "NotCalled"
+    NOT_SERVED = "NotServed"
+    """No proxy shows the tool to clients."""
     READY = "Ready"
 
 
@@ -87,5 +103,14 @@ TERMINAL: Final = frozenset(
 )
 """Reasons that only somebody's edit can end: kstatus calls that Stalled."""
 
-PROGRESSING: Final = frozenset({Reason.DEPLOYING, Reason.SWAPPING, Reason.NOT_PROBED, Reason.REPLICA_UNREACHABLE})
+PROGRESSING: Final = frozenset(
+    {
+        Reason.DEPLOYING,
+        Reason.SWAPPING,
+        Reason.NOT_PROBED,
+        Reason.NOT_CALLED,
+        Reason.RECOVERING,
+        Reason.REPLICA_UNREACHABLE,
+    }
+)
 """Reasons that end by themselves: kstatus calls that Reconciling."""

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from mcp_operator.api import meta
 from mcp_operator.api.common import Condition
 from mcp_operator.api.resources import McpServer
 from mcp_operator.api.server import Probe, ServerInfo, ServerStatus, Tools
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.servers import cluster_url
+from mcp_operator.conditions.canary import CanaryObservation, canary_verdict
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.verdict import (
     Refusal,
@@ -38,6 +40,8 @@ class Health:
     """What the probes found. `healthy` is None before the first verdict; lists are the last good ones."""
 
     healthy: bool | None = None
+    recovering: bool = False
+    """It is not healthy, and the last probe was good: more of them in a row make it healthy."""
     error_class: str = ""
     error: str = ""
     consecutive_failures: int = 0
@@ -49,6 +53,48 @@ class Health:
     tools_digest: str = ""
     latency_seconds: float | None = None
     time: datetime | None = None
+
+    @property
+    def answers(self) -> bool | None:
+        """Whether it does, as far as a restart is concerned; None while that is not decided."""
+        return None if self.recovering else self.healthy
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A replica that does not reach the server, and why."""
+
+    pod: str
+    error_class: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreached:
+    """A proxy some replicas of which do not reach the server."""
+
+    proxy: str
+    """Id of the McpProxy."""
+    told: int
+    """Replicas that say whether they reach it."""
+    failures: tuple[Failure, ...]
+    """Those that do not, sorted by pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """What the replicas of all proxies that serve the server say of it: what clients meet."""
+
+    unreached: tuple[Unreached, ...] = ()
+    """Sorted by proxy."""
+    reached: bool = False
+    """Some replica reaches it."""
+    waiting: bool = False
+    """Some proxy or replica has not told yet."""
+
+    @property
+    def all_reach_it(self) -> bool:
+        return self.reached and not self.unreached
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +111,14 @@ class ServerObservation:
     deployment: Body | None = None
     pods: Sequence[Body] = ()
     health: Health | None = None
+    clients: Clients = Clients()
+    canary: CanaryObservation | None = None
+    """None where the spec declares none, or nobody makes the call."""
     restarts: int = 0
     restarted_at: datetime | None = None
+    restarts_reset: str = ""
+    in_vain: bool = False
+    """It was restarted as often as it may be, and still does not answer."""
     url: str | None = None
     """Where it is reached; None: its address in the cluster."""
 
@@ -77,12 +129,13 @@ def server_status(server: McpServer, seen: ServerObservation, now: datetime) -> 
     Until the probes come to a verdict, that of the same generation stands which a process before this one has found.
     """
     before = _healthy_before(server, seen)
-    verdicts = [_accepted(seen), _resolved(seen), _programmed(server, seen), before or _healthy(seen)]
+    healthy = before or _recently_unreached(server, seen) or _healthy(seen)
+    verdicts = [_accepted(seen), _resolved(seen), _programmed(server, seen), healthy]
     health = seen.health or Health()
     status = ServerStatus(
         observed_generation=server.metadata.generation,
         conditions=conditions(
-            [*summed_up(verdicts), *seen.notices], server.status.conditions, server.metadata.generation, now
+            [*_all_of(server, seen, verdicts), *seen.notices], server.status.conditions, server.metadata.generation, now
         ),
         hosting=server.spec.hosting,
         url=seen.url or cluster_url(server),
@@ -95,6 +148,7 @@ def server_status(server: McpServer, seen: ServerObservation, now: datetime) -> 
         probe=_probe(health),
         restarts=seen.restarts,
         restarted_at=seen.restarted_at,
+        restarts_reset=seen.restarts_reset[:256],
     )
     if before:
         return status.model_copy(update={field: getattr(server.status, field) for field in _FOUND})
@@ -106,6 +160,30 @@ def invalid_status(message: str, generation: int, now: datetime, previous: Itera
     verdicts = summed_up([no(Type.ACCEPTED, Reason.INVALID, message)])
     listed = conditions(verdicts, previous, generation, now)
     return {"observedGeneration": generation, "conditions": [c.model_dump(mode="json", by_alias=True) for c in listed]}
+
+
+def _all_of(server: McpServer, seen: ServerObservation, verdicts: list[Verdict]) -> list[Verdict]:
+    """The verdicts summed up. A canary that is not required has no part in `Ready`."""
+    canary = None if seen.canary is None else canary_verdict(seen.canary, _of_this_generation(server))
+    decisive = canary is not None and server.spec.canary is not None and server.spec.canary.required
+    listed = summed_up([*verdicts, canary] if canary and decisive else verdicts, well=verdicts[-1].message)
+    if canary and not decisive:
+        listed.append(canary)
+    if seen.in_vain and all(verdict.type != Type.STALLED for verdict in listed):
+        listed.append(Verdict(Type.STALLED, "True", Reason.RESTART_LIMIT_REACHED, _in_vain(seen)))
+    return listed
+
+
+def _in_vain(seen: ServerObservation) -> str:
+    return (
+        f"it was restarted {plural(seen.restarts, 'time')} and still does not answer; mend it, then edit the spec or give the "
+        f"annotation {meta.ANNOTATION_RESET_RESTARTS} a new value to have it restarted again"
+    )
+
+
+def _of_this_generation(server: McpServer) -> tuple[Condition, ...]:
+    known = server.status.observed_generation == server.metadata.generation
+    return server.status.conditions if known else ()
 
 
 def _accepted(seen: ServerObservation) -> Verdict:
@@ -134,8 +212,17 @@ def _healthy_before(server: McpServer, seen: ServerObservation) -> Verdict | Non
     decided = seen.health is not None and seen.health.healthy is not None
     if decided or seen.unsupported or seen.unresolved:
         return None
-    known = server.status.observed_generation == server.metadata.generation
-    return standing(Type.HEALTHY, server.status.conditions) if known else None
+    return standing(Type.HEALTHY, _of_this_generation(server))
+
+
+def _recently_unreached(server: McpServer, seen: ServerObservation) -> Verdict | None:
+    """That a replica does not reach it stands, after a restart of the operator, until the replicas have been heard again."""
+    if seen.unsupported or seen.unresolved or not seen.clients.waiting or seen.clients.unreached:
+        return None
+    if seen.health is None or not seen.health.healthy:
+        return None
+    before = standing(Type.HEALTHY, _of_this_generation(server))
+    return before if before and before.reason == Reason.PARTLY_REACHABLE else None
 
 
 def _healthy(seen: ServerObservation) -> Verdict:
@@ -148,10 +235,27 @@ def _healthy(seen: ServerObservation) -> Verdict:
                 Type.HEALTHY, Reason.NOT_PROBED, f"no probe has succeeded yet: {health.error_class}: {health.error}"
             )
         return unknown(Type.HEALTHY, Reason.NOT_PROBED, "the first probe is under way")
+    if health.recovering:
+        return no(
+            Type.HEALTHY, Reason.RECOVERING, "it answers again; it is healthy after health.successThreshold good probes"
+        )
+    if health.healthy and seen.clients.unreached:
+        return no(Type.HEALTHY, Reason.PARTLY_REACHABLE, _partly(seen.clients))
     if health.healthy:
         who = " ".join(part for part in (health.server_name, health.server_version) if part) or "it"
         return yes(Type.HEALTHY, Reason.ANSWERING, f"{who} answers with {plural(len(health.tools), 'tool')}")
-    return no(Type.HEALTHY, health.error_class, health.error)
+    told = "; the proxies that serve it still reach it" if seen.clients.all_reach_it else ""
+    return no(Type.HEALTHY, health.error_class, health.error + told)
+
+
+def _partly(clients: Clients) -> str:
+    """Who sees what."""
+    return "the operator reaches it, but not " + joined(_unreached(found) for found in clients.unreached)
+
+
+def _unreached(found: Unreached) -> str:
+    each = joined((f"{f.pod} ({f.error_class}: {f.error})" for f in found.failures), limit=2, separator=", ")
+    return f"{len(found.failures)} of {plural(found.told, 'replica')} of McpProxy {found.proxy}: {each}"
 
 
 def _probe(health: Health) -> Probe | None:

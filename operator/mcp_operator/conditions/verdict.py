@@ -42,13 +42,16 @@ def unknown(kind: Type, reason: str, message: str) -> Verdict:
     return Verdict(kind, "Unknown", reason, message)
 
 
-def summed_up(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts with `Ready`, and with `Stalled` or `Reconciling` where kstatus wants them."""
+def summed_up(verdicts: Sequence[Verdict], *, well: str | None = None) -> list[Verdict]:
+    """The verdicts with `Ready`, and with `Stalled` or `Reconciling` where kstatus wants them.
+
+    `well` is the message of `Ready` when all of them hold; unset, it is that of the last verdict.
+    """
     first = next((v for v in verdicts if v.status == "False"), None) or next(
         (v for v in verdicts if v.status == "Unknown"), None
     )
     if first is None:
-        return [*verdicts, yes(Type.READY, Reason.READY, verdicts[-1].message)]
+        return [*verdicts, yes(Type.READY, Reason.READY, verdicts[-1].message if well is None else well)]
     ready = Verdict(Type.READY, first.status, first.reason, first.message)
     if first.reason in TERMINAL:
         return [*verdicts, ready, Verdict(Type.STALLED, "True", first.reason, first.message)]
@@ -92,11 +95,11 @@ def standing(kind: Type, previous: Iterable[Condition]) -> Verdict | None:
     return Verdict(kind, found.status, found.reason, found.message) if found else None
 
 
-def joined(messages: Iterable[str], limit: int = 5) -> str:
+def joined(messages: Iterable[str], limit: int = 5, *, separator: str = "; ") -> str:
     """Messages as one text, the first few whole, the others counted."""
     texts = list(dict.fromkeys(messages))
-    rest = f"; and {len(texts) - limit} more" if len(texts) > limit else ""
-    return "; ".join(texts[:limit]) + rest
+    rest = f"{separator}and {len(texts) - limit} more" if len(texts) > limit else ""
+    return separator.join(texts[:limit]) + rest
 
 
 def plural(count: int, noun: str) -> str:

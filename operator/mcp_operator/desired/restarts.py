@@ -27,6 +27,8 @@ class Decision:
 
     restarts: Restarts
     again_after: float | None = None
+    in_vain: bool = False
+    """The limit is reached, and it still does not answer."""
 
 
 def decide(
@@ -43,6 +45,7 @@ def decide(
 
     While its pods are not up the kubelet is already at it, and a restart would only start its backoff over. Pods that are
     up since `up_since` have `patience` to answer: failed probes of the pods before them say nothing about these.
+    With the limit 0 nothing is ever restarted, and nothing is in vain.
     """
     if healthy:
         if past.count == 0 or past.last is None:
@@ -51,11 +54,13 @@ def decide(
         if left <= timedelta(0):
             return Decision(Restarts(0, past.last))
         return Decision(past, left.total_seconds())
-    if healthy is None or not deployed or past.count >= limit:
+    if healthy is None or not deployed or limit == 0:
         return Decision(past)
     left = max(_pause(past, now), up_since + patience - now if up_since else timedelta(0))
     if left > timedelta(0):
         return Decision(past, left.total_seconds())
+    if past.count >= limit:
+        return Decision(past, in_vain=True)
     return Decision(Restarts(past.count + 1, now.replace(microsecond=0)))
 
 

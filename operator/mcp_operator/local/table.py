@@ -14,6 +14,7 @@ from mcp_operator.local.manifests import Diagnostic
 
 _STEP: Final = re.compile(r"\.([A-Za-z]+)|\[\?\(@\.([a-z]+)==\"([A-Za-z]+)\"\)\]")
 _AGE: Final = "Age"
+_WIDE: Final = frozenset({"Reason", "Message"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +51,15 @@ class View:
 
 
 def columns(kind: str) -> list[Column]:
-    """The columns of `kubectl get -o wide`, but with the age before them all: reasons are long."""
-    return sorted(COLUMNS[kind], key=lambda column: column.wide)
+    """The columns of `kubectl get`, the age before them all as reasons are long, and of the wide ones reason and message."""
+    shown_here = (column for column in COLUMNS[kind] if not column.wide or column.name in _WIDE)
+    return sorted(shown_here, key=lambda column: column.wide)
 
 
 def row(key: Key, status: Mapping[str, Any], created: datetime | None) -> Row:
     """A resource's row. A column without a value is empty."""
     body = {"status": status}
-    cells = {column.name: shown(look(body, column.path)) for column in COLUMNS[key.kind] if column.name != _AGE}
+    cells = {column.name: shown(look(body, column.path)) for column in columns(key.kind) if column.name != _AGE}
     return Row(key, cells, created)
 
 

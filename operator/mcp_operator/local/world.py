@@ -152,7 +152,7 @@ class World:
         self._replicas.watch(key, compiled.config.revision, {REPLICA: base} if self._gateways.was_ready(key) else {})
         if any(state.state == "running" for state in self._replicas.states(key).values()):
             target = Target(url=base + proxy.spec.path, transport="streamable-http")
-            self._watch(key, target, PROBE_INTERVAL, PROBE_THRESHOLD, compiled.config.revision)
+            self._watch(key, target, PROBE_INTERVAL, PROBE_THRESHOLD, state=compiled.config.revision)
 
     def _url(self, server: McpServer) -> str | None:
         return server.spec.remote.url if server.spec.remote else self._hosting.url(key_of(server))
@@ -174,13 +174,18 @@ class World:
             health = server.spec.health
             target = probe_target(url, server, resolved)
             self._watch(
-                key, target, seconds(health.interval), health.failure_threshold, (url, self._hosting.ready(key))
+                key,
+                target,
+                seconds(health.interval),
+                health.failure_threshold,
+                state=(url, self._hosting.ready(key)),
+                success_threshold=health.success_threshold,
             )
         else:
             self._unwatch(key)
         found = health_view(self._prober.health(key))
         limit = server.spec.health.max_restarts
-        decision = self._hosting.restarts(key, healthy=found.healthy if found else None, limit=limit, now=now)
+        decision = self._hosting.restarts(key, healthy=found.answers if found else None, limit=limit, now=now)
         status = status_of_server(
             server,
             resolved,
@@ -230,9 +235,11 @@ class World:
         why = snapshot.refused.get(key)
         self._statuses[key] = refused_in_part(status, resource.status.conditions, why, now) if why else status
 
-    def _watch(self, key: Key, target: Target, interval: float, threshold: int, state: object) -> None:
+    def _watch(
+        self, key: Key, target: Target, interval: float, threshold: int, *, state: object, success_threshold: int = 1
+    ) -> None:
         """Probe, and at once when `state` has changed: there is no sense in waiting for the interval then."""
-        self._prober.watch(key, target, interval, threshold)
+        self._prober.watch(key, target, interval, threshold, success_threshold)
         if self._ready.get(key) != state:
             self._ready[key] = state
             self._prober.trigger(key)

@@ -1,6 +1,6 @@
 """The operator's own reconcilers, with edges that do nothing: they find out what they would write, and that is all.
 
-No probe is made, no replica asked, no Event told, no status written; the client only pretends to write.
+No probe is made, no tool called, no replica asked, no Event told, no status written; the client only pretends to write.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Store
 from mcp_operator.kube.events import EventRecorder
 from mcp_operator.planning.dryrun import DryRun
+from mcp_operator.probe.canaries import Canaries
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replicas import Replicas
 from mcp_operator.reconcile.context import Context
@@ -33,11 +34,13 @@ class Rehearsal:
         self.world = World(self.store, kube, reads_namespaces=reads_namespaces)
         self._statuses = _Kept(kube, self.store, cast("EventRecorder", _Deaf()))
         self._prober: Prober[Key] = Prober(_ignore, spread=0.0, probe=_no_answer)
+        self._canaries: Canaries[Key] = Canaries(_ignore, call=_no_answer)
         self._replicas: Replicas[Key] = Replicas(_ignore)
         self._context = Context(
             kube=kube,
             world=self.world,
             prober=self._prober,
+            canaries=self._canaries,
             replicas=self._replicas,
             status=self._statuses,
             settings=settings,
@@ -50,6 +53,7 @@ class Rehearsal:
 
     async def __aexit__(self, *_: object) -> None:
         await self._prober.aclose()
+        await self._canaries.aclose()
         await self._replicas.aclose()
 
     async def run(self, key: Key) -> None:

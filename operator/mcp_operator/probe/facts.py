@@ -1,7 +1,5 @@
 """What one probe found. Pure: no MCP library is imported here."""
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +9,6 @@ from mcp_operator_proxy.report import ErrorReport
 
 MAX_NAME: Final = 1024
 """Longest name or version that is kept, in characters: what a status may hold."""
-_DEFINITION: Final = ("name", "title", "description", "inputSchema", "outputSchema", "annotations")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +23,7 @@ class ServerFacts:
     tools: tuple[str, ...] = ()
     """Their names, sorted."""
     digest: str = ""
-    """`sha256:…` over the tools' definitions, see `digest`."""
+    """`sha256:…` over the tools' definitions, see `mcp_operator_proxy.backends.digest`."""
     prompts: int = 0
     resources: int = 0
     resource_templates: int = 0
@@ -52,18 +49,6 @@ class ProbeResult:
         return self.error is None
 
 
-def digest(tools: Iterable[Mapping[str, Any]]) -> str:
-    """Name the tools' definitions (wire form: names, titles, descriptions, schemas, annotations) by their content.
-
-    The order of the tools and of the keys does not count, nor does `_meta` or an absent field against a null one.
-    """
-    texts = sorted(_canonical({key: tool[key] for key in _DEFINITION if tool.get(key) is not None}) for tool in tools)
-    whole = hashlib.sha256()
-    for text in texts:
-        whole.update(text + b"\n")
-    return f"sha256:{whole.hexdigest()}"
-
-
 def tool_names(tools: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(sorted(clip(tool["name"]) for tool in tools))
 
@@ -71,7 +56,3 @@ def tool_names(tools: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
 def clip(text: str | None) -> str:
     """Text of a server as a status may hold it: at most `MAX_NAME` characters, none of them a control character."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in (text or "")[:MAX_NAME])
-
-
-def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()

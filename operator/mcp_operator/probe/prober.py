@@ -26,6 +26,7 @@ class _Watched:
     target: Target
     interval: float
     threshold: int
+    success_threshold: int
     health: ServerHealth
     retries: int = 0
     """How many probes were made soon after one that failed; see `_RETRIES`."""
@@ -55,23 +56,24 @@ class Prober(Generic[K]):
         self._scheduler: PeriodicScheduler[K] = PeriodicScheduler(concurrency=concurrency, spread=spread)
         self._watched: dict[K, _Watched] = {}
 
-    def watch(self, key: K, target: Target, interval: float, threshold: int) -> None:
-        """Probe `target` every `interval` seconds; `threshold` failures in a row make it unhealthy. Idempotent.
+    def watch(self, key: K, target: Target, interval: float, threshold: int, success_threshold: int = 1) -> None:
+        """Probe `target` every `interval` seconds; `threshold` failures in a row make it unhealthy, `success_threshold` good
+        ones healthy again. Idempotent.
 
         A changed target is probed at once, and a probe of the old one under way is dropped. What was known stays where only
         headers or times changed; at another endpoint nothing is known.
         """
         known = self._watched.get(key)
         if known is None:
-            self._watched[key] = _Watched(target, interval, threshold, ServerHealth())
+            self._watched[key] = _Watched(target, interval, threshold, success_threshold, ServerHealth())
             self._schedule(key, interval)
             if self._scheduler.running < self._at_once:
                 self._scheduler.trigger(key)
             return
-        known.threshold = threshold
+        known.threshold, known.success_threshold = threshold, success_threshold
         if known.target != target:
             health = known.health if known.target.same_endpoint(target) else ServerHealth()
-            self._watched[key] = _Watched(target, interval, threshold, health)
+            self._watched[key] = _Watched(target, interval, threshold, success_threshold, health)
             self._scheduler.remove(key)
             self._schedule(key, interval)
             self._scheduler.trigger(key)
@@ -115,12 +117,12 @@ class Prober(Generic[K]):
             return
         if self._on_result is not None:
             self._on_result(key, result)
-        watched.health, changed = fold(watched.health, result, watched.threshold)
+        watched.health, changed = fold(watched.health, result, watched.threshold, watched.success_threshold)
         if changed:
             self._on_change(key)
         if settling(watched.health):
             self._again(key, watched, _SETTLE_SECONDS)
-        elif watched.health.healthy is not True and watched.retries < _RETRIES:
+        elif result.error and watched.health.healthy is not True and watched.retries < _RETRIES:
             watched.retries += 1
             self._again(key, watched, _RETRY.delay(watched.retries - 1))
 

@@ -28,7 +28,10 @@ class ServerHealth:
     """What is known of a server. Two are equal when a status would show the same; only `last_probe` and `samples` may differ."""
 
     healthy: bool | None = None
-    """None, unknown, until the first good probe or `threshold` failures; False after that many failures in a row."""
+    """None, unknown, until the first good probe or the threshold of failures; False after that many failures in a row, until the
+    threshold of good probes in a row."""
+    recovering: bool = False
+    """It is unhealthy, and the last probe was good: more of them make it healthy."""
     time: datetime | None = field(default=None, compare=False)
     """When the probe ended that last changed this state."""
     consecutive_failures: int = 0
@@ -45,14 +48,22 @@ class ServerHealth:
     """When the last probe ended, whatever it found."""
     samples: tuple[float, ...] = field(default=(), compare=False, repr=False)
     """Seconds that the latest good probes took, at most `SAMPLES` of them."""
+    successes: int = field(default=0, compare=False)
+    """Good probes in a row, counted while it recovers."""
 
 
-def fold(state: ServerHealth, result: ProbeResult, threshold: int) -> tuple[ServerHealth, bool]:
-    """The state after one more probe, and whether it is worth telling. `threshold`: failures in a row, at least 1."""
-    if threshold < 1:
-        raise ValueError(f"threshold must be at least 1, not {threshold}")
+def fold(
+    state: ServerHealth, result: ProbeResult, threshold: int, success_threshold: int = 1
+) -> tuple[ServerHealth, bool]:
+    """The state after one more probe, and whether it is worth telling.
+
+    `threshold`: failures in a row that make it unhealthy; `success_threshold`: good probes in a row that mend that.
+    """
+    if threshold < 1 or success_threshold < 1:
+        raise ValueError(f"thresholds must be at least 1, not {threshold} and {success_threshold}")
     new = replace(
-        _failed(state, result.error, threshold) if result.error else _succeeded(state, result), last_probe=result.time
+        _failed(state, result.error, threshold) if result.error else _succeeded(state, result, success_threshold),
+        last_probe=result.time,
     )
     if new == state:
         return new, False
@@ -66,15 +77,21 @@ def _failed(state: ServerHealth, error: ErrorReport, threshold: int) -> ServerHe
         healthy=False if failures >= threshold else state.healthy,
         consecutive_failures=failures,
         error=latest_error(state.error, error),
+        recovering=False,
+        successes=0,
     )
 
 
-def _succeeded(state: ServerHealth, result: ProbeResult) -> ServerHealth:
+def _succeeded(state: ServerHealth, result: ProbeResult, threshold: int) -> ServerHealth:
+    successes = state.successes + 1 if state.healthy is False else 0
+    recovering = state.healthy is False and successes < threshold
     samples = (*state.samples, result.seconds)[-SAMPLES:]
     looked = len(samples) == SAMPLES and (state.latency_time is None or result.time - state.latency_time >= REST)
     return replace(
         state,
-        healthy=True,
+        healthy=not recovering,
+        recovering=recovering,
+        successes=successes if recovering else 0,
         consecutive_failures=0,
         error=None,
         facts=result.facts,

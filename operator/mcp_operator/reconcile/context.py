@@ -1,19 +1,25 @@
 """What every reconciler works with."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mcp_operator.api import meta
+from mcp_operator.api.resources import McpProxy, McpServer
 from mcp_operator.compile import Compiled
 from mcp_operator.conditions.notices import Notices
+from mcp_operator.conditions.reasons import Reason, Type
+from mcp_operator.conditions.server import Clients
 from mcp_operator.desired import HostingSettings
 from mcp_operator.engine.keys import Key
 from mcp_operator.kube.client import KubeClient
+from mcp_operator.probe.canaries import Canaries
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.probe.replicas import Replicas
 from mcp_operator.reconcile.notices import NoticeBoard
 from mcp_operator.reconcile.observed import is_heard
+from mcp_operator.reconcile.showing import Showing
+from mcp_operator.reconcile.sights import Sights, sight
 from mcp_operator.reconcile.status import StatusWriter
 from mcp_operator.reconcile.swaps import Swaps
 from mcp_operator.reconcile.world import World
@@ -26,19 +32,29 @@ class Context:
     kube: KubeClient
     world: World
     prober: Prober[Key]
+    canaries: Canaries[Key]
     replicas: Replicas[Key]
     status: StatusWriter
     settings: HostingSettings
     enqueue: Callable[[Key], None]
     on_swap: Callable[[float], None]
+    on_restart: Callable[[], None] = lambda: None
     swaps: Swaps = field(default_factory=Swaps)
     files: Swaps = field(default_factory=lambda: Swaps(annotation=meta.ANNOTATION_FILES))
     compiled: dict[Key, Compiled] = field(default_factory=dict)
+    showing: dict[Key, Showing] = field(default_factory=dict)
+    """What each proxy shows to clients."""
+    sights: Sights = field(init=False)
+    """What the replicas of all proxies say of each server."""
+    _canaried: dict[str, str] = field(default_factory=dict)
+    _until_known: set[str] = field(default_factory=set)
+    """Servers of which stands what was said before, until every proxy has been compiled."""
     _heard: dict[Key, Hashable] = field(default_factory=dict)
     notices: NoticeBoard = field(init=False)
 
     def __post_init__(self) -> None:
         self.notices = NoticeBoard(self.world.proxy_keys)
+        self.sights = Sights(self._on_sight)
 
     def note_compiled(
         self,
@@ -57,6 +73,12 @@ class Context:
         self.compiled[proxy], heard = compiled, _heard_of(states)
         self._heard[proxy] = heard
         self._enqueue_all(self.notices.note(proxy, notices, heard=is_heard(states)))
+        servers = frozenset(server.id for server in compiled.config.servers)
+        self.sights.note(proxy, sight(proxy, servers, states))
+        self._show(proxy, Showing(compiled.config, states))
+        if self._until_known and self.proxies_are_known():
+            self._enqueue_all(_key(server) for server in self._until_known)
+            self._until_known.clear()
         if again or before != compiled or heard_before != heard:
             self.tell_routes(compiled)
 
@@ -70,18 +92,81 @@ class Context:
         for key in sorted(keys):
             self.enqueue(key)
 
+    def clients_of(self, server: McpServer) -> Clients:
+        """What the replicas of the proxies that serve it say of `server`."""
+        found = self.sights.of(server.id)
+        if self.proxies_are_known():
+            return found
+        if _is_partly_reachable(server):
+            self._until_known.add(server.id)
+        return replace(found, waiting=True)
+
+    def proxies_are_known(self) -> bool:
+        """Whether every proxy that there is has been compiled since this process began."""
+        return all(
+            proxy in self.compiled or not isinstance(self.world.model(proxy), McpProxy)
+            for proxy in self.world.proxy_keys()
+        )
+
+    def note_canary(self, server: Key, tool: str | None) -> None:
+        """From now on have `server` looked at when what a proxy shows of its `tool` changes. None: it has no canary."""
+        if tool is not None:
+            self._canaried[_id(server)] = tool
+            return
+        self.canaries.forget(server)
+        self._canaried.pop(_id(server), None)
+
+    def _show(self, proxy: Key, now: Showing | None) -> None:
+        before = self.showing.pop(proxy, None)
+        if now is not None:
+            self.showing[proxy] = now
+        for server, tool in self._canaried.items():
+            if (before and before.plan(server, tool)) != (now and now.plan(server, tool)):
+                self.enqueue(_key(server))
+
+    def _on_sight(self, server: str, minor: bool) -> None:
+        key = _key(server)
+        if not minor or self._is_doubted(key):
+            self.enqueue(key)
+
+    def _is_doubted(self, server: Key) -> bool:
+        """The operator does not reach it, or has last said that some replicas do not."""
+        health = self.prober.health(server)
+        if health is not None and health.healthy is False:
+            return True
+        found = self.world.model(server)
+        return isinstance(found, McpServer) and _is_partly_reachable(found)
+
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a resource that is gone. Its children go by their owner reference."""
         self.prober.forget(key)
         self.files.forget(key)
+        if key.kind == meta.SERVER.kind:
+            self.note_canary(key, None)
         if key.kind == meta.PROXY.kind:
             self.replicas.forget(key)
             self.swaps.forget(key)
             self._heard.pop(key, None)
             gone = self.world.store.get(key) is None
             self._enqueue_all(self.notices.forget(key) if gone else self.notices.note(key, Notices(), heard=True))
+            self.sights.forget(key)
+            self._show(key, None)
             if (compiled := self.compiled.pop(key, None)) is not None:
                 self.tell_routes(compiled)
+
+
+def _is_partly_reachable(server: McpServer) -> bool:
+    """Its status says so."""
+    return any(c.type == Type.HEALTHY and c.reason == Reason.PARTLY_REACHABLE for c in server.status.conditions)
+
+
+def _id(server: Key) -> str:
+    return f"{server.namespace}/{server.name}"
+
+
+def _key(server: str) -> Key:
+    namespace, _, name = server.partition("/")
+    return Key(meta.SERVER.kind, namespace, name)
 
 
 def _heard_of(states: Mapping[str, ReplicaState]) -> Hashable:

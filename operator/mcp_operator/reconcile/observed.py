@@ -54,6 +54,7 @@ def health_view(health: ServerHealth | None) -> Health | None:
     facts = health.facts
     return Health(
         healthy=health.healthy,
+        recovering=health.recovering,
         error_class=health.error.error_class if health.error else "",
         error=health.error.message if health.error else "",
         consecutive_failures=health.consecutive_failures,

@@ -14,13 +14,14 @@ from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import Resolved, decoded, resolve
 from mcp_operator.compile.servers import IDENTITY_KEY, child_name, cluster_url, identity_name
 from mcp_operator.conditions.notices import noted_before
-from mcp_operator.conditions.server import ServerObservation, server_status
+from mcp_operator.conditions.server import Clients, ServerObservation, server_status
 from mcp_operator.conditions.workload import workload_verdict
 from mcp_operator.desired.restarts import PAUSE, Decision, Restarts, decide
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object, is_controlled_by
 from mcp_operator.engine.worker import Result
 from mcp_operator.kube.paths import built_in
+from mcp_operator.reconcile.canary import call_canary
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.hosted import hosted_children, template_annotations
@@ -35,8 +36,9 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
     objects = await context.world.data([server])
     resolved = resolve(server, objects)
     paused = is_paused(server)
+    clients = context.clients_of(server)
     past = _past(server, _deployment(context, server))
-    decision = Decision(past) if paused else _restarts(context, key, server, past)
+    decision = Decision(past) if paused else _restarts(context, key, server, past, clients)
     desired = hosted_children(
         server,
         context.settings,
@@ -51,7 +53,9 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
     if not isinstance(desired, Problem) and not paused:
         refused = await _apply(context, server, desired, past, decision.restarts)
         lag = await _renew_files(context, key, server, files_digest(server, objects))
-    _probe(context, key, server, resolved, probed=problem is None and not resolved.problems)
+    probed = problem is None and not resolved.problems
+    _probe(context, key, server, resolved, probed=probed)
+    canary = call_canary(context, key, server, objects, called=probed)
     seen = ServerObservation(
         unsupported=problem,
         undecided=_undecided(context, server),
@@ -62,10 +66,16 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
         deployment=_deployment(context, server),
         pods=context.world.pods(server),
         health=health_view(context.prober.health(key)),
+        clients=clients,
+        canary=canary,
         restarts=decision.restarts.count if not refused else past.count,
         restarted_at=decision.restarts.last if not refused else past.last,
+        restarts_reset=_reset(server),
+        in_vain=decision.in_vain,
     )
-    await context.status.write(server, server_status(server, seen, datetime.now(UTC)))
+    written = await context.status.write(server, server_status(server, seen, datetime.now(UTC)))
+    if written and _is_reset(server) and server.status.restarts:
+        context.status.tell_reset(server)
     if refused and refused.retry:
         return Result(requeue_after=RETRY_SECONDS)
     return Result(requeue_after=min((s for s in (lag, decision.again_after) if s is not None), default=None))
@@ -113,18 +123,20 @@ async def _apply(
         return refused
     if restarts.count > past.count:
         context.status.tell_restart(server, restarts.count)
+        context.on_restart()
     return None
 
 
 def _past(server: McpServer, deployment: Object | None) -> Restarts:
     """The restarts so far. One that was ordered is told by the Deployment also where its status was not written.
 
-    Those of another spec do not count: whoever edits it may have mended it.
+    Those of another spec do not count: whoever edits it may have mended it. Nor do those before a reset.
     """
     status = server.status
     if server.spec.remote:
         return Restarts()
-    count = status.restarts if status.observed_generation == server.metadata.generation else 0
+    known = status.observed_generation == server.metadata.generation and not _is_reset(server)
+    count = status.restarts if known else 0
     ordered = _ordered(deployment, server.metadata.uid)
     if ordered is not None and (status.restarted_at is None or ordered > status.restarted_at):
         return Restarts(count + 1, ordered)
@@ -138,8 +150,20 @@ def _ordered(deployment: Object | None, owner: str) -> datetime | None:
     return _time(template_annotations(deployment).get(meta.ANNOTATION_RESTARTED_AT))
 
 
-def _restarts(context: Context, key: Key, server: McpServer, past: Restarts) -> Decision:
-    """Whether a restart is due. An edit that is not yet rolled out comes first."""
+def _reset(server: McpServer) -> str:
+    """Value of the annotation by which somebody has the count start anew; empty without one."""
+    return server.metadata.annotations.get(meta.ANNOTATION_RESET_RESTARTS, "")[:256]
+
+
+def _is_reset(server: McpServer) -> bool:
+    return _reset(server) not in {"", server.status.restarts_reset}
+
+
+def _restarts(context: Context, key: Key, server: McpServer, past: Restarts, clients: Clients) -> Decision:
+    """Whether a restart is due. An edit that is not yet rolled out comes first.
+
+    A server that every proxy reaches is not restarted: something stands between it and the operator alone.
+    """
     if server.spec.remote or server.status.observed_generation != server.metadata.generation:
         return Decision(past)
     health = health_view(context.prober.health(key))
@@ -148,7 +172,7 @@ def _restarts(context: Context, key: Key, server: McpServer, past: Restarts) -> 
     return decide(
         past,
         deployed=workload_verdict(_deployment(context, server), pods).status == "True",
-        healthy=health.healthy if health else None,
+        healthy=None if health is None or (clients.all_reach_it and not health.healthy) else health.answers,
         limit=probes.max_restarts,
         now=datetime.now(UTC),
         up_since=_up_since(pods),
@@ -180,6 +204,7 @@ def _probe(context: Context, key: Key, server: McpServer, resolved: Resolved, *,
     if probed:
         health = server.spec.health
         target = probe_target(cluster_url(server), server, resolved)
-        context.prober.watch(key, target, seconds(health.interval), health.failure_threshold)
+        interval = seconds(health.interval)
+        context.prober.watch(key, target, interval, health.failure_threshold, health.success_threshold)
     else:
         context.prober.forget(key)

@@ -1,8 +1,8 @@
-"""Writing a status when, and only when, it says something new; Events on transitions of `Ready`."""
+"""Writing a status when, and only when, it says something new; Events on transitions of what matters most in it."""
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from mcp_operator.api import meta
 from mcp_operator.api.common import Condition, StatusModel
@@ -10,7 +10,7 @@ from mcp_operator.api.proxy import ProxyStatus
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
 from mcp_operator.api.route import RouteStatus
 from mcp_operator.api.server import ServerStatus
-from mcp_operator.conditions.reasons import PROGRESSING, Type
+from mcp_operator.conditions.reasons import PROGRESSING, Reason, Type
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Store
 from mcp_operator.kube.client import KubeClient
@@ -18,6 +18,7 @@ from mcp_operator.kube.errors import NotFound
 from mcp_operator.kube.events import EventRecorder
 
 log = logging.getLogger(__name__)
+_TOLD: Final = (Type.READY, Type.CANARY_PASSING, Type.STALLED)
 
 
 class StatusWriter:
@@ -55,6 +56,14 @@ class StatusWriter:
                 body, "Restarting", f"its pods are up but it does not answer: restart {count} of at most {limit}"
             )
 
+    def tell_reset(self, server: McpServer) -> None:
+        """An Event that somebody has the count of restarts start anew."""
+        key = Key(server.kind, server.metadata.namespace, server.metadata.name)
+        if (body := self._store.get(key)) is not None:
+            self._events.normal(
+                body, "RestartsReset", f"the count of restarts, which was {server.status.restarts}, starts anew"
+            )
+
     async def _apply(self, kind: meta.Kind, key: Key, uid: str, status: dict[str, Any]) -> bool:
         body = {
             "apiVersion": meta.API_VERSION,
@@ -71,17 +80,20 @@ class StatusWriter:
         return True
 
     def _tell(self, key: Key, before: tuple[Condition, ...], after: tuple[Condition, ...]) -> None:
-        old, new = _ready(before), _ready(after)
-        if (
-            new is None
-            or new.status == "Unknown"
-            or (old is not None and old.status == new.status and old.reason == new.reason)
-        ):
-            return
-        log.info("Ready is %s: %s", new.status, new.reason, extra={"status": new.status, "reason": new.reason})
+        """An Event for each condition of `_TOLD` that is another than before."""
         body = self._store.get(key)
-        if body is not None:
-            fine = new.status == "True" or new.reason in PROGRESSING
+        if body is None:
+            return
+        for kind in _TOLD:
+            old, new = _of_type(before, kind), _of_type(after, kind)
+            if new is None or new.status == "Unknown":
+                continue
+            if old is not None and (old.status, old.reason) == (new.status, new.reason):
+                continue
+            if kind == Type.STALLED and new.reason != Reason.RESTART_LIMIT_REACHED:
+                continue  # Ready has the same reason
+            log.info("%s is %s: %s", kind, new.status, new.reason, extra={"status": new.status, "reason": new.reason})
+            fine = kind != Type.STALLED and (new.status == "True" or new.reason in PROGRESSING)
             tell = self._events.normal if fine else self._events.warning
             tell(body, new.reason, new.message)
 
@@ -99,8 +111,8 @@ def _by_type(conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
     return tuple(sorted(conditions, key=lambda condition: condition.type))
 
 
-def _ready(conditions: tuple[Condition, ...]) -> Condition | None:
-    return next((condition for condition in conditions if condition.type == Type.READY), None)
+def _of_type(conditions: tuple[Condition, ...], kind: Type) -> Condition | None:
+    return next((condition for condition in conditions if condition.type == kind), None)
 
 
 def _reasons(status: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -39,7 +39,7 @@ from mcp_operator_proxy.backends.relay import PooledRelay
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause, spread
 from mcp_operator_proxy.backends.session import BackendSession
-from mcp_operator_proxy.backends.status import Status, server_report
+from mcp_operator_proxy.backends.status import Digested, Status, server_report
 from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
 from mcp_operator_proxy.backends.watching import ResourceWatch
 from mcp_operator_proxy.eras.capabilities import Capabilities
@@ -96,6 +96,7 @@ class Backend:
         self._stale = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lists = 0
+        self._digested = Digested()
         self.gate = Gate(resolved.server.max_concurrency, resolved.server.circuit_breaker)
         self._watches: dict[str | None, ResourceWatch] = {}
         self.pool = SessionPool(self._pooled_session)
@@ -479,7 +480,8 @@ class Backend:
     def report(self) -> ServerReport:
         # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.
         process = self.host.report().model_copy(update={"stderr": ()}) if self.host else None
-        return server_report(self.id, self.status, self.catalogue, self.gate.report(), process)
+        gate = self.gate.report()
+        return server_report(self.id, self.status, self.catalogue, gate, process, digested=self._digested)
 
     async def test_connection(self) -> ConnectionReport:
         """Connect on connections of its own, as often as the server's `retry` says, each time within its connect timeout."""

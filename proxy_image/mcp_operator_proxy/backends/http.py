@@ -236,7 +236,10 @@ class _Watched(httpx2.AsyncByteStream):
 
 
 async def _refused(request: httpx2.Request, response: httpx2.Response, attempt: Attempt) -> httpx2.Response:
-    """An HTTP error: keep a JSON-RPC error that it carries, and note whether it says that the session is gone."""
+    """An HTTP error: keep a JSON-RPC error that it carries, and note whether it says that the session is gone.
+
+    Of a 401 its challenge says more than its body may.
+    """
     body = await _read_at_most(response, MAX_ERROR_BODY)
     in_session = SESSION_HEADER in request.headers
     gone = response.status_code == 404 or (response.status_code == 400 and b"session" in body.lower())
@@ -244,7 +247,7 @@ async def _refused(request: httpx2.Request, response: httpx2.Response, attempt: 
         attempt.session_lost = True
         attempt.fail(HTTPStatusFailure(response.status_code), executed=False)
         return _stand_in(request)
-    if _is_jsonrpc_error(body):
+    if response.status_code != 401 and _is_jsonrpc_error(body):
         return httpx2.Response(
             response.status_code, headers={"content-type": "application/json"}, content=body, request=request
         )

@@ -6,6 +6,7 @@ from typing import Literal
 
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.connect import ResolvedTransport
+from mcp_operator_proxy.backends.digest import digest
 from mcp_operator_proxy.backends.gate import GateReport
 from mcp_operator_proxy.report import ErrorReport, ProcessReport, ServerReport
 
@@ -32,8 +33,27 @@ class Status:
         return "initialized" if self.ever_ready else "connected" if self.connected else "pending"
 
 
+class Digested:
+    """The digest of a catalogue's tools, made when it is asked for and kept while the catalogue is the same."""
+
+    def __init__(self) -> None:
+        self._made: tuple[Catalogue, str] | None = None
+
+    def of(self, catalogue: Catalogue) -> str:
+        made = self._made
+        if made is None or made[0] is not catalogue:
+            made = self._made = (catalogue, digest(catalogue.tools))
+        return made[1]
+
+
 def server_report(
-    server: str, status: Status, catalogue: Catalogue, gate: GateReport, process: ProcessReport | None = None
+    server: str,
+    status: Status,
+    catalogue: Catalogue,
+    gate: GateReport,
+    process: ProcessReport | None = None,
+    *,
+    digested: Digested,
 ) -> ServerReport:
     """One server's part of the proxy's status."""
     return ServerReport(
@@ -47,6 +67,7 @@ def server_report(
         server_version=status.server_version,
         transport=status.transport,
         tools=tuple(sorted(str(tool["name"]) for tool in catalogue.tools)),
+        digest=digested.of(catalogue) if status.ever_ready else "",
         prompts=len(catalogue.prompts),
         resources=len(catalogue.resources),
         resource_templates=len(catalogue.resource_templates),

@@ -14,7 +14,16 @@ from mcp_operator.api.resources import McpServer
 from mcp_operator.api.server import ServerStatus
 from mcp_operator.compile.problems import Problem
 from mcp_operator.conditions.reasons import Reason
-from mcp_operator.conditions.server import Health, ServerObservation, invalid_status, server_status, shown
+from mcp_operator.conditions.server import (
+    Clients,
+    Failure,
+    Health,
+    ServerObservation,
+    Unreached,
+    invalid_status,
+    server_status,
+    shown,
+)
 from mcp_operator.conditions.verdict import Refusal
 from support import models, resources
 
@@ -39,6 +48,16 @@ GOOD = Health(
     time=NOW,
 )
 BAD = replace(GOOD, healthy=False, error_class="Timeout", error="no answer", consecutive_failures=2)
+
+RECOVERING = replace(GOOD, healthy=False, recovering=True)
+REACHED = Clients(reached=True)
+PARTLY = Clients(
+    (
+        Unreached("team-a/tools", 2, (Failure("tools-1", "Timeout", "no answer"),)),
+        Unreached("team-b/more", 1, (Failure("more-1", "DNSFailure", "no such name"),)),
+    ),
+    reached=True,
+)
 
 
 def told(status: ServerStatus) -> dict[str, tuple[str, str]]:
@@ -89,6 +108,18 @@ TABLE: Sequence[tuple[str, McpServer, ServerObservation, dict[str, tuple[str, st
     ("paused", HOSTED, ServerObservation(paused=True, deployment=UP, health=GOOD), {
         "Programmed": ("Unknown", "Paused"), "Healthy": ("True", "Answering"), "Ready": ("Unknown", "Paused"),
     }),
+    ("recovering", REMOTE, ServerObservation(health=RECOVERING), {
+        "Healthy": ("False", "Recovering"), "Ready": ("False", "Recovering"), "Reconciling": ("True", "Recovering"),
+    }),
+    ("a replica does not reach it", REMOTE, ServerObservation(health=GOOD, clients=PARTLY), {
+        "Healthy": ("False", "PartlyReachable"), "Ready": ("False", "PartlyReachable"),
+    }),
+    ("nobody reaches it", REMOTE, ServerObservation(health=BAD, clients=PARTLY), {"Healthy": ("False", "Timeout")}),
+    ("replicas reach it", REMOTE, ServerObservation(health=GOOD, clients=REACHED), {"Healthy": ("True", "Answering"), **READY}),
+    ("only replicas reach it", REMOTE, ServerObservation(health=BAD, clients=REACHED), {"Healthy": ("False", "Timeout")}),
+    ("restarted in vain", HOSTED, ServerObservation(deployment=UP, health=BAD, restarts=3, in_vain=True), {
+        "Healthy": ("False", "Timeout"), "Ready": ("False", "Timeout"), "Stalled": ("True", "RestartLimitReached"),
+    }),
     ("paused, but there is nothing to hold", REMOTE, ServerObservation(paused=True, health=GOOD), READY),
 ]  # fmt: skip
 
@@ -132,6 +163,7 @@ def test_what_probes_found() -> None:
         },
         "restarts": 2,
         "restartedAt": "2026-01-02T00:00:00Z",
+        "restartsReset": "",
     }
     assert message(status, "Healthy") == "demo 1.2 answers with 2 tools"
 
@@ -145,6 +177,31 @@ def test_what_was_known_of_a_silent_server_stays() -> None:
         "no answer",
         2,
     )
+
+
+def test_who_sees_what() -> None:
+    partly = server_status(REMOTE, ServerObservation(health=GOOD, clients=PARTLY), NOW)
+    assert message(partly, "Healthy") == (
+        "the operator reaches it, but not 1 of 2 replicas of McpProxy team-a/tools: tools-1 (Timeout: no answer); "
+        "1 of 1 replica of McpProxy team-b/more: more-1 (DNSFailure: no such name)"
+    )
+    alone = server_status(REMOTE, ServerObservation(health=BAD, clients=REACHED), NOW)
+    assert message(alone, "Healthy") == "no answer; the proxies that serve it still reach it"
+
+
+def test_after_a_restart_what_replicas_said_stands_until_they_have_been_heard() -> None:
+    partly = after(REMOTE, server_status(REMOTE, ServerObservation(health=GOOD, clients=PARTLY), NOW))
+    for clients in (Clients(waiting=True), Clients(waiting=True, reached=True)):
+        assert server_status(partly, ServerObservation(health=GOOD, clients=clients), LATER) == partly.status
+    assert told(server_status(partly, ServerObservation(health=GOOD, clients=REACHED), LATER))["Healthy"][0] == "True"
+    news = server_status(partly, ServerObservation(health=BAD, clients=Clients(waiting=True)), LATER)
+    assert told(news)["Healthy"] == ("False", "Timeout")
+
+
+def test_restarted_in_vain() -> None:
+    status = server_status(HOSTED, ServerObservation(deployment=UP, health=BAD, restarts=3, in_vain=True), NOW)
+    assert message(status, "Stalled").startswith("it was restarted 3 times and still does not answer")
+    assert "mcp-operator.dev/reset-restarts" in message(status, "Stalled")
 
 
 def test_transitions() -> None:

@@ -33,7 +33,11 @@ def again(count: int, last: datetime | None, seconds: float) -> Decision:
         (Restarts(1, at(-10)), True, False, Decision(Restarts(2, T))),
         (Restarts(2, at(-19)), True, False, again(2, at(-19), 1)),
         (Restarts(2, at(-20)), True, False, Decision(Restarts(3, T))),
-        (Restarts(3, at(-9999)), True, False, Decision(Restarts(3, at(-9999)))),
+        (Restarts(3, at(-9999)), True, False, Decision(Restarts(3, at(-9999)), in_vain=True)),
+        (Restarts(3, at(-39)), True, False, again(3, at(-39), 1)),
+        (Restarts(5, at(-9999)), True, False, Decision(Restarts(5, at(-9999)), in_vain=True)),
+        (Restarts(3, at(-9999)), False, False, Decision(Restarts(3, at(-9999)))),
+        (Restarts(3, at(-9999)), True, None, Decision(Restarts(3, at(-9999)))),
         (Restarts(1, at(-599)), True, True, again(1, at(-599), 1)),
         (Restarts(1, at(-600)), True, True, Decision(Restarts(0, at(-600)))),
         (Restarts(1, at(-600)), False, True, Decision(Restarts(0, at(-600)))),
@@ -74,8 +78,9 @@ def test_pods_that_have_just_come_up_have_time_to_answer(past: Restarts, since: 
     assert decision == expected
 
 
-def test_zero_is_never() -> None:
-    assert decide(Restarts(), deployed=True, healthy=False, limit=0, now=T) == Decision(Restarts())
+@pytest.mark.parametrize("count", [0, 3])
+def test_zero_is_never(count: int) -> None:
+    assert decide(Restarts(count), deployed=True, healthy=False, limit=0, now=T) == Decision(Restarts(count))
 
 
 def test_times_are_whole_seconds() -> None:
@@ -86,10 +91,13 @@ def test_times_are_whole_seconds() -> None:
 
 def test_a_story() -> None:
     """It fails all the time: three restarts, and then it is left alone."""
-    restarts, ordered = Restarts(), []
+    restarts, ordered, in_vain = Restarts(), [], []
     for second in range(200):
         decision = decide(restarts, deployed=True, healthy=False, limit=3, now=at(second))
         if decision.restarts != restarts:
             ordered.append(second)
+        if decision.in_vain:
+            in_vain.append(second)
         restarts = decision.restarts
     assert ordered == [0, 10, 30]
+    assert in_vain == list(range(70, 200)), "the third has its pause too, before it counts as in vain"

@@ -144,7 +144,7 @@ async def test_a_certificate_that_the_ca_bundle_signs(certificate: Certificate) 
 async def test_a_server_that_does_not_let_go_of_the_session_is_healthy(
     end: Reply, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mcp_operator.probe.mcp._CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("mcp_operator.probe.exchange._CLOSE_SECONDS", 0.05)
     began = time.monotonic()
     async with raw(Scripted({"DELETE": end})) as url:
         result = await probe(Target(url=url))

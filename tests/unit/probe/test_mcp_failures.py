@@ -142,7 +142,7 @@ SILENCES: dict[str, Reply | Scripted] = {
 
 @pytest.mark.parametrize("server", SILENCES.values(), ids=SILENCES)
 async def test_a_server_that_hangs(server: Reply | Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mcp_operator.probe.mcp._CLOSE_SECONDS", 0.2)
+    monkeypatch.setattr("mcp_operator.probe.exchange._CLOSE_SECONDS", 0.2)
     began = time.monotonic()
     async with raw(always(server) if isinstance(server, Reply) else server) as url:
         error_class, _ = failed(await probe(Target(url=url, timeout=SHORT)))

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip, digest
+from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip
 from mcp_operator.probe.state import REST, SAMPLES, ServerHealth, fold, published_latency, same_error, settling
+from mcp_operator_proxy.backends.digest import digest
 from mcp_operator_proxy.report import ErrorClass, ErrorReport
 
 FACTS = ServerFacts(
@@ -25,13 +26,13 @@ def bad(message: str = "nothing listens", error_class: ErrorClass = "ConnectionR
     return ProbeResult(time=NOON, seconds=1, error=ErrorReport(error_class=error_class, message=message))
 
 
-def run(results: list[ProbeResult], threshold: int = 3) -> tuple[ServerHealth, list[bool]]:
+def run(results: list[ProbeResult], threshold: int = 3, success_threshold: int = 1) -> tuple[ServerHealth, list[bool]]:
     state, told = ServerHealth(), []
     for minute, result in enumerate(results):
         at = ProbeResult(
             time=NOON + timedelta(minutes=minute), seconds=result.seconds, facts=result.facts, error=result.error
         )
-        state, changed = fold(state, at, threshold)
+        state, changed = fold(state, at, threshold, success_threshold)
         told.append(changed)
     return state, told
 
@@ -63,6 +64,27 @@ def test_sequences(probes: str, threshold: int, told: list[bool], healthy: bool 
     last_told = max(minute for minute, changed in enumerate(changes) if changed)
     assert state.time == NOON + timedelta(minutes=last_told)
     assert state.last_probe == NOON + timedelta(minutes=len(probes) - 1)
+
+
+RECOVERIES = {
+    #                        probes, needed, worth telling,            healthy, recovering
+    "not yet":              ("bbgg",     3, [Y, Y, Y, N],              False,   True),
+    "long enough":          ("bbggg",    3, [Y, Y, Y, N, Y],           True,    False),
+    "back to the start":    ("bbggbgg",  3, [Y, Y, Y, N, Y, Y, N],     False,   True),
+    "a failure meanwhile":  ("bbgb",     3, [Y, Y, Y, Y],              False,   False),
+    "one is enough":        ("bbg",      1, [Y, Y, Y],                 True,    False),
+    "the first ever":       ("g",        3, [Y],                       True,    False),
+    "never was unhealthy":  ("bg",       3, [Y, Y],                    True,    False),
+    "a blip":               ("gbg",      3, [Y, Y, Y],                 True,    False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("probes", "needed", "told", "healthy", "recovering"), RECOVERIES.values(), ids=RECOVERIES)
+def test_recoveries(probes: str, needed: int, told: list[bool], healthy: bool | None, recovering: bool) -> None:
+    """Two failures make it unhealthy; `needed` good probes in a row make it healthy again."""
+    state, changes = run([good() if probe == "g" else bad() for probe in probes], 2, needed)
+    assert changes == told
+    assert (state.healthy, state.recovering) == (healthy, recovering)
 
 
 def test_a_threshold_that_is_edited_meanwhile() -> None:

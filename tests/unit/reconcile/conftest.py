@@ -27,4 +27,4 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
         events = await stack.enter_async_context(EventRecorder(kube, "mcp-operator"))
         bench = Bench(api, kube, events)
         yield bench
-        await bench.prober.aclose()
+        await bench.aclose()

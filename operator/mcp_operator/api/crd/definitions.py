@@ -35,8 +35,12 @@ class Column:
     wide: bool = False
 
 
+def _condition(kind: str, field: str) -> str:
+    return f'.status.conditions[?(@.type=="{kind}")].{field}'
+
+
 def _ready(field: str) -> str:
-    return f'.status.conditions[?(@.type=="Ready")].{field}'
+    return _condition("Ready", field)
 
 
 _READY: Final = Column("Ready", _ready("status"))
@@ -52,6 +56,10 @@ COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         Column("Tools", ".status.tools.count", "integer"),
         Column("Latency", ".status.probe.latency"),
         *_LAST,
+        Column("Canary", _condition("CanaryPassing", "status"), wide=True),
+        Column("Restarts", ".status.restarts", "integer", wide=True),
+        Column("Digest", ".status.tools.digest", wide=True),
+        Column("Names", ".status.tools.names", wide=True),
     ),
     meta.PROXY.kind: (
         _READY,

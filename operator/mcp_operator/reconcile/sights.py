@@ -1,0 +1,90 @@
+"""How the replicas of all proxies see each server: their reports merged, so that a server's status tells what clients see."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mcp_operator.conditions.server import Clients, Failure, Unreached
+from mcp_operator.engine.keys import Key
+from mcp_operator.probe.replica import ReplicaState
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the replicas of one proxy say of the servers in its configuration, by their ids."""
+
+    servers: frozenset[str] = frozenset()
+    unreached: Mapping[str, Unreached] = field(default_factory=dict)
+    """Of those that some replica does not reach."""
+    reached: frozenset[str] = frozenset()
+    """Those that some replica reaches."""
+    waiting: bool = True
+    """Some replica has not been heard yet."""
+
+
+_NOTHING = Sight(waiting=False)
+
+
+def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]) -> Sight:
+    """Merge what the replicas say, whatever revision they run. One that does not answer says nothing of its servers."""
+    known = frozenset(servers)
+    failures: defaultdict[str, list[Failure]] = defaultdict(list)
+    reaching: defaultdict[str, int] = defaultdict(int)
+    for pod, state in sorted(states.items()):
+        for server in state.servers:
+            if server.state == "error" and server.error is not None:
+                failures[server.id].append(Failure(pod, server.error.error_class, server.error.message))
+            elif server.state == "ready":
+                reaching[server.id] += 1
+    unreached = {
+        server: Unreached(f"{proxy.namespace}/{proxy.name}", len(found) + reaching.get(server, 0), tuple(found))
+        for server, found in failures.items()
+        if server in known
+    }
+    waiting = any(state.state == "unknown" for state in states.values())
+    return Sight(known, unreached, known & reaching.keys(), waiting)
+
+
+class Sights:
+    """The sights of all proxies.
+
+    `on_change(server id, minor)` is called when what is said of a server becomes something else. It is minor when no replica
+    begins or ceases to fail: that concerns only servers that the operator itself does not reach, or of which it last said
+    that some replicas do not. That one replica more reaches a server is no news at all: whoever scales a proxy would have
+    every server of it reconciled.
+    """
+
+    def __init__(self, on_change: Callable[[str, bool], None]) -> None:
+        self._on_change = on_change
+        self._of: dict[Key, Sight] = {}
+
+    def note(self, proxy: Key, seen: Sight) -> None:
+        """Remember what the replicas of `proxy` say now."""
+        before, self._of[proxy] = self._of.get(proxy, _NOTHING), seen
+        self._tell(before, seen)
+
+    def forget(self, proxy: Key) -> None:
+        """Drop what is known of a proxy that is gone."""
+        if (before := self._of.pop(proxy, None)) is not None:
+            self._tell(before, _NOTHING)
+
+    def of(self, server: str) -> Clients:
+        """What the replicas of every proxy that has `server` say of it."""
+        with_it = [seen for seen in self._of.values() if server in seen.servers]
+        unreached = [seen.unreached[server] for seen in with_it if server in seen.unreached]
+        return Clients(
+            unreached=tuple(sorted(unreached, key=lambda found: found.proxy)),
+            reached=any(server in seen.reached for seen in with_it),
+            waiting=any(seen.waiting for seen in with_it),
+        )
+
+    def _tell(self, before: Sight, now: Sight) -> None:
+        failing = before.unreached.keys() | now.unreached.keys()
+        changed = {server for server in failing if before.unreached.get(server) != now.unreached.get(server)}
+        minor = before.reached ^ now.reached
+        if before.waiting != now.waiting:
+            minor |= before.servers | now.servers
+        for server in sorted(changed):
+            self._on_change(server, False)
+        for server in sorted(minor - changed):
+            self._on_change(server, True)

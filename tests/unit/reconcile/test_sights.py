@@ -1,0 +1,99 @@
+"""Reports of all replicas merged, server by server: what is said of each, and who hears of a change."""
+
+from typing import Any
+
+import pytest
+
+from mcp_operator.conditions.server import Clients, Failure, Unreached
+from mcp_operator.engine.keys import Key
+from mcp_operator.probe.replica import ReplicaState
+from mcp_operator.reconcile.sights import Sights, sight
+from mcp_operator_proxy.report import ErrorReport, ServerReport
+
+TOOLS, MORE = Key("McpProxy", "a", "tools"), Key("McpProxy", "b", "more")
+TIMEOUT = ErrorReport(error_class="Timeout", message="no answer")
+FAILS = Failure("p2", "Timeout", "no answer")
+
+
+def replica(**servers: str | None) -> ReplicaState:
+    """A replica that runs its revision; of each server `ready`, `pending` or `error`."""
+    reports: list[Any] = [
+        ServerReport(id=f"a/{name}", state=state, error=TIMEOUT if state == "error" else None)  # type: ignore[arg-type]
+        for name, state in servers.items()
+    ]
+    return ReplicaState(asked="r", state="running", revision="r", servers=tuple(reports))
+
+
+UNKNOWN = ReplicaState(asked="r")
+AWAY = ReplicaState(asked="r", state="unreachable", error=TIMEOUT)
+
+TABLE = {
+    "all reach it": ({"p1": replica(s="ready"), "p2": replica(s="ready")}, Clients(reached=True)),
+    "one does not": ({"p1": replica(s="ready"), "p2": replica(s="error")}, Clients((Unreached("a/tools", 2, (FAILS,)),), reached=True)),
+    "none does": ({"p2": replica(s="error")}, Clients((Unreached("a/tools", 1, (FAILS,)),))),
+    "one has not tried yet": ({"p1": replica(s="pending"), "p2": replica(s="ready")}, Clients(reached=True)),
+    "one has not been heard": ({"p1": UNKNOWN, "p2": replica(s="ready")}, Clients(reached=True, waiting=True)),
+    "one is away": ({"p1": AWAY, "p2": replica(s="ready")}, Clients(reached=True)),
+    "all are away": ({"p1": AWAY}, Clients()),
+    "none is there": ({}, Clients()),
+    "they do not know it": ({"p1": replica(other="error")}, Clients()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("states", "expected"), TABLE.values(), ids=TABLE)
+def test_one_proxy(states: dict[str, ReplicaState], expected: Clients) -> None:
+    sights = Sights(lambda *_: None)
+    sights.note(TOOLS, sight(TOOLS, ["a/s"], states))
+    assert sights.of("a/s") == expected
+    assert sights.of("a/unserved") == Clients()
+
+
+def test_several_proxies() -> None:
+    sights = Sights(lambda *_: None)
+    sights.note(MORE, sight(MORE, ["a/s"], {"p2": replica(s="error"), "p3": replica(s="ready")}))
+    sights.note(TOOLS, sight(TOOLS, ["a/s", "a/t"], {"p2": replica(s="error", t="ready")}))
+    assert sights.of("a/s") == Clients(
+        (Unreached("a/tools", 1, (FAILS,)), Unreached("b/more", 2, (FAILS,))), reached=True
+    )
+    assert sights.of("a/t").all_reach_it
+    sights.forget(TOOLS)
+    sights.forget(TOOLS)
+    assert sights.of("a/s") == Clients((Unreached("b/more", 2, (FAILS,)),), reached=True)
+    assert sights.of("a/t") == Clients()
+
+
+BOTH, ONE, NONE = {"p1": "ready", "p2": "ready"}, {"p1": "ready", "p2": "error"}, {"p1": "error", "p2": "error"}
+CHANGES = {
+    "nothing": (ONE, ONE, []),
+    "one fails": (BOTH, ONE, [False]),
+    "the other too": (ONE, NONE, [False]),
+    "it is back": (ONE, BOTH, [False]),
+    "one more reaches it": ({"p1": "ready"}, BOTH, []),
+    "one more while one fails": ({"p2": "error"}, ONE, [False]),
+    "the first reaches it": ({"p1": "pending"}, {"p1": "ready"}, [True]),
+    "nobody does any more": (BOTH, {}, [True]),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), CHANGES.values(), ids=CHANGES)
+def test_who_hears_of_a_change(before: dict[str, str], after: dict[str, str], expected: list[bool]) -> None:
+    """True: a minor one. The other server of the proxy is never concerned."""
+    told: list[tuple[str, bool]] = []
+    sights = Sights(lambda server, minor: told.append((server, minor)))
+    for states in (before, after):
+        told.clear()
+        replicas = {pod: replica(s=state, other="ready") for pod, state in states.items()}
+        sights.note(TOOLS, sight(TOOLS, ["a/s", "a/other"], replicas))
+    assert [minor for server, minor in told if server == "a/s"] == expected
+    others = [minor for server, minor in told if server == "a/other"]
+    assert others == ([True] if not after else [])
+
+
+def test_replicas_that_are_heard_at_last_concern_all_their_servers() -> None:
+    """What was said of a server before the operator started may stand until then."""
+    told: list[tuple[str, bool]] = []
+    sights = Sights(lambda server, minor: told.append((server, minor)))
+    sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": UNKNOWN}))
+    told.clear()
+    sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": AWAY}))
+    assert told == [("a/s", True)]
