@@ -25,6 +25,13 @@ WATCHED: Final[Mapping[str, tuple[str, str, str]]] = {
     "Pod": ("", "v1", "pods"),
     "ConfigMap": ("", "v1", "configmaps"),
     "Secret": ("", "v1", "secrets"),
+    "HorizontalPodAutoscaler": ("autoscaling", "v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": ("policy", "v1", "poddisruptionbudgets"),
+    "NetworkPolicy": ("networking.k8s.io", "v1", "networkpolicies"),
+    "Ingress": ("networking.k8s.io", "v1", "ingresses"),
+    "HTTPRoute": ("gateway.networking.k8s.io", "v1", "httproutes"),
+    "ServiceMonitor": ("monitoring.coreos.com", "v1", "servicemonitors"),
+    "PodMonitor": ("monitoring.coreos.com", "v1", "podmonitors"),
 }
 """Every watched kind of a namespace as group, version, plural."""
 CLUSTER_SCOPED: Final[Mapping[str, tuple[str, str, str]]] = {"Namespace": ("", "v1", "namespaces")}
@@ -36,7 +43,9 @@ def watched(*, clusterwide: bool) -> Mapping[str, tuple[str, str, str]]:
     return {**WATCHED, **CLUSTER_SCOPED} if clusterwide else WATCHED
 
 
-LABELLED: Final = frozenset({"Deployment", "Service", "ServiceAccount", "Pod"})
+OPTIONAL: Final = frozenset({"HTTPRoute", "ServiceMonitor", "PodMonitor"})
+"""Kinds that a cluster may lack: those of CRDs that other projects bring."""
+LABELLED: Final = frozenset(WATCHED) - {kind.kind for kind in meta.KINDS} - {"ConfigMap", "Secret"}
 """Kinds of which only the operator's own objects are watched; ConfigMaps and Secrets may be referred to by anybody."""
 
 
@@ -65,10 +74,14 @@ async def _login(**arguments: Any) -> kopf.ConnectionInfo | None:
     return kopf.login_with_service_account(**arguments) or await asyncio.to_thread(kopf.login_via_client, **arguments)
 
 
-def settings() -> kopf.OperatorSettings:
-    """kopf as a source of events: no peering, no scanning, no posting, no storage in the objects."""
+def settings(*, clusterwide: bool = False) -> kopf.OperatorSettings:
+    """kopf as a source of events: no peering, no posting, no storage in the objects.
+
+    Only where the whole cluster is watched may it follow CRDs, and so notices when an optional kind comes or goes; elsewhere it
+    watches the kinds that there are when it starts.
+    """
     chosen = kopf.OperatorSettings()
-    chosen.scanning.disabled = True
+    chosen.scanning.disabled = not clusterwide
     chosen.peering.standalone = True
     chosen.posting.enabled = False
     chosen.watching.server_timeout = 240

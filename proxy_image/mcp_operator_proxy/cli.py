@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
         help="name:port, several by commas: DNS names of all replicas and their internal port (MCP_PROXY_PEERS)",
     )
     serve.add_argument(
+        "--tls",
+        action="store_true",
+        default=env.get("MCP_PROXY_TLS", "").lower() in {"1", "true"},
+        help="serve TLS, with the certificate that the configuration names; a new one is in use at once (MCP_PROXY_TLS)",
+    )
+    serve.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default=env.get("LOG_LEVEL", "info").lower(),
@@ -101,7 +107,7 @@ def _serve(args: argparse.Namespace) -> int:
     from mcp_operator_proxy.workers.place import Options  # noqa: PLC0415
 
     logs.configure(args.log_level, args.log_format)
-    options = Options(args.host, args.port, args.workers, args.internal_host, args.internal_port, args.peers)
+    options = Options(args.host, args.port, args.workers, args.internal_host, args.internal_port, args.peers, args.tls)
     if options.peers and options.internal_host is None:
         print("mcp-operator-proxy: --peers needs --internal-host, at which they reach this one", file=sys.stderr)
         return 2
@@ -128,16 +134,16 @@ def _run(config_dir: Path, options: "Options") -> int:
         return 0
 
     if options.alone:
-        return run(serve(config_dir, options.host, options.port))
+        return run(serve(config_dir, options.host, options.port, tls=options.tls))
     with places(options) as all_of_them:
         if len(all_of_them) == 1:
-            return run(serve_at(config_dir, all_of_them[0], None))
+            return run(serve_at(config_dir, all_of_them[0], None, tls=options.tls))
         gc.collect()
         gc.freeze()  # what is imported stays in the pages that the workers share
 
         def work(index: int, parent: int) -> int:
             logs.mark(worker=index)
-            return run(serve_at(config_dir, all_of_them[index], parent))
+            return run(serve_at(config_dir, all_of_them[index], parent, tls=options.tls))
 
         return Supervisor(options.workers, work).run()
 
@@ -151,6 +157,7 @@ def _check(args: argparse.Namespace) -> int:
         resolve,
         signing_keys,
     )
+    from mcp_operator_proxy.tls import Certificates  # noqa: PLC0415
 
     try:
         snapshot = read_folder(args.config_dir)
@@ -158,6 +165,8 @@ def _check(args: argparse.Namespace) -> int:
         resolve(config, snapshot.secrets)
         authenticator(config, snapshot.secrets)
         signing_keys(config, snapshot.secrets)
+        if config.tls is not None:
+            Certificates().find(config, snapshot.secrets)
     except ConfigRejected as error:
         print(f"mcp-operator-proxy: {error}", file=sys.stderr)
         return 1

@@ -285,6 +285,13 @@ class Sessions(ConfigModel):
     """The first signs session ids, all verify them. None: a random key, so that sessions end with the process."""
 
 
+class Tls(ConfigModel):
+    """What a listener shows that was started with `--tls`: a certificate chain and its key, both PEM."""
+
+    certificate: SecretRef
+    key: SecretRef
+
+
 class ProxyConfig(ConfigModel):
     """All that one proxy serves. `revision` names this content: equal content has an equal revision."""
 
@@ -295,6 +302,8 @@ class ProxyConfig(ConfigModel):
     auth: Auth | None = None
     """None: anybody who reaches the proxy may call."""
     sessions: Sessions = Sessions()
+    tls: Tls | None = None
+    """None: a listener with TLS keeps the certificate that it has."""
     access_log: bool = True
     """One line for each request."""
     allowed_hosts: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.metrics import GateCollector
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.cache import ResultCache
+from mcp_operator_proxy.certificate import Certificate
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
@@ -42,6 +43,7 @@ from mcp_operator_proxy.swap.pace import Pace, Turns
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
 from mcp_operator_proxy.table import RouteTable, changes
 from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tls import CertificateCollector, Certificates
 from mcp_operator_proxy.usage import Usage
 
 logger = logging.getLogger(__name__)
@@ -59,8 +61,8 @@ class Proxy:
 
     `warm_seconds` is how long a swap waits for new servers at most. `holder` is what sets this process apart from others
     that serve the same sessions. `collector` is for one that has its process to itself. `access` gets a line for each
-    request, where the configuration wants that; it is closed with the proxy. `name` is what clients see as the server's
-    name.
+    request, where the configuration wants that; it is closed with the proxy. `certificates` are those of a listener with TLS:
+    each configuration brings one. `name` is what clients see as the server's name.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class Proxy:
         holder: Holder | None = None,
         collector: Collector | None = None,
         access: AccessLog | None = None,
+        certificates: Certificates | None = None,
         name: str = "mcp-operator-proxy",
     ) -> None:
         self.name = name
+        self.certificates = certificates
         self.usage = Usage()
         """Counts calls of tools; the full path and the fast lane record them."""
         self._warm_seconds = warm_seconds
@@ -98,6 +102,7 @@ class Proxy:
             ParkedCollector(lambda: {path: endpoint.parked.report() for path, endpoint in self.endpoints.items()})
         )
         self.metrics.registry.register(CacheCollector(self.cache.report))
+        self.metrics.registry.register(CertificateCollector(lambda: certificates.current if certificates else None))
         self.lane = Lane(self)
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
@@ -144,15 +149,18 @@ class Proxy:
                 resolved = await asyncio.to_thread(resolve, config, secrets or {})
                 callers = authenticator(config, secrets or {})
                 keys = signing_keys(config, secrets or {}) or self._own_keys
+                certificate = self.certificates.find(config, secrets or {}) if self.certificates else None
             except SecretMissing:
                 raise  # it may be on its way: the caller knows how long to wait
             except ConfigRejected as error:
                 self.reject(config.revision, str(error))
                 raise
-            if self._in_use(config, resolved, callers) and self.holder.keys == keys:
+            if self._in_use(config, resolved, callers, certificate) and self.holder.keys == keys:
                 self._accepted()
                 return False
             await self._swap(config, resolved, callers, keys, started + self._warm_seconds)
+            if self.certificates is not None and certificate is not None:
+                self.certificates.use(certificate)
             self._swap_seconds = time.perf_counter() - started
             self._swapped_at = datetime.now(UTC)
             self._swaps += 1
@@ -194,11 +202,16 @@ class Proxy:
         self._moved = asyncio.Event()
 
     def _in_use(
-        self, config: ProxyConfig, resolved: Mapping[str, ResolvedServer], callers: Authenticator | None
+        self,
+        config: ProxyConfig,
+        resolved: Mapping[str, ResolvedServer],
+        callers: Authenticator | None,
+        certificate: Certificate | None,
     ) -> bool:
         state = self.state
         return (
             state is not None
+            and (self.certificates is None or self.certificates.current == certificate)
             and state.config == config
             and state.authenticator == callers
             and resolved == {k: b.resolved for k, b in state.backends.items()}

@@ -21,6 +21,7 @@ from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.sessions.internal import Internal
 from mcp_operator_proxy.swap.watch import follow
 from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tls import Certificates
 from mcp_operator_proxy.workers.place import Place
 
 logger = logging.getLogger(__name__)
@@ -87,12 +88,15 @@ async def running(
     listening: socket.socket | None = None,
     internal: socket.socket | None = None,
 ) -> AsyncIterator[Server]:
-    """Serve `proxy` on `host:port` (0: any free port), or on `listening`, while the block runs.
+    """Serve `proxy` on `host:port` (0: any free port), or on `listening`, while the block runs; with TLS if it has certificates.
 
     `internal` is the socket on which other workers and replicas reach this one.
     """
     app = App(proxy)
-    server = Server(_config(app, grace_seconds, http=lane_protocol(proxy.lane)), proxy, listening or listen(host, port))
+    options: dict[str, Any] = {"http": lane_protocol(proxy.lane)}
+    if (certificates := proxy.certificates) is not None:
+        options["ssl_context_factory"] = lambda *_: certificates.context
+    server = Server(_config(app, grace_seconds, **options), proxy, listening or listen(host, port))
     servers = [server]
     if internal is not None:
         inner = Internal(app, proxy.holder, app.of_this_worker)
@@ -158,18 +162,21 @@ def family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-async def serve(config_dir: Path, host: str, port: int) -> None:
-    """Run until SIGTERM or SIGINT."""
+async def serve(config_dir: Path, host: str, port: int, *, tls: bool = False) -> None:
+    """Run until SIGTERM or SIGINT. `tls`: serve it, with the certificate of the configuration."""
     collector = Collector()
-    async with Proxy(collector=collector, access=AccessLog()) as proxy:
+    certificates = Certificates() if tls else None
+    async with Proxy(collector=collector, access=AccessLog(), certificates=certificates) as proxy:
         await _follow_and_serve(proxy, config_dir, running(proxy, host, port), collector)
     logger.info("stopped")
 
 
-async def serve_at(config_dir: Path, place: Place, parent: int | None) -> None:
+async def serve_at(config_dir: Path, place: Place, parent: int | None, *, tls: bool = False) -> None:
     """Run as one of several until SIGTERM or SIGINT, or until `parent`, a pipe, ends."""
     collector = Collector()
-    async with Proxy(collector=collector, access=AccessLog(), holder=place.holder()) as proxy:
+    certificates = Certificates() if tls else None
+    holder = place.holder()
+    async with Proxy(collector=collector, access=AccessLog(), holder=holder, certificates=certificates) as proxy:
         internal = listen(*place.internal, shared=True)
         await _follow_and_serve(proxy, config_dir, _running_at(proxy, place, internal), collector, parent)
     logger.info("stopped")

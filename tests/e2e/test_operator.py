@@ -15,7 +15,7 @@ CORE = {"team": "core"}
 
 def test_drift_comes_back(namespace: Namespace, backend: Callable[..., str]) -> None:
     """Whatever somebody deletes or edits of the operator's comes back; what is theirs stays."""
-    namespace.apply(remote("one", backend("one"), labels=CORE), proxy(selector=CORE))
+    namespace.apply(remote("one", backend("one"), labels=CORE), proxy(selector=CORE, replicas=1))
     namespace.wait("mcpp", "tools", "Ready")
     for kind, name in (
         ("service", "tools-proxy"),

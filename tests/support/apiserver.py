@@ -37,6 +37,13 @@ KINDS: Final = {
     "events": "Event",
     "leases": "Lease",
     "namespaces": "Namespace",
+    "horizontalpodautoscalers": "HorizontalPodAutoscaler",
+    "poddisruptionbudgets": "PodDisruptionBudget",
+    "networkpolicies": "NetworkPolicy",
+    "ingresses": "Ingress",
+    "httproutes": "HTTPRoute",
+    "servicemonitors": "ServiceMonitor",
+    "podmonitors": "PodMonitor",
 }
 WITH_STATUS: Final = frozenset({"McpServer", "McpProxy", "McpRoute", "Deployment", "Service", "Pod"})
 
@@ -86,6 +93,8 @@ class ApiServer:
         self.asked: list[Asked] = []
         self.changed: Changed = lambda *_: None
         self.url = ""
+        self.absent: set[str] = set()
+        """Groups that are not served, such as `gateway.networking.k8s.io`."""
         self._applied: dict[tuple[str, str, str], Body] = {}
         self._refusals: list[tuple[str, str, Refusal, list[int]]] = []
         self._versions = itertools.count(1000)
@@ -171,9 +180,13 @@ class ApiServer:
                 raise refusal
 
     def _answer(self, asked: Asked, content_type: str) -> Body:
+        if asked.path.split("/")[2] in self.absent:
+            raise Refusal(404, "NotFound", "the server could not find the requested resource")
         if asked.query.get("dryRun") == "All":
             return self._tried(asked, content_type)
         match asked.method:
+            case "GET" if len(asked.path.split("/")) == 4 and asked.path.startswith("/apis/"):
+                return {"resources": [{"name": plural, "kind": kind} for plural, kind in KINDS.items()]}
             case "GET" if asked.path.split("/")[-1] in KINDS:
                 return self._list(asked.path, asked.query.get("labelSelector", ""))
             case "GET":
@@ -300,6 +313,7 @@ def _default(body: Body) -> None:
             spec.setdefault("type", "ClusterIP")
         case "Deployment":
             spec.setdefault("progressDeadlineSeconds", 600)
+            spec.setdefault("replicas", 1)
             pod = spec["template"]["spec"]
             pod.setdefault("restartPolicy", "Always")
             for container in pod["containers"]:

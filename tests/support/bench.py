@@ -12,6 +12,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Store
 from mcp_operator.engine.worker import Result
 from mcp_operator.kube.client import KubeClient
+from mcp_operator.kube.discovery import Discovery
 from mcp_operator.kube.events import EventRecorder
 from mcp_operator.probe.canaries import Canaries
 from mcp_operator.probe.canary import CanaryCall, CanaryResult, Outcome
@@ -148,6 +149,7 @@ class Bench:
             enqueue=self.enqueue,
             on_swap=self.swaps.append,
             on_restart=self._restarted,
+            discovery=Discovery(self._kube, lambda: self.clock),
             swaps=Swaps(lambda: self.clock),
             files=Swaps(lambda: self.clock, meta.ANNOTATION_FILES),
         )

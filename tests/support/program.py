@@ -58,11 +58,11 @@ class Program:
 
 
 @contextlib.asynccontextmanager
-async def running_program(folder: Path, *, workers: int, **env: str) -> AsyncIterator[Program]:
+async def running_program(folder: Path, *arguments: str, workers: int, **env: str) -> AsyncIterator[Program]:
     command = [sys.executable, "-m", "mcp_operator_proxy.cli", "serve", "--config-dir", str(folder)]
     process = await asyncio.create_subprocess_exec(
         *command,
-        *("--host", "127.0.0.1", "--port", "0", "--workers", str(workers)),
+        *("--host", "127.0.0.1", "--port", "0", "--workers", str(workers), *arguments),
         env={**os.environ, "PYTHONPATH": str(ROOT / "proxy_image"), **env},
         stderr=asyncio.subprocess.PIPE,
         limit=2**20,

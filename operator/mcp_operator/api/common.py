@@ -233,7 +233,7 @@ class Condition(ApiModel):
     """A condition (meta/v1 `Condition`)."""
 
     type: Annotated[str, StringConstraints(min_length=1, max_length=316)]
-    """Accepted, ResolvedRefs, Programmed, Healthy, CanaryPassing, Ready; while True also Conflicted, NameTooLong, Reconciling, Stalled."""
+    """Accepted, ResolvedRefs, Programmed, Healthy, Ready, and others where the spec gives cause for them."""
     status: Literal["True", "False", "Unknown"]
     """Whether the condition holds."""
     observed_generation: Count | None = None

@@ -10,6 +10,8 @@ CATEGORY: Final = "mcp"
 
 FIELD_MANAGER: Final = "mcp-operator"
 STATUS_FIELD_MANAGER: Final = "mcp-operator-status"
+REPLICAS_FIELD_MANAGER: Final = "mcp-operator-replicas"
+"""Keeps a Deployment's number of pods as it is when it is no longer the operator's to set."""
 
 NAME_MAX_LENGTH: Final = 52
 """Longest name of a resource that has a Service: its children append a suffix and must stay DNS labels (63)."""

@@ -5,17 +5,19 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from mcp_operator.api.common import ApiModel, LabelSelector, Resources, StatusModel
-from mcp_operator.api.constraints import Rule, keys_matching, matching
-from mcp_operator.api.scalars import (
-    LABEL_KEY_MESSAGE,
-    QUALIFIED_NAME,
-    Count,
-    Duration,
-    Image,
-    Port,
-    PullPolicy,
-    between,
+from mcp_operator.api.constraints import Rule, matching
+from mcp_operator.api.exposure import (
+    Annotations,
+    Autoscaling,
+    DisruptionBudget,
+    HttpRoute,
+    Ingress,
+    Monitoring,
+    NetworkPolicy,
+    ProxyTls,
 )
+from mcp_operator.api.pods import PodTemplate, PullSecretList
+from mcp_operator.api.scalars import Count, Duration, Image, ObjectName, Port, PullPolicy, between
 from mcp_operator_proxy.config import DEFAULT_NAMING, MIN_NAME_BUDGET, RESERVED_PATHS, naming_problem
 
 PATH = r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$"
@@ -82,13 +84,9 @@ class ProxyService(ApiModel):
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     """Type of the Service."""
-    port: Port = 80
-    """Port of the Service."""
-    annotations: Annotated[
-        dict[Annotated[str, StringConstraints(max_length=317)], Annotated[str, StringConstraints(max_length=4096)]],
-        Field(max_length=64),
-        keys_matching(QUALIFIED_NAME, f"each key {LABEL_KEY_MESSAGE}"),
-    ] = Field(default_factory=dict)
+    port: Port | None = None
+    """Port of the Service; unset: 80, or 443 with spec.tls."""
+    annotations: Annotations = Field(default_factory=dict)
     """Annotations of the Service."""
 
 
@@ -107,8 +105,19 @@ PageSize = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 class ProxySpec(ApiModel):
     """What the user declares."""
 
-    replicas: Annotated[int, Field(strict=True, ge=0, le=100)] = 1
-    """Pods that serve the same configuration."""
+    @property
+    def fixed_replicas(self) -> int | None:
+        """The number of pods, where it is the operator's to set; None: somebody else's."""
+        return None if self.autoscaling else self.replicas
+
+    replicas: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    """Pods that serve the same configuration. Unset: one at first, and whatever number the Deployment is scaled to.
+
+    With spec.autoscaling it is not looked at."""
+    autoscaling: Autoscaling | None = None
+    """Let a HorizontalPodAutoscaler decide the number of pods."""
+    pod_disruption_budget: DisruptionBudget = DisruptionBudget()
+    """How many pods may be evicted at one time."""
     servers: ServerSelection = ServerSelection()
     """Servers that appear at spec.path without any McpRoute."""
     path: McpPath = "/mcp"
@@ -117,10 +126,26 @@ class ProxySpec(ApiModel):
     """How tools and prompts are named."""
     service: ProxyService = ProxyService()
     """The Service in front of the pods."""
+    ingress: Ingress | None = None
+    """Make an Ingress in front of the Service."""
+    http_route: HttpRoute | None = None
+    """Make an HTTPRoute of the Gateway API in front of the Service."""
+    tls: ProxyTls | None = None
+    """Let the pods serve TLS; unset: plain HTTP."""
+    network_policy: NetworkPolicy = NetworkPolicy()
+    """Who may reach the pods, and whom they may reach."""
+    monitoring: Monitoring = Monitoring()
+    """Have the pods' metrics scraped."""
     image: Image | None = None
     """Proxy image; unset: the one that the operator was installed with."""
     image_pull_policy: PullPolicy | None = None
     """When to pull the image; unset: the operator's setting."""
+    image_pull_secrets: PullSecretList = ()
+    """Secrets with the credentials of registries, beside those that the operator was installed with."""
+    service_account_name: ObjectName | None = None
+    """ServiceAccount of the pods; unset: one without any rights is made. Its token is mounted only when podTemplate says so."""
+    pod_template: PodTemplate | None = None
+    """Merged over the generated pod template for what the other fields do not say."""
     resources: Resources = Resources()
     """Compute resources of a proxy pod."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -143,7 +168,11 @@ class ProxyStatus(StatusModel):
     """What the operator found."""
 
     url: Annotated[str, StringConstraints(max_length=2048)] = ""
-    """Where clients of this cluster reach the proxy at spec.path."""
+    """Where clients reach the proxy at spec.path: by its Ingress, its HTTPRoute, or its Service."""
+    cluster_url: Annotated[str, StringConstraints(max_length=2048)] = ""
+    """Where clients of this cluster reach it: by its Service."""
+    selector: Annotated[str, StringConstraints(max_length=512)] = ""
+    """Label selector of the pods, for the scale subresource."""
     paths: Annotated[tuple[Annotated[str, StringConstraints(max_length=256)], ...], Field(max_length=256)] = ()
     """Every MCP path that it serves, sorted."""
     server_count: Count = 0

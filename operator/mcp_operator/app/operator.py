@@ -17,7 +17,8 @@ from mcp_operator.engine.store import Change, Object, Store
 from mcp_operator.engine.streams import Stream, Streams
 from mcp_operator.engine.worker import Result, Running, run_workers
 from mcp_operator.kube.client import KubeClient
-from mcp_operator.kube.errors import ApiError
+from mcp_operator.kube.discovery import Discovery
+from mcp_operator.kube.errors import ApiError, NotFound
 from mcp_operator.kube.events import EventRecorder
 from mcp_operator.kube.paths import object_path
 from mcp_operator.probe.canaries import Canaries
@@ -66,6 +67,7 @@ class Operator:
             enqueue=self.queue.add,
             on_swap=metrics.swapped,
             on_restart=metrics.restarted,
+            discovery=Discovery(kube),
         )
         self.resync = Resync(
             self.store,
@@ -75,7 +77,10 @@ class Operator:
             metrics=metrics,
         )
         self.streams = Streams(
-            Stream(kind, namespace) for kind in self._kinds for namespace in options.namespaces or ("",)
+            Stream(kind, namespace)
+            for kind in self._kinds
+            if kind not in watch.OPTIONAL  # there may be nothing to watch
+            for namespace in options.namespaces or ("",)
         )
         self.audit = Audit(self.streams, self._peek, self._relist, patience=options.watch_patience_seconds)
         self._running = Running()
@@ -152,7 +157,12 @@ class Operator:
         items: list[Mapping[str, Any]] = []
         as_of = ""
         for namespace in self._options.namespaces or (None,):
-            listing = await self._kube.list(*_collection(kind, namespace))
+            try:
+                listing = await self._kube.list(*_collection(kind, namespace))
+            except NotFound:
+                if kind not in watch.OPTIONAL:
+                    raise
+                continue
             self.streams.began(Stream(kind, namespace or ""), listing.resource_version)
             items += [slimmed(item) for item in listing.items]
             as_of = min(as_of, listing.resource_version, key=_age) if as_of else listing.resource_version

@@ -84,6 +84,7 @@ def read(arguments: argparse.Namespace) -> Options:
             runner_image=arguments.runner_image,
             image_pull_policy=_one_of("image-pull-policy", arguments.image_pull_policy, _PULL_POLICIES),
             image_pull_secrets=_listed(arguments.image_pull_secrets),
+            operator_namespace=arguments.lease_namespace or None,
         ),
         namespaces=_listed(arguments.namespaces),
         lease_namespace=arguments.lease_namespace or None,

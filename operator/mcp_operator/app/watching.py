@@ -51,7 +51,7 @@ async def watch_forever(
 
 async def _watch_once(options: Options, sink: watch.Sink, spawned: Callable[[], None]) -> None:
     """Watch until a task of kopf's ends: raises what it ended with."""
-    settings = watch.settings()
+    settings = watch.settings(clusterwide=not options.namespaces)
     settings.process.ultimate_exiting_timeout = (
         None  # else kopf kills the process some minutes after its tasks were ended
     )

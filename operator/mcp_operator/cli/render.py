@@ -4,6 +4,7 @@ import argparse
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,7 +94,8 @@ def rendered(
     children = [child for server in snapshot.servers for child in _of_hosted(server, snapshot, settings)]
     for proxy in snapshot.proxies:
         key = Key(proxy.kind, proxy.metadata.namespace, proxy.metadata.name)
-        children += proxy_objects(proxy, compiled[key], settings)
+        with suppress(PodTemplateRefused):  # which `problems` says
+            children += proxy_objects(proxy, compiled[key], settings)
     for child in children:
         if child["kind"] == "Secret" and not show_secrets:
             child["data"] = dict.fromkeys(child["data"], MASKED)
@@ -125,6 +127,12 @@ def _problems(snapshot: Snapshot, compiled: Mapping[Key, Compiled]) -> Iterator[
     for server in snapshot.servers:
         key = Key(meta.SERVER.kind, server.metadata.namespace, server.metadata.name)
         yield from ((key, message) for message in _of_server(server, snapshot))
+    for proxy in snapshot.proxies:
+        key = Key(meta.PROXY.kind, proxy.metadata.namespace, proxy.metadata.name)
+        try:
+            proxy_objects(proxy, compiled[key], HostingSettings(proxy_image="", runner_image=""))
+        except PodTemplateRefused as refused:
+            yield key, str(refused)
     for key, outcome in compiled.items():
         yield from ((key, problem.message) for problem in outcome.proxy_problems)
         for route, found in outcome.route_problems.items():

@@ -16,6 +16,7 @@ from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import DataObjects, Resolved, resolve
 from mcp_operator.compile.selection import Entry, select
 from mcp_operator.compile.servers import unsupported
+from mcp_operator.compile.tls import certificate
 from mcp_operator_proxy import config
 
 UrlOf = Callable[[McpServer], str | None]
@@ -76,6 +77,8 @@ def compile_proxy(
     selection = select(proxy, routes, servers, namespace_labels=namespace_labels)
     chosen: dict[str, config.Server] = {}
     secrets: dict[str, bytes] = {} if session_key is None else {SESSION_KEY_FILE: session_key}
+    shown = certificate(proxy, objects)
+    secrets.update(shown.secrets)
     left_out: dict[str, Problem] = {}
     for server in {entry.server.id: entry.server for entry in selection.entries}.values():
         resolved = resolve(server, objects)
@@ -91,8 +94,9 @@ def compile_proxy(
         routes=_routes(proxy, selection.entries, chosen),
         sessions=_sessions(proxy, session_key),
         auth=auth,
+        tls=shown.tls,
         access_log=proxy.spec.access_log,
-        allowed_hosts=proxy.spec.allowed_hosts,
+        allowed_hosts=_allowed_hosts(proxy),
         allowed_origins=proxy.spec.allowed_origins,
     )
     attached = [route for route in routes if route.id in selection.route_problems]
@@ -108,7 +112,7 @@ def compile_proxy(
         route_left_out={
             route.id: {id_: left_out[id_] for id_ in brought[route.id] if id_ in left_out} for route in attached
         },
-        proxy_problems=tuple(selection.proxy_problems),
+        proxy_problems=(*shown.problems, *selection.proxy_problems),
         claims=tuple(selection.claims),
     )
 
@@ -200,6 +204,16 @@ def _sessions(proxy: McpProxy, session_key: bytes | None) -> config.Sessions:
         max_sessions=proxy.spec.sessions.max,
         signing_keys=() if session_key is None else (config.SecretRef(file=SESSION_KEY_FILE),),
     )
+
+
+def _allowed_hosts(proxy: McpProxy) -> tuple[str, ...]:
+    """Hosts that are answered; by what names the proxy is exposed need not be said twice."""
+    spec = proxy.spec
+    if not spec.allowed_hosts:
+        return ()
+    own = [spec.ingress.host] if spec.ingress and spec.ingress.host else []
+    own += spec.http_route.hostnames if spec.http_route else ()
+    return tuple(dict.fromkeys((*spec.allowed_hosts, *own)))
 
 
 def _routes(proxy: McpProxy, entries: Iterable[Entry], chosen: Mapping[str, config.Server]) -> tuple[config.Route, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from mcp_operator.api.common import DataSource, KeyRef
 from mcp_operator.api.pods import DataRef
-from mcp_operator.api.resources import McpServer
+from mcp_operator.api.resources import McpProxy, McpServer
 from mcp_operator.api.server import Container, Stdio
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.servers import IDENTITY_KEY, identity_name
@@ -80,8 +80,16 @@ class Resolved:
         return values
 
 
-def references(server: McpServer) -> Iterator[DataId]:
-    """Every Secret and ConfigMap whose content or existence matters for the server."""
+def references(resource: McpServer | McpProxy) -> Iterator[DataId]:
+    """Every Secret and ConfigMap whose content or existence matters for the server or proxy."""
+    if isinstance(resource, McpProxy):
+        if resource.spec.tls:
+            yield "Secret", resource.metadata.namespace, resource.spec.tls.secret_name
+    else:
+        yield from _of_server(resource)
+
+
+def _of_server(server: McpServer) -> Iterator[DataId]:
     namespace, spec = server.metadata.namespace, server.spec
     if spec.remote:
         for header in spec.remote.headers:

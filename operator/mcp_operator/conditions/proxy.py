@@ -11,6 +11,7 @@ from mcp_operator.compile import Compiled
 from mcp_operator.conditions.notices import Notice, noted, noted_before
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.server import Health
+from mcp_operator.conditions.surroundings import Surroundings, autoscaled, exposed, monitored
 from mcp_operator.conditions.verdict import (
     Refusal,
     Verdict,
@@ -60,6 +61,11 @@ class ProxyObservation:
     swap_seconds: float | None = None
     health: Health | None = None
     notices: Sequence[Notice] = ()
+    cluster_url: str = ""
+    """By the Service; empty where there is none. `url` is where the clients are meant to reach it."""
+    selector: str = ""
+    around: Surroundings | None = None
+    """None: nothing can stand around it, as on one machine."""
 
 
 def proxy_status(proxy: McpProxy, seen: ProxyObservation, now: datetime) -> ProxyStatus:
@@ -71,13 +77,16 @@ def proxy_status(proxy: McpProxy, seen: ProxyObservation, now: datetime) -> Prox
     programmed = _programmed(proxy, seen)
     running = _running(seen)
     done = programmed.status == "True"
-    verdicts = [_accepted(), _resolved(seen), programmed, _healthy(proxy, seen)]
+    counted, told = _around(proxy, seen)
+    verdicts = [_accepted(), _resolved(seen), programmed, *counted, _healthy(proxy, seen)]
     status = ProxyStatus(
         observed_generation=proxy.metadata.generation,
         conditions=conditions(
-            [*summed_up(verdicts), *_noted(proxy, seen)], proxy.status.conditions, proxy.metadata.generation, now
+            [*summed_up(verdicts), *told, *_noted(proxy, seen)], proxy.status.conditions, proxy.metadata.generation, now
         ),
         url=seen.url,
+        cluster_url=seen.cluster_url,
+        selector=seen.selector,
         paths=tuple(sorted(route.path for route in config.routes))[:PATHS_LIMIT],
         server_count=len(config.servers),
         ready_servers=_ready_servers(seen),
@@ -87,7 +96,7 @@ def proxy_status(proxy: McpProxy, seen: ProxyObservation, now: datetime) -> Prox
         swap_seconds=_swap_seconds(proxy, seen, done=done),
         replicas=len(seen.replicas),
         programmed_replicas=running,
-        replica_summary=f"{running}/{proxy.spec.replicas}",
+        replica_summary=f"{running}/{_wanted(proxy, seen)}",
     )
     if not _unheard(proxy, seen):
         return status
@@ -124,7 +133,7 @@ def _programmed(proxy: McpProxy, seen: ProxyObservation) -> Verdict:
     checks = (_rejected, _held_off, _known_before, _rolled_out, _in_use, _in_trouble)
     verdicts = (check(proxy, seen) for check in checks)
     running = _running(seen)
-    waiting = f"{running} of {plural(proxy.spec.replicas, 'replica')} run revision {seen.compiled.config.revision}"
+    waiting = f"{running} of {plural(_wanted(proxy, seen), 'replica')} run revision {seen.compiled.config.revision}"
     return next((v for v in verdicts if v), None) or no(Type.PROGRAMMED, Reason.SWAPPING, waiting)
 
 
@@ -142,8 +151,9 @@ def _held_off(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:
         return unknown(Type.PROGRAMMED, Reason.PAUSED, "the annotation mcp-operator.dev/paused holds the operator off")
     if seen.refused:
         return no(Type.PROGRAMMED, seen.refused.reason, seen.refused.message)
-    if proxy.spec.replicas == 0:
-        return no(Type.PROGRAMMED, Reason.NO_REPLICAS, "spec.replicas is 0: nothing serves")
+    if _wanted(proxy, seen) == 0:
+        what = "the Deployment is scaled to" if proxy.spec.fixed_replicas is None else "spec.replicas is"
+        return no(Type.PROGRAMMED, Reason.NO_REPLICAS, f"{what} 0: nothing serves")
     return None
 
 
@@ -177,12 +187,30 @@ def _in_trouble(_: McpProxy, seen: ProxyObservation) -> Verdict | None:
     return no(Type.PROGRAMMED, Reason.REPLICA_UNREACHABLE, message)
 
 
+def _wanted(proxy: McpProxy, seen: ProxyObservation) -> int:
+    """Pods that there shall be: by the spec, or by whoever else scales the Deployment."""
+    if proxy.spec.fixed_replicas is not None:
+        return proxy.spec.fixed_replicas
+    return int((seen.deployment or {}).get("spec", {}).get("replicas", 1))
+
+
+def _around(proxy: McpProxy, seen: ProxyObservation) -> tuple[list[Verdict], list[Verdict]]:
+    """Verdicts on what stands around the pods: those that decide `Ready`, and those that are only told."""
+    if seen.around is None:
+        return [], []
+    way_in = exposed(proxy, seen.around, seen.url)
+    told = [way_in, autoscaled(proxy, seen.around), monitored(proxy, seen.around)]
+    found = [verdict for verdict in told if verdict is not None]
+    counted = [verdict for verdict in found if verdict is way_in and verdict.status == "False"]
+    return counted, [verdict for verdict in found if verdict not in counted]
+
+
 def _running(seen: ProxyObservation) -> int:
     return sum(1 for replica in seen.replicas if replica.revision == seen.compiled.config.revision)
 
 
 def _all_run_it(proxy: McpProxy, seen: ProxyObservation) -> bool:
-    return len(seen.replicas) == _running(seen) >= proxy.spec.replicas
+    return len(seen.replicas) == _running(seen) >= _wanted(proxy, seen)
 
 
 def _programmed_message(proxy: McpProxy, seen: ProxyObservation, running: int) -> str:

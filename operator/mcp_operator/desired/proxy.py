@@ -1,64 +1,90 @@
-"""Objects of an McpProxy: ServiceAccount, Secret, ConfigMap, Service and Deployment."""
+"""Objects of an McpProxy: ServiceAccount, Secret, ConfigMap, Services and Deployment, and what stands around them."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled
 from mcp_operator.compile.proxy import to_json
-from mcp_operator.desired.common import NON_ROOT_ID, Object, labels, metadata, resources, restricted, selector
+from mcp_operator.desired.autoscaling import horizontal_pod_autoscaler
+from mcp_operator.desired.common import (
+    NON_ROOT_ID,
+    Object,
+    labels,
+    metadata,
+    pull_secrets,
+    resources,
+    restricted,
+    selector,
+)
+from mcp_operator.desired.disruption import pod_disruption_budget
+from mcp_operator.desired.httproute import http_route
+from mcp_operator.desired.ingress import ingress
+from mcp_operator.desired.monitoring import monitor
+from mcp_operator.desired.names import (
+    INTERNAL_PORT,
+    PORT,
+    account_name,
+    child_name,
+    config_name,
+    peers_name,
+    scheme,
+    secret_name,
+    service_port,
+)
+from mcp_operator.desired.network import network_policy
+from mcp_operator.desired.podtemplate import merged
 from mcp_operator.desired.settings import HostingSettings
+from mcp_operator.desired.spread import topology_spread
 from mcp_operator_proxy.config import CONFIG_FILE
 
-PORT: Final = 8080
-INTERNAL_PORT: Final = 8081
-"""Of the first worker, the others follow: where workers and replicas hand sessions to each other."""
 CONFIG_DIR: Final = "/etc/mcp-proxy"
 DRAIN_SECONDS: Final = 5
 """Pause between a pod's leaving the Service and its SIGTERM: connections that were already on their way still arrive."""
-
-
-def child_name(proxy: McpProxy) -> str:
-    """Name of the proxy's Deployment, Service and ServiceAccount."""
-    return f"{proxy.metadata.name}-proxy"
-
-
-def config_name(proxy: McpProxy) -> str:
-    return f"{proxy.metadata.name}-proxy-config"
-
-
-def secret_name(proxy: McpProxy) -> str:
-    return f"{proxy.metadata.name}-proxy-secrets"
-
-
-def peers_name(proxy: McpProxy) -> str:
-    """Name of the headless Service by which the replicas find each other."""
-    return f"{proxy.metadata.name}-peers"
-
-
-def proxy_url(proxy: McpProxy) -> str:
-    """Where clients in the cluster reach the proxy's own path."""
-    port = "" if proxy.spec.service.port == 80 else f":{proxy.spec.service.port}"
-    return f"http://{child_name(proxy)}.{proxy.metadata.namespace}.svc{port}{proxy.spec.path}"
+TLS_FLAG: Final = "--tls"
 
 
 def proxy_objects(
-    proxy: McpProxy, compiled: Compiled, settings: HostingSettings, *, retained: Mapping[str, str] | None = None
+    proxy: McpProxy,
+    compiled: Compiled,
+    settings: HostingSettings,
+    *,
+    retained: Mapping[str, str] | None = None,
+    retained_egress: Sequence[Object] = (),
 ) -> list[Object]:
     """Objects that shall exist for `proxy`, in the order of their writing: secrets before the config that names them.
 
     `retained` are secret files (base64) that the config before this one names: a pod may start before it sees the new one.
+    `retained_egress` are rules of the NetworkPolicy for servers that replicas may still have calls with.
+    Raises PodTemplateRefused.
     """
-    return [
-        _service_account(proxy),
+    found = [
+        None if proxy.spec.service_account_name else _service_account(proxy),
+        _network_policy(proxy, compiled, settings, retained_egress),
         _secret(proxy, compiled, retained or {}),
         _config_map(proxy, compiled),
         _service(proxy),
         _peers(proxy),
         _deployment(proxy, settings),
+        pod_disruption_budget(proxy),
+        horizontal_pod_autoscaler(proxy),
+        ingress(proxy, compiled),
+        http_route(proxy, compiled),
+        monitor(proxy),
     ]
+    return [body for body in found if body is not None]
+
+
+def _network_policy(
+    proxy: McpProxy, compiled: Compiled, settings: HostingSettings, retained: Sequence[Object]
+) -> Object | None:
+    body = network_policy(proxy, compiled, operator_namespace=settings.operator_namespace)
+    if body is not None:
+        egress = body["spec"]["egress"]
+        egress += [rule for rule in retained if rule not in egress]
+    return body
 
 
 def _service_account(proxy: McpProxy) -> Object:
@@ -100,7 +126,13 @@ def _service(proxy: McpProxy) -> Object:
             "type": spec.type,
             "selector": selector(proxy),
             "ports": [
-                {"name": "mcp", "port": spec.port, "targetPort": "mcp", "protocol": "TCP", "appProtocol": "http"}
+                {
+                    "name": "mcp",
+                    "port": service_port(proxy),
+                    "targetPort": "mcp",
+                    "protocol": "TCP",
+                    "appProtocol": scheme(proxy),
+                }
             ],
         },
     }
@@ -122,25 +154,29 @@ def _peers(proxy: McpProxy) -> Object:
 
 def _deployment(proxy: McpProxy, settings: HostingSettings) -> Object:
     pod: Object = {
-        "serviceAccountName": child_name(proxy),
+        "serviceAccountName": account_name(proxy),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": 30 + DRAIN_SECONDS,
         "securityContext": {"fsGroup": NON_ROOT_ID},
         "containers": [_container(proxy, settings)],
         "volumes": [_config_volume(proxy), {"name": "tmp", "emptyDir": {}}],
+        "topologySpreadConstraints": topology_spread(proxy),
     }
-    if settings.image_pull_secrets:
-        pod["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    if secrets := pull_secrets(settings.image_pull_secrets, proxy.spec.image_pull_secrets):
+        pod["imagePullSecrets"] = secrets
+    user = proxy.spec.pod_template
+    generated = {"metadata": {"labels": labels(proxy)}, "spec": pod}
+    replicas = {} if proxy.spec.fixed_replicas is None else {"replicas": proxy.spec.fixed_replicas}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": metadata(proxy, child_name(proxy)),
         "spec": {
-            "replicas": proxy.spec.replicas,
+            **replicas,
             "selector": {"matchLabels": selector(proxy)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
-            "template": {"metadata": {"labels": labels(proxy)}, "spec": pod},
+            "template": merged(generated, user.patch() if user else None),
         },
     }
 
@@ -171,6 +207,7 @@ def _container(proxy: McpProxy, settings: HostingSettings) -> Object:
             str(PORT),
             "--log-level",
             proxy.spec.log_level,
+            *([TLS_FLAG] if proxy.spec.tls else []),
         ],
         "env": [
             {"name": "WORKERS", "value": str(proxy.spec.workers)},
@@ -188,8 +225,13 @@ def _container(proxy: McpProxy, settings: HostingSettings) -> Object:
             {"name": "config", "mountPath": CONFIG_DIR, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
-        "startupProbe": {"httpGet": {"path": "/healthz", "port": "mcp"}, "periodSeconds": 1, "failureThreshold": 60},
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "mcp"}, "periodSeconds": 10, "timeoutSeconds": 5},
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "mcp"}, "periodSeconds": 2, "timeoutSeconds": 5},
+        "startupProbe": {"httpGet": _get(proxy, "/healthz"), "periodSeconds": 1, "failureThreshold": 60},
+        "livenessProbe": {"httpGet": _get(proxy, "/healthz"), "periodSeconds": 10, "timeoutSeconds": 5},
+        "readinessProbe": {"httpGet": _get(proxy, "/readyz"), "periodSeconds": 2, "timeoutSeconds": 5},
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
     }
+
+
+def _get(proxy: McpProxy, path: str) -> Object:
+    """The kubelet checks no certificate."""
+    return {"path": path, "port": "mcp"} | ({"scheme": "HTTPS"} if proxy.spec.tls else {})

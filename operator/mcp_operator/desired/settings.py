@@ -12,3 +12,5 @@ class HostingSettings:
     runner_image: str
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
+    operator_namespace: str | None = None
+    """Where the operator's own pods run; None: it does not run in the cluster."""

@@ -65,7 +65,8 @@ def status_of_proxy(
     now: datetime,
 ) -> ProxyStatus:
     """Status of a proxy: here one process serves, however many replicas are declared."""
-    spec = proxy.spec.model_copy(update={"replicas": min(1, proxy.spec.replicas)})
+    replicas = 1 if proxy.spec.fixed_replicas is None else min(1, proxy.spec.fixed_replicas)
+    spec = proxy.spec.model_copy(update={"replicas": replicas, "autoscaling": None})
     seen = ProxyObservation(
         compiled=compiled,
         url=url,

@@ -134,7 +134,7 @@ class World:
 
     def _serve(self, key: Key, proxy: McpProxy, snapshot: Snapshot) -> None:
         compiled = compile_proxy(
-            proxy,
+            in_plain_http(proxy),
             routes=snapshot.routes,
             servers=snapshot.servers,
             objects=snapshot.objects,
@@ -142,7 +142,7 @@ class World:
             namespace_labels=snapshot.labels.get(key.namespace, {}),
         )
         self._compiled[key] = compiled
-        if proxy.spec.replicas == 0:
+        if proxy.spec.fixed_replicas == 0:
             self._gateways.pause(key)
             self._replicas.watch(key, None, {})
             self._unwatch(key)
@@ -160,7 +160,7 @@ class World:
     def _settled(self, key: Key, proxy: McpProxy) -> bool:
         """Whether the proxy is known to use its newest configuration, or to use none at all."""
         standing = self._gateways.standing(key)
-        if proxy.spec.replicas == 0 or standing is None or standing.phase != "ready":
+        if proxy.spec.fixed_replicas == 0 or standing is None or standing.phase != "ready":
             return True
         return any(state.state == "running" for state in self._replicas.states(key).values())
 
@@ -264,6 +264,11 @@ class World:
 
 def key_of(resource: Resource) -> Key:
     return Key(resource.kind, resource.metadata.namespace, resource.metadata.name)
+
+
+def in_plain_http(proxy: McpProxy) -> McpProxy:
+    """The proxy without what only a cluster has: here it listens on this machine alone."""
+    return proxy.model_copy(update={"spec": proxy.spec.model_copy(update={"tls": None})})
 
 
 def _hints(snapshot: Snapshot) -> list[Diagnostic]:

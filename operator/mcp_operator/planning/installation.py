@@ -12,6 +12,8 @@ from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import Forbidden
 from mcp_operator.kube.paths import built_in
 
+_OWN_NAMESPACE: Final = "$(POD_NAMESPACE)"
+"""How the chart writes it; the kubelet fills it in."""
 SELECTOR: Final = f"{meta.LABEL_NAME}=mcp-operator"
 
 
@@ -31,6 +33,7 @@ def options_of(deployment: Mapping[str, Any]) -> Options | None:
         words = [*(container.get("command") or ()), *(container.get("args") or ())]
         if "run" not in words[:2] or not words[0].endswith("mcp-operator"):
             continue
+        words = [word.replace(_OWN_NAMESPACE, deployment["metadata"].get("namespace", "")) for word in words]
         environ = {variable["name"]: variable.get("value") or "" for variable in container.get("env") or ()}
         parser = argparse.ArgumentParser(exit_on_error=False, allow_abbrev=False)
         add_flags(parser, environ)

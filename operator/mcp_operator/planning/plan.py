@@ -19,7 +19,9 @@ _ORDER: Final = {kind.kind: number for number, kind in enumerate(meta.KINDS)}
 """Servers, proxies, then routes: a route hears from its proxies what became of it."""
 _SPEC: Final = frozenset({Type.ACCEPTED, Type.RESOLVED_REFS})
 """Conditions that need no running pod to be decided."""
-_REFUSALS: Final = frozenset({Reason.APPLY_REFUSED, Reason.CHILD_NAME_TAKEN})
+_MADE: Final = frozenset({Type.PROGRAMMED, Type.EXPOSED, Type.AUTOSCALED, Type.MONITORED})
+"""Conditions that tell of objects which could not be made."""
+_REFUSALS: Final = frozenset({Reason.APPLY_REFUSED, Reason.CHILD_NAME_TAKEN, Reason.API_MISSING})
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ def _tell(plan: Plan, what: str, rehearsal: Rehearsal, key: Key) -> None:
         line = f"{what}: {condition.message}"
         if condition.reason == Reason.PAUSED and condition.type == Type.PROGRAMMED:
             plan.notes.append(f"{what}: paused: the operator leaves its objects as they are")
-        elif condition.status == "False" and condition.reason in _REFUSALS and condition.type == Type.PROGRAMMED:
+        elif condition.status == "False" and condition.reason in _REFUSALS and condition.type in _MADE:
             plan.problems.append(line)
         elif condition.status == "False" and condition.type in _SPEC:
             plan.notes.append(line)

@@ -11,6 +11,7 @@ from mcp_operator.api.common import Condition, StatusModel
 from mcp_operator.desired import HostingSettings
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Store
+from mcp_operator.kube.discovery import Discovery
 from mcp_operator.kube.events import EventRecorder
 from mcp_operator.planning.dryrun import DryRun
 from mcp_operator.probe.canaries import Canaries
@@ -46,6 +47,7 @@ class Rehearsal:
             settings=settings,
             enqueue=_ignore,
             on_swap=_ignore,
+            discovery=Discovery(kube),
         )
 
     async def __aenter__(self) -> "Rehearsal":

@@ -135,7 +135,9 @@ async def observe_world(kube: DryRun, world: World, planned: Planned, files: Sna
             with contextlib.suppress(NotFound):  # an API that this cluster lacks
                 for body in (await kube.list(built_in(kind).path(namespace), label_selector=selector)).items:
                     world.store.observe(kind, body)
-    wanted = {reference for server in _servers(world, planned, chosen) for reference in references(server)}
+    proxies = [model for key, model in planned.models.items() if key in chosen and isinstance(model, McpProxy)]
+    referring: list[McpServer | McpProxy] = [*_servers(world, planned, chosen), *proxies]
+    wanted = {reference for resource in referring for reference in references(resource)}
     await _observe_data(kube, world.store, wanted, files.objects)
 
 

@@ -50,7 +50,9 @@ async def _exchange(target: Target, ask: Ask[T]) -> tuple[T | ErrorReport, float
         message = f"the header {bad[0]} cannot be sent: {_UNSENDABLE}"
         return ErrorReport(error_class="HTTPError", message=message), time.monotonic()
     try:
-        transport = BoundedTransport(target.headers, target.ca_bundle, close_seconds=_CLOSE_SECONDS)
+        transport = BoundedTransport(
+            target.headers, target.ca_bundle, close_seconds=_CLOSE_SECONDS, verify=target.verify
+        )
     except BadCABundle as error:
         message = f"the CA bundle of this server is {error}"
         return ErrorReport(error_class="TLSFailure", message=message), time.monotonic()

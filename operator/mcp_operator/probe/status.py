@@ -1,13 +1,12 @@
 """Asks one replica of a proxy for its `/status`."""
 
 import asyncio
-import ssl
-from functools import cache
 from typing import Final
 
 import httpx2
 from pydantic import ValidationError
 
+from mcp_operator.probe.bounded import unverified
 from mcp_operator_proxy.backends.classify import HTTPStatusFailure, classify
 from mcp_operator_proxy.report import ErrorReport, StatusReport
 
@@ -17,9 +16,9 @@ _GRACE_SECONDS: Final = 2.0
 
 
 def status_client() -> httpx2.AsyncClient:
-    """A client for many replicas: plain HTTP inside the cluster, no proxy, no credentials of the environment."""
+    """A client for many replicas: inside the cluster, no proxy, no credentials of the environment."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
-    return httpx2.AsyncClient(verify=_no_authorities(), limits=limits, trust_env=False)
+    return httpx2.AsyncClient(verify=unverified(), limits=limits, trust_env=False)
 
 
 async def ask_status(
@@ -73,9 +72,3 @@ async def _get(client: httpx2.AsyncClient, url: str, params: dict[str, str]) -> 
             if len(body) > MAX_BODY:
                 return None
         return bytes(body)
-
-
-@cache
-def _no_authorities() -> ssl.SSLContext:
-    """Loading the system's authorities takes 20 ms, and pods are asked over plain HTTP."""
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

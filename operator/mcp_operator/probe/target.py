@@ -20,6 +20,8 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_bundle: str | None = field(default=None, repr=False)
     """PEM certificates to trust instead of the system's."""
+    verify: bool = True
+    """Whether the server's certificate must be one that is trusted, for its name."""
     timeout: float = 5.0
     """Seconds that the whole probe may take."""
 

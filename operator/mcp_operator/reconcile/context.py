@@ -12,6 +12,7 @@ from mcp_operator.conditions.server import Clients
 from mcp_operator.desired import HostingSettings
 from mcp_operator.engine.keys import Key
 from mcp_operator.kube.client import KubeClient
+from mcp_operator.kube.discovery import Discovery
 from mcp_operator.probe.canaries import Canaries
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replica import ReplicaState
@@ -38,6 +39,7 @@ class Context:
     settings: HostingSettings
     enqueue: Callable[[Key], None]
     on_swap: Callable[[float], None]
+    discovery: Discovery
     on_restart: Callable[[], None] = lambda: None
     swaps: Swaps = field(default_factory=Swaps)
     files: Swaps = field(default_factory=lambda: Swaps(annotation=meta.ANNOTATION_FILES))

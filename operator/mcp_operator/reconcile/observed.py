@@ -12,7 +12,7 @@ from mcp_operator.conditions.proxy import Replica
 from mcp_operator.conditions.reasons import Type
 from mcp_operator.conditions.route import Parent
 from mcp_operator.conditions.server import Health
-from mcp_operator.desired.proxy import proxy_url
+from mcp_operator.desired.names import cluster_url
 from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.probe.state import ServerHealth
 from mcp_operator.probe.target import Target
@@ -36,8 +36,11 @@ def probe_target(url: str, server: McpServer, resolved: Resolved) -> Target:
 
 
 def proxy_target(proxy: McpProxy) -> Target:
-    """A proxy is probed through its Service, as its clients reach it."""
-    return Target(url=proxy_url(proxy), transport="streamable-http")
+    """A proxy is probed through its Service, as its clients in the cluster reach it.
+
+    Its certificate may be for other names than the Service's, so it is not looked at, as the kubelet's probes do it.
+    """
+    return Target(url=cluster_url(proxy), transport="streamable-http", verify=False)
 
 
 def slowest(states: Mapping[str, ReplicaState]) -> float | None:

@@ -1,9 +1,10 @@
-"""McpProxy: its five children, the swap of its configuration, its probe, its status."""
+"""McpProxy: its children, the swap of its configuration, its probe, its status."""
 
 import logging
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy
@@ -12,10 +13,16 @@ from mcp_operator.compile.consent import allows
 from mcp_operator.compile.proxy import SESSION_KEY_FILE
 from mcp_operator.compile.references import decoded
 from mcp_operator.compile.selection import namespaces_of
-from mcp_operator.compile.servers import cluster_url
+from mcp_operator.compile.servers import cluster_url as server_url
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
+from mcp_operator.conditions.reasons import Reason
+from mcp_operator.conditions.surroundings import Surroundings
+from mcp_operator.conditions.verdict import Refusal
 from mcp_operator.desired import proxy_objects
-from mcp_operator.desired.proxy import PORT, child_name, config_name, proxy_url, secret_name
+from mcp_operator.desired.common import selector
+from mcp_operator.desired.names import PORT, child_name, cluster_url, config_name, public_url, secret_name
+from mcp_operator.desired.podtemplate import PodTemplateRefused
+from mcp_operator.desired.proxy import TLS_FLAG
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object
 from mcp_operator.engine.worker import Result
@@ -39,6 +46,10 @@ log = logging.getLogger(__name__)
 
 PROBE_INTERVAL: Final = 10.0
 PROBE_THRESHOLD: Final = 2
+CONDITIONED: Final = ("Ingress", "HTTPRoute", "HorizontalPodAutoscaler", "ServiceMonitor", "PodMonitor")
+"""Kinds that have a condition of their own."""
+SOFT: Final = ("NetworkPolicy", "PodDisruptionBudget", *CONDITIONED)
+"""Kinds without which the proxy still serves: each may fail by itself."""
 MAX_OUTDATED: Final = 256
 """Secret files that are kept for a replica that does not come to an end."""
 
@@ -48,10 +59,10 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     compiled = await _compile(context, proxy)
     paused = is_paused(proxy)
     retained, outdated = _retained(context, key, proxy, compiled)
-    refused = None if paused else await _apply(context, proxy, compiled, retained)
+    refused, around = await _apply(context, key, proxy, compiled, retained) if not paused else (None, {})
     pods = context.world.pods(proxy)
     revision = compiled.config.revision
-    context.replicas.watch(key, revision, _addresses(pods))
+    context.replicas.watch(key, revision, addresses(pods))
     context.prober.watch(key, proxy_target(proxy), PROBE_INTERVAL, PROBE_THRESHOLD)
     lag = None if paused or refused else await _hurry_pods(context, key, revision, pods)
     states = context.replicas.states(key)
@@ -59,8 +70,11 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     seen = ProxyObservation(
         compiled=compiled,
         notices=notices.proxy,
-        url=proxy_url(proxy),
-        refused=refused.refusal if refused else None,
+        url=public_url(proxy) or cluster_url(proxy),
+        cluster_url=cluster_url(proxy),
+        selector=",".join(f"{name}={value}" for name, value in selector(proxy).items()),
+        around=Surroundings(_live(context, key, proxy), {kind: refused.refusal for kind, refused in around.items()}),
+        refused=_refusal(refused, around),
         paused=paused,
         deployment=context.world.store.get(Key("Deployment", key.namespace, child_name(proxy))),
         pods=pods,
@@ -77,6 +91,8 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
         log.info("every replica runs the configuration", extra=done)
     if refused:
         return Result(requeue_after=RETRY_SECONDS if refused.retry else None)
+    if lag is None and any(refused.retry for refused in around.values()):
+        lag = RETRY_SECONDS
     return Result(requeue_after=NUDGE_SECONDS if outdated and not paused else lag)
 
 
@@ -95,8 +111,8 @@ async def _compile(context: Context, proxy: McpProxy) -> Compiled:
         routes=routes,
         servers=servers,
         namespace_labels=labels,
-        objects=await context.world.data(servers),
-        url_of=cluster_url,
+        objects=await context.world.data([*servers, proxy]),
+        url_of=server_url,
         session_key=await _session_key(context, proxy),
     )
 
@@ -123,20 +139,48 @@ def _retained(context: Context, key: Key, proxy: McpProxy, compiled: Compiled) -
     held = (store.get(Key("Secret", key.namespace, secret_name(proxy))) or {}).get("data") or {}
     outdated = held.keys() - compiled.secrets.keys()
     named = outdated & secret_files((config.get("data") or {}).get(CONFIG_FILE, "").encode())
-    states = context.replicas.states(key).values()
-    done = all(state.asked == compiled.config.revision and state.settled for state in states)
-    kept = named if done or len(outdated) > MAX_OUTDATED else outdated
+    kept = named if _done(context, key, compiled) or len(outdated) > MAX_OUTDATED else outdated
     return {file: held[file] for file in sorted(kept)}, bool(named)
 
 
-async def _apply(context: Context, proxy: McpProxy, compiled: Compiled, retained: dict[str, str]) -> Refused | None:
-    """Apply and prune; why that cannot be done, if so."""
-    desired = proxy_objects(proxy, compiled, context.settings, retained=retained)
+def _refusal(refused: Refused | None, around: Mapping[str, Refused]) -> Refusal | None:
+    """What the proxy's own condition tells of."""
+    told = [refused, *(found for kind, found in around.items() if kind not in CONDITIONED)]
+    return next((found.refusal for found in told if found is not None), None)
+
+
+def _done(context: Context, key: Key, compiled: Compiled) -> bool:
+    """Whether every replica has taken or refused the compiled revision."""
+    states = context.replicas.states(key).values()
+    return all(state.asked == compiled.config.revision and state.settled for state in states)
+
+
+async def _apply(
+    context: Context, key: Key, proxy: McpProxy, compiled: Compiled, retained: dict[str, str]
+) -> tuple[Refused | None, dict[str, Refused]]:
+    """Apply and prune; why that cannot be done, if so, and which kinds could not be made without which it serves."""
+    egress = _retained_egress(context, key, proxy, compiled)
     try:
-        await apply_children(context.kube, context.world, proxy, desired)
+        desired = proxy_objects(proxy, compiled, context.settings, retained=retained, retained_egress=egress)
+        done = await apply_children(context.kube, context.world, proxy, desired, soft=SOFT, discovery=context.discovery)
+    except PodTemplateRefused as refused:
+        return Refused(Refusal(Reason.INVALID_VALUE, str(refused)), retry=False), {}
     except Refused as refused:
-        return refused
-    return None
+        return refused, {}
+    return None, done.refused
+
+
+def _retained_egress(context: Context, key: Key, proxy: McpProxy, compiled: Compiled) -> list[dict[str, Any]]:
+    """Rules of the NetworkPolicy as it stands: until every replica runs the compiled revision, some may still need them."""
+    live = context.world.store.get(Key("NetworkPolicy", key.namespace, child_name(proxy))) or {}
+    rules = [*(live.get("spec", {}).get("egress") or ())]
+    return [] if _done(context, key, compiled) or len(rules) > MAX_OUTDATED else rules
+
+
+def _live(context: Context, key: Key, proxy: McpProxy) -> dict[str, Object]:
+    """What stands around the pods, as it is."""
+    found = {kind: context.world.store.get(Key(kind, key.namespace, child_name(proxy))) for kind in CONDITIONED}
+    return {kind: body for kind, body in found.items() if body is not None}
 
 
 async def _hurry_pods(context: Context, key: Key, revision: str, pods: list[Object]) -> float | None:
@@ -149,13 +193,18 @@ async def _hurry_pods(context: Context, key: Key, revision: str, pods: list[Obje
     return again
 
 
-def _addresses(pods: list[Object]) -> dict[str, str]:
-    """Status URL of every pod that has an address, by its name."""
+def addresses(pods: list[Object]) -> dict[str, str]:
+    """Status URL of every pod that has an address, by its name. While TLS is switched on or off, there are both kinds."""
     return {
-        pod["metadata"]["name"]: f"http://{_bracketed(pod['status']['podIP'])}:{PORT}"
+        pod["metadata"]["name"]: f"{_scheme(pod)}://{_bracketed(pod['status']['podIP'])}:{PORT}"
         for pod in pods
         if pod.get("status", {}).get("podIP") and pod.get("status", {}).get("phase") == "Running"
     }
+
+
+def _scheme(pod: Object) -> str:
+    containers = pod.get("spec", {}).get("containers") or ()
+    return "https" if any(TLS_FLAG in (container.get("args") or ()) for container in containers) else "http"
 
 
 def _bracketed(address: str) -> str:

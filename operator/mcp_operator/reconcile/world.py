@@ -13,7 +13,20 @@ from mcp_operator.engine.store import Object, Store, is_controlled_by
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.paths import built_in
 
-CHILD_KINDS: Final = ("Deployment", "Service", "ConfigMap", "Secret", "ServiceAccount")
+CHILD_KINDS: Final = (
+    "Deployment",
+    "Service",
+    "ConfigMap",
+    "Secret",
+    "ServiceAccount",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "Ingress",
+    "HTTPRoute",
+    "ServiceMonitor",
+    "PodMonitor",
+)
 FETCHES: Final = 16
 """Secrets and ConfigMaps that one reconcile reads at once."""
 INDEXED_LABELS: Final = (meta.LABEL_SERVER, meta.LABEL_PROXY)
@@ -57,7 +70,7 @@ class World:
         return known[1]
 
     def referrers(self, reference: DataId) -> frozenset[Key]:
-        """McpServers that refer to a Secret or ConfigMap, as far as they were read."""
+        """Resources that refer to a Secret or ConfigMap, as far as they were read."""
         return frozenset(self._referrers.get(reference, ()))
 
     def servers(self, namespace: str) -> list[McpServer]:
@@ -100,8 +113,8 @@ class World:
         alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp") and not _has_ended(pod)]
         return sorted(alive, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"]))
 
-    async def data(self, servers: Iterable[McpServer]) -> dict[DataId, DataObject]:
-        """Content of every Secret and ConfigMap that the servers refer to; what does not exist is left out."""
+    async def data(self, servers: Iterable[McpServer | McpProxy]) -> dict[DataId, DataObject]:
+        """Content of every Secret and ConfigMap that they refer to; what does not exist is left out."""
         wanted = sorted({reference for server in servers for reference in references(server)})
         room = asyncio.Semaphore(FETCHES)
         contents = await asyncio.gather(*(self._content(reference, room) for reference in wanted))
@@ -126,7 +139,7 @@ class World:
         return content
 
     def _note_references(self, key: Key, resource: Resource | InvalidResource | None) -> None:
-        now = frozenset(references(resource)) if isinstance(resource, McpServer) else frozenset()
+        now = frozenset(references(resource)) if isinstance(resource, McpServer | McpProxy) else frozenset()
         before = self._referred.pop(key, frozenset())
         for gone in before - now:
             self._referrers[gone].discard(key)

@@ -26,6 +26,8 @@ class Options:
     internal_port: int = DEFAULT_INTERNAL_PORT
     """Of the first worker, the others follow. Not used on loopback, where the system chooses."""
     peers: tuple[PeerName, ...] = ()
+    tls: bool = False
+    """Of the public port; the internal ones stay plain HTTP."""
 
     @property
     def alone(self) -> bool:

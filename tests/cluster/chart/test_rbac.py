@@ -49,7 +49,8 @@ def named(bodies: Iterable[Body], name: str) -> list[Body]:
 def test_the_cluster_role_is_what_the_operator_needs(helm: Helm) -> None:
     (role,) = named(helm.objects(), "mcp-system-mcp-operator")
     assert role["kind"] == "ClusterRole"
-    assert rights(role) == set(needed())
+    definitions = {("apiextensions.k8s.io", "customresourcedefinitions", verb) for verb in ("list", "watch")}
+    assert rights(role) == {*needed(), *definitions}
 
 
 def test_watching_namespaces_needs_nothing_of_the_cluster(helm: Helm) -> None:

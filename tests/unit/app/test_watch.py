@@ -43,6 +43,7 @@ async def test_events_reach_the_sink_with_kind_and_version(kind: str, api_versio
 def test_settings() -> None:
     settings = watch.settings()
     assert settings.scanning.disabled
+    assert not watch.settings(clusterwide=True).scanning.disabled, "it may see CRDs come and go"
     assert settings.peering.standalone
     assert not settings.posting.enabled
     assert settings.watching.client_timeout is not None

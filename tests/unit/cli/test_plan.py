@@ -75,6 +75,7 @@ async def test_everything_is_new(api: ApiServer, run: Any, tmp_path: Path) -> No
         "apps.v1.Deployment.team-a.near-server",
         "v1.Service.team-a.near-server",
         "v1.ServiceAccount.team-a.tools-proxy",
+        "networking.k8s.io.v1.NetworkPolicy.team-a.tools-proxy",
         "v1.Secret.team-a.tools-proxy-secrets",
         "v1.ConfigMap.team-a.tools-proxy-config",
         "v1.Service.team-a.tools-proxy",
@@ -82,7 +83,7 @@ async def test_everything_is_new(api: ApiServer, run: Any, tmp_path: Path) -> No
         "apps.v1.Deployment.team-a.tools-proxy",
     ]
     assert "+  session-key: '***'" in out
-    assert err.endswith("plan: 10 to create, none to change, none to delete\n")
+    assert err.endswith("plan: 11 to create, none to change, none to delete\n")
     assert api.objects == {}, "a plan writes nothing"
     assert {asked.query.get("dryRun") for asked in api.asked if asked.method != "GET"} == {"All"}
 
@@ -132,6 +133,7 @@ async def test_files_over_what_is_in_the_cluster(at_rest: Bench, run: Any, tmp_p
         "mcp-operator.dev.v1alpha1.McpServer.team-a.near",
         "mcp-operator.dev.v1alpha1.McpServer.team-a.more",
         "apps.v1.Deployment.team-a.near-server",
+        "networking.k8s.io.v1.NetworkPolicy.team-a.tools-proxy",
         "v1.ConfigMap.team-a.tools-proxy-config",
     ]
     assert '+          "id": "team-a/more",' in out

@@ -145,6 +145,8 @@ def test_what_is_counted() -> None:
     assert shown == {
         "observedGeneration": 5,
         "url": URL,
+        "clusterUrl": "",
+        "selector": "",
         "paths": ["/mcp"],
         "serverCount": 2,
         "readyServers": 1,

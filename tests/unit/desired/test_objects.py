@@ -21,7 +21,6 @@ from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
 from mcp_operator.desired.drift import drifted, with_hash
 from mcp_operator.desired.files import by_folder
 from mcp_operator.desired.podtemplate import PodTemplateRefused
-from mcp_operator.desired.proxy import proxy_url
 from support import golden, models, resources
 
 FOLDER = Path(__file__).parent / "golden"
@@ -200,11 +199,5 @@ def test_retained_secrets_never_win() -> None:
     outcome = compiled(proxy)
     (file,) = outcome.secrets
     bodies = proxy_objects(proxy, outcome, SETTINGS, retained={"old": "b2xk", file: "b2xk"})
-    assert bodies[1]["data"] == {"old": "b2xk", file: "QmVhcmVyIHMzY3IzdA=="}
-
-
-@pytest.mark.parametrize(
-    ("port", "url"), [(80, "http://t-proxy.team-a.svc/mcp"), (81, "http://t-proxy.team-a.svc:81/mcp")]
-)
-def test_url_of_a_proxy(port: int, url: str) -> None:
-    assert proxy_url(models.proxy(resources.proxy("t", service={"port": port}))) == url
+    (held,) = [body for body in bodies if body["kind"] == "Secret"]
+    assert held["data"] == {"old": "b2xk", file: "QmVhcmVyIHMzY3IzdA=="}

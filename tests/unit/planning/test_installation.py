@@ -18,7 +18,7 @@ ARGS = [
 
 
 def deployment(*containers: dict[str, Any]) -> dict[str, Any]:
-    return {"spec": {"template": {"spec": {"containers": list(containers)}}}}
+    return {"metadata": {"namespace": "mcp-system"}, "spec": {"template": {"spec": {"containers": list(containers)}}}}
 
 
 def test_from_arguments() -> None:
@@ -31,6 +31,7 @@ def test_from_arguments() -> None:
         runner_image="registry.example.com/runner:2",
         image_pull_policy="Always",
         image_pull_secrets=("one", "two"),
+        operator_namespace="mcp-system",
     )
 
 

@@ -152,4 +152,9 @@ def _column(column: Column) -> dict[str, Any]:
 def _subresources(kind: meta.Kind) -> dict[str, Any]:
     if kind is not meta.PROXY:
         return {"status": {}}
-    return {"status": {}, "scale": {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}}
+    scale = {
+        "specReplicasPath": ".spec.replicas",
+        "statusReplicasPath": ".status.replicas",
+        "labelSelectorPath": ".status.selector",
+    }
+    return {"status": {}, "scale": scale}

@@ -1,0 +1,170 @@
+"""What stands around a proxy's pods, beside the golden files.
+
+made or not: HPA, PodDisruptionBudget, Ingress, HTTPRoute, monitor · the number of pods is set, or left alone
+ways in lead to the MCP paths and to nothing else · TLS: probes, Service, flag · URLs, a table
+"""
+
+from typing import Any
+
+import pytest
+
+from mcp_operator.api.resources import McpProxy
+from mcp_operator.compile import compile_proxy
+from mcp_operator.compile.servers import cluster_url as server_url
+from mcp_operator.desired import HostingSettings, proxy_objects
+from mcp_operator.desired.names import cluster_url, public_url
+from mcp_operator.desired.paths import exposed
+from mcp_operator.desired.podtemplate import PodTemplateRefused
+from support import models, resources
+
+Body = dict[str, Any]
+SETTINGS = HostingSettings(proxy_image="proxy:1", runner_image="runner:1")
+ALWAYS = {"ServiceAccount", "NetworkPolicy", "Secret", "ConfigMap", "Service", "Deployment"}
+
+
+def made(proxy: McpProxy, *paths: str) -> dict[str, Body]:
+    """The objects by kind; `paths` are those of further routes."""
+    server = models.server(resources.remote("far", "https://x/mcp"))
+    routes = [models.route(resources.route(f"r{i}", {"name": "far"}, path=path)) for i, path in enumerate(paths)]
+    compiled = compile_proxy(proxy, routes=routes, servers=[server], objects={}, url_of=server_url)
+    return {body["kind"]: body for body in proxy_objects(proxy, compiled, SETTINGS)}
+
+
+def proxy(**spec: Any) -> McpProxy:
+    return models.proxy(resources.proxy(**spec))
+
+
+PARENT = {"parentRefs": [{"name": "edge"}]}
+MADE: list[tuple[Body, set[str]]] = [
+    ({}, set()),
+    ({"replicas": 1}, set()),
+    ({"replicas": 2}, {"PodDisruptionBudget"}),
+    ({"replicas": 2, "podDisruptionBudget": {"enabled": False}}, set()),
+    ({"autoscaling": {}}, {"HorizontalPodAutoscaler", "PodDisruptionBudget"}),
+    ({"autoscaling": {"minReplicas": 1, "maxReplicas": 1}, "replicas": 5}, {"HorizontalPodAutoscaler"}),
+    ({"ingress": {}}, {"Ingress"}),
+    ({"httpRoute": PARENT}, {"HTTPRoute"}),
+    ({"monitoring": {"enabled": True}}, {"ServiceMonitor"}),
+    ({"monitoring": {"enabled": True, "kind": "PodMonitor"}}, {"PodMonitor"}),
+]
+
+
+@pytest.mark.parametrize(("spec", "more"), MADE)
+def test_what_is_made(spec: Body, more: set[str]) -> None:
+    assert made(proxy(**spec)).keys() == ALWAYS | more
+
+
+def test_off_means_gone() -> None:
+    bare = proxy(networkPolicy={"enabled": False}, serviceAccountName="mine")
+    assert made(bare).keys() == ALWAYS - {"NetworkPolicy", "ServiceAccount"}
+    assert made(bare)["Deployment"]["spec"]["template"]["spec"]["serviceAccountName"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("spec", "replicas"),
+    [({}, None), ({"replicas": 0}, 0), ({"replicas": 3}, 3), ({"replicas": 3, "autoscaling": {}}, None)],
+)
+def test_the_number_of_pods_is_set_or_left_alone(spec: Body, replicas: int | None) -> None:
+    assert made(proxy(**spec))["Deployment"]["spec"].get("replicas") == replicas
+
+
+def test_an_autoscaler_without_targets_goes_by_cpu() -> None:
+    spec = made(proxy(autoscaling={}))["HorizontalPodAutoscaler"]["spec"]
+    assert (spec["minReplicas"], spec["maxReplicas"]) == (2, 10)
+    (metric,) = spec["metrics"]
+    assert metric["resource"] == {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+
+
+def test_an_autoscaler_goes_by_sessions() -> None:
+    (metric,) = made(proxy(autoscaling={"targetSessions": 50}))["HorizontalPodAutoscaler"]["spec"]["metrics"]
+    target = {"type": "AverageValue", "averageValue": "50"}
+    assert metric == {"type": "Pods", "pods": {"metric": {"name": "mcp_proxy_sessions"}, "target": target}}
+
+
+def test_status_and_metrics_are_led_to_by_nobody() -> None:
+    """Neither where an endpoint is at the root."""
+    assert list(exposed(["/b/mcp", "/a", "/a"])) == [("Prefix", "/a"), ("Prefix", "/b/mcp")]
+    assert list(exposed(["/"])) == [("Exact", "/"), ("Exact", "/sse"), ("Exact", "/messages")]
+
+
+def test_every_path_is_led_to() -> None:
+    paths = [f"/team-{number:02}/mcp" for number in range(20)]
+    bodies = made(proxy(ingress={"host": "a.example.com"}, httpRoute=PARENT), *paths)
+    wanted = sorted(["/mcp", *paths])
+    (rule,) = bodies["Ingress"]["spec"]["rules"]
+    assert [path["path"] for path in rule["http"]["paths"]] == wanted
+    assert {path["backend"]["service"]["name"] for path in rule["http"]["paths"]} == {"tools-proxy"}
+    rules = bodies["HTTPRoute"]["spec"]["rules"]
+    assert [match["path"]["value"] for rule in rules for match in rule["matches"]] == wanted
+    assert [len(rule["matches"]) for rule in rules] == [8, 8, 5]
+
+
+def test_tls_in_the_pods() -> None:
+    bodies = made(proxy(tls={"secretName": "cert"}, monitoring={"enabled": True}))
+    (container,) = bodies["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert "--tls" in container["args"]
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["scheme"] == "HTTPS"
+    plain = made(proxy())["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+    assert "--tls" not in plain["args"]
+    assert "scheme" not in plain["livenessProbe"]["httpGet"]
+    (endpoint,) = bodies["ServiceMonitor"]["spec"]["endpoints"]
+    assert (endpoint["scheme"], endpoint["tlsConfig"]) == ("https", {"insecureSkipVerify": True})
+
+
+IN_CLUSTER = "tools-proxy.team-a.svc"
+URLS: list[tuple[Body, str, str | None]] = [
+    ({}, f"http://{IN_CLUSTER}/mcp", None),
+    ({"path": "/all"}, f"http://{IN_CLUSTER}/all", None),
+    ({"service": {"port": 81}}, f"http://{IN_CLUSTER}:81/mcp", None),
+    ({"tls": {"secretName": "c"}}, f"https://{IN_CLUSTER}/mcp", None),
+    ({"tls": {"secretName": "c"}, "service": {"port": 80}}, f"https://{IN_CLUSTER}:80/mcp", None),
+    ({"ingress": {}}, f"http://{IN_CLUSTER}/mcp", None),
+    ({"ingress": {"host": "a.example.com"}}, f"http://{IN_CLUSTER}/mcp", "http://a.example.com/mcp"),
+    ({"ingress": {"host": "*.example.com"}}, f"http://{IN_CLUSTER}/mcp", None),
+    ({"ingress": {"host": "a.example.com", "tlsSecretName": "c"}}, f"http://{IN_CLUSTER}/mcp", "https://a.example.com/mcp"),
+    ({"httpRoute": PARENT}, f"http://{IN_CLUSTER}/mcp", None),
+    ({"httpRoute": {**PARENT, "hostnames": ["b.example.com"]}}, f"http://{IN_CLUSTER}/mcp", "https://b.example.com/mcp"),
+    ({"httpRoute": {"parentRefs": [{"name": "e", "port": 8443}], "hostnames": ["*.x.org", "b.x.org"]}},
+     f"http://{IN_CLUSTER}/mcp", "https://b.x.org:8443/mcp"),
+    ({"httpRoute": {**PARENT, "scheme": "http", "hostnames": ["b.x.org"]}}, f"http://{IN_CLUSTER}/mcp", "http://b.x.org/mcp"),
+    ({"ingress": {"host": "a.x.org"}, "httpRoute": {**PARENT, "hostnames": ["b.x.org"]}},
+     f"http://{IN_CLUSTER}/mcp", "http://a.x.org/mcp"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("spec", "inside", "outside"), URLS)
+def test_urls(spec: Body, inside: str, outside: str | None) -> None:
+    wanted = proxy(**spec)
+    assert (cluster_url(wanted), public_url(wanted)) == (inside, outside)
+
+
+def test_egress_that_is_still_needed_stays_once() -> None:
+    wanted = proxy()
+    compiled = compile_proxy(wanted, routes=[], servers=[], objects={}, url_of=server_url)
+    old = {"ports": [{"protocol": "TCP", "port": 81}]}
+    bodies = proxy_objects(wanted, compiled, SETTINGS)
+    before = next(body for body in bodies if body["kind"] == "NetworkPolicy")["spec"]["egress"]
+    bodies = proxy_objects(wanted, compiled, SETTINGS, retained_egress=[*before, old])
+    assert next(body for body in bodies if body["kind"] == "NetworkPolicy")["spec"]["egress"] == [*before, old]
+
+
+def test_a_pod_template_is_merged() -> None:
+    spec = {"nodeSelector": {"disk": "fast"}, "containers": [{"name": "proxy", "env": [{"name": "A", "value": "b"}]}]}
+    template = made(proxy(podTemplate={"spec": spec, "metadata": {"labels": {"team": "core"}}}))["Deployment"]["spec"][
+        "template"
+    ]
+    assert template["spec"]["nodeSelector"] == {"disk": "fast"}
+    assert {"name": "A", "value": "b"} in template["spec"]["containers"][0]["env"]
+    assert template["metadata"]["labels"]["team"] == "core"
+    spread = {"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"}
+    strict = made(proxy(podTemplate={"spec": {"topologySpreadConstraints": [spread]}}))["Deployment"]["spec"][
+        "template"
+    ]["spec"]
+    found = {each["topologyKey"]: each["whenUnsatisfiable"] for each in strict["topologySpreadConstraints"]}
+    assert found == {"topology.kubernetes.io/zone": "ScheduleAnyway", "kubernetes.io/hostname": "DoNotSchedule"}
+
+
+def test_a_pod_template_takes_nothing_away() -> None:
+    with pytest.raises(PodTemplateRefused, match="config"):
+        made(proxy(podTemplate={"spec": {"volumes": [{"name": "config", "emptyDir": {}}]}}))
