@@ -1,7 +1,6 @@
 """A stdio server that tells of its surroundings, and ends when it is told to."""
 
 import os
-import signal
 import time
 from pathlib import Path
 
@@ -44,8 +43,7 @@ def wait(seconds: float) -> str:
 @mcp.tool
 def die() -> str:
     """End without an answer."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    return "still here"
+    os._exit(3)  # as process 1 of its container it could not kill itself
 
 
 STARTED = str(time.time_ns())
