@@ -66,6 +66,7 @@ cluster-tests: venv cluster ## Tests against the real API server
 
 .PHONY: e2e
 e2e: venv cluster images ## Tests end to end: the product installed by its chart on the real node
+	@hack/image build-previous || echo "the test of an upgrade will be skipped"
 	@$(PYTEST_IN_CLUSTER) tests/e2e
 
 .PHONY: bench
@@ -75,6 +76,10 @@ bench: venv ## The proxy beside direct calls, stock FastMCP and other gateways (
 .PHONY: bench-swap
 bench-swap: venv cluster images ## 20 swaps under the traffic of 8 clients; figures in build/bench/swap.json
 	@$(PYTEST_IN_CLUSTER) tests/e2e/test_swap.py --capture=no
+
+.PHONY: bench-operator
+bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real API server; figures in build/bench/operator.json
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.operator.run $(if $(filter quick,$(BENCH)),--quick --sizes 100,500)
 
 .PHONY: test
 test: check conformance cluster-tests e2e ## Everything: lint, types, unit, the conformance suite, the real API server, end to end; leaves no cluster behind

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from images import base, catalogue, storage
+from images import base, catalogue, previous, storage
 from images.build import Image, archive_path, build
 from localcluster import lifecycle, operations
 from localcluster.errors import ClusterError
@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
     some = commands.add_parser("build-all", help="the same for the project's images, or for those named")
     some.add_argument("names", nargs="*")
-    for command in (one, some):
+    before = commands.add_parser("build-previous", help="the same for the version that tests upgrade from")
+    for command in (one, some, before):
         command.add_argument("--no-load", action="store_true", help="build only")
     commands.add_parser("base", help="make the base image and print its name")
     commands.add_parser("list", help="print the project's images and their archives")
@@ -63,6 +64,8 @@ def _dispatch(options: argparse.Namespace, paths: Paths) -> None:
             _build_and_load(paths, [image], load=not options.no_load)
         case "build-all":
             _build_and_load(paths, _chosen(options.names), load=not options.no_load)
+        case "build-previous":
+            _build_and_load(paths, previous.images(paths.cache), load=not options.no_load)
         case "base":
             print(base.provide(paths.cache))
         case "list":

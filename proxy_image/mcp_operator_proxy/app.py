@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import logging
 import re
@@ -29,6 +30,7 @@ from mcp_operator_proxy.fronts.sse import locate
 from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.metrics import CONTENT_TYPE
 from mcp_operator_proxy.proxy import Proxy
+from mcp_operator_proxy.report import StatusReport
 from mcp_operator_proxy.workers.pod import Pod
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,8 @@ MAX_WAIT_SECONDS: Final = 30.0
 RETRY_AFTER: Final = {"retry-after": "1"}
 ROUTE: Final = "mcp_operator_proxy.route"
 LOGGED: Final = "mcp_operator_proxy.logged"
+_RESTLESS: Final = {"checked_at", "circuit", "process"}
+"""Of a server's report: what changes although nothing has happened that whoever asks again and again wants to hear of."""
 
 
 class App:
@@ -202,7 +206,11 @@ class App:
     async def _answer_own(self, path: str, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):
             return JSONResponse({"error": "only GET"}, 405, {"allow": "GET, HEAD"})
-        return await self._own[path](QueryParams(scope["query_string"]))
+        response = await self._own[path](QueryParams(scope["query_string"]))
+        tag = response.headers.get("etag")
+        if tag is not None and Headers(scope=scope).get("if-none-match") == tag:
+            return Response(status_code=304, headers={"etag": tag})
+        return response
 
     async def _healthz(self, _: QueryParams) -> Response:
         return PlainTextResponse("ok\n")
@@ -237,8 +245,8 @@ class App:
                 if revision is not None
                 else await asyncio.to_thread(self.proxy.status)
             )
-        body = await asyncio.to_thread(status.model_dump_json, by_alias=True)
-        return Response(body, media_type="application/json")
+        body, tag = await asyncio.to_thread(_rendered, status)
+        return Response(body, media_type="application/json", headers={"etag": tag})
 
     async def _metrics(self, _: QueryParams, *, alone: bool = False) -> Response:
         # In a thread, as is the status: with a thousand servers it takes longer than a call may be held up.
@@ -246,6 +254,12 @@ class App:
             return Response(await asyncio.to_thread(self.proxy.metrics.render), media_type=CONTENT_TYPE)
         text = await self._pod.metrics()
         return Response(text, media_type=CONTENT_TYPE)
+
+
+def _rendered(status: StatusReport) -> tuple[str, str]:
+    """The status as JSON, and an entity tag (RFC 9110, section 8.8.3) that names it but for what changes by itself."""
+    steady = status.model_dump_json(exclude={"sessions": True, "servers": {"__all__": _RESTLESS}})
+    return status.model_dump_json(by_alias=True), f'W/"{hashlib.sha256(steady.encode()).hexdigest()[:32]}"'
 
 
 def _problem(method: str, scope: Scope, receive: Receive, headers: Headers) -> Response | None:

@@ -23,9 +23,10 @@ from mcp_operator.probe.target import Target
 from mcp_operator.reconcile.affected import affected
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.dispatch import reconcile
+from mcp_operator.reconcile.pace import Pace
 from mcp_operator.reconcile.status import StatusWriter
 from mcp_operator.reconcile.swaps import Swaps
-from mcp_operator.reconcile.world import INDEXED_LABELS, World, slimmed
+from mcp_operator.reconcile.world import INDEXED_LABELS, LABELLED, World, slimmed
 from mcp_operator_proxy.report import ErrorReport, StatusReport
 from support.apiserver import ApiServer, Body
 
@@ -121,6 +122,7 @@ class Bench:
     def __init__(self, api: ApiServer, kube: KubeClient, events: EventRecorder) -> None:
         self.api = api
         self.clock = 100.0
+        self._looks = 0
         self.probes = Probes()
         self.waiting: dict[Key, None] = {}
         self.swaps: list[float] = []
@@ -133,7 +135,7 @@ class Bench:
 
     def start(self) -> None:
         """A fresh operator, which lists what there is."""
-        self.store = Store(label_indexes=INDEXED_LABELS)
+        self.store = Store(label_indexes=INDEXED_LABELS, labelled=LABELLED)
         self.world = World(self.store, self._kube)
         self.replicas = Replicas(self.enqueue)
         self.prober: Prober[Key] = Prober(self.enqueue, spread=0.0, probe=self.probes, on_result=self._count)
@@ -152,11 +154,17 @@ class Bench:
             discovery=Discovery(self._kube, lambda: self.clock),
             swaps=Swaps(lambda: self.clock),
             files=Swaps(lambda: self.clock, meta.ANNOTATION_FILES),
+            pace=Pace(self._later),
         )
         self.waiting.clear()
         self.api.changed = self._observe
         for body in [*self.api.objects.values()]:
             self._observe("ADDED", body)
+
+    def _later(self) -> float:
+        """A clock that goes on by hours between two looks: no configuration waits for the one before it."""
+        self._looks += 1
+        return self._looks * 3600.0
 
     async def restart(self) -> None:
         """As after a crash: nothing is remembered but what stands in the cluster."""

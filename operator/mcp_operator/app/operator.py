@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from mcp_operator import watch
+from mcp_operator.api import meta
 from mcp_operator.app.metrics import OperatorMetrics
 from mcp_operator.app.options import Options
 from mcp_operator.app.peek import later_changes
@@ -22,13 +23,15 @@ from mcp_operator.kube.errors import ApiError, NotFound
 from mcp_operator.kube.events import EventRecorder
 from mcp_operator.kube.paths import object_path
 from mcp_operator.probe.canaries import Canaries
+from mcp_operator.probe.facts import ServerFacts
 from mcp_operator.probe.prober import Prober
+from mcp_operator.probe.replica import confirms
 from mcp_operator.probe.replicas import Pace, Replicas
-from mcp_operator.reconcile.affected import affected
+from mcp_operator.reconcile.affected import RESOURCE_KINDS, affected, says_something_new
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.dispatch import reconcile
 from mcp_operator.reconcile.status import StatusWriter
-from mcp_operator.reconcile.world import INDEXED_LABELS, World, slimmed
+from mcp_operator.reconcile.world import INDEXED_LABELS, LABELLED, World, slimmed
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +48,15 @@ class Operator:
         self._kinds = watch.watched(clusterwide=not options.namespaces)
         self._kube = kube
         self._metrics = metrics
-        self.store = Store(label_indexes=INDEXED_LABELS)
+        self.store = Store(label_indexes=INDEXED_LABELS, labelled=LABELLED)
         self.queue = WorkQueue(metrics=metrics)
         self._world = World(self.store, kube, reads_namespaces=not options.namespaces)
         self._events = EventRecorder(kube, "mcp-operator", instance=options.identity)
         self._prober: Prober[Key] = Prober(
-            self.queue.add, concurrency=options.probe_concurrency, on_result=metrics.probed
+            self.queue.add,
+            concurrency=options.probe_concurrency,
+            on_result=metrics.probed,
+            confirms=self._is_confirmed,
         )
         self._canaries: Canaries[Key] = Canaries(
             self.queue.add, concurrency=options.probe_concurrency, on_result=metrics.called
@@ -144,11 +150,18 @@ class Operator:
         if background and change.new is not None and self.resync.synced.is_set():
             stream = self._stream(change.key.kind, change.key.namespace)
             self.streams.owes(stream, change.new["metadata"].get("resourceVersion"))
+        if change.key.kind in RESOURCE_KINDS and says_something_new(change):
+            self._context.pace.edited()
         ready = change.key.kind == "Pod" and _is_ready(change.old) != _is_ready(change.new)
         for key in affected(change, self._world):
             self.queue.add(key, background=background)
             if ready:
                 self._prober.trigger(key)
+
+    def _is_confirmed(self, key: Key, facts: ServerFacts) -> bool:
+        """Whether a proxy that serves a server finds it as the operator's own probe has found it."""
+        reports = self._replicas.reports(f"{key.namespace}/{key.name}") if key.kind == meta.SERVER.kind else ()
+        return any(confirms(report, facts) for report in reports)
 
     def _listers(self) -> dict[str, Lister]:
         return {kind: partial(self._list, kind) for kind in self._kinds}

@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 Job = Callable[[], Awaitable[object]]
 
+_PER_SECOND = 100
+"""First runs of new keys, while that is within the `spread`."""
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -33,9 +36,10 @@ class _Entry:
 class PeriodicScheduler(Generic[K]):
     """Runs each key's job every `interval` seconds, at most `concurrency` jobs at once and never one key twice at once.
 
-    The first run comes within `spread` seconds, at random; every later one `interval` after the start of the one before, more
-    or less by `jitter` (0 to 1). Jobs that must wait for a slot run in order; triggered ones go first. A job that raises or
-    exceeds `timeout` is logged and given to `on_error`, and recurs. Use as `async with`: leaving it cancels everything.
+    The first run comes within `spread` seconds, at random, or sooner where there are few keys (`_PER_SECOND`); every later one
+    `interval` after the start of the one before, more or less by `jitter` (0 to 1). Jobs that must wait for a slot run in order;
+    triggered ones go first. A job that raises or exceeds `timeout` is logged and given to `on_error`, and recurs. Use as
+    `async with`: leaving it cancels everything.
     """
 
     def __init__(
@@ -80,7 +84,8 @@ class PeriodicScheduler(Generic[K]):
         entry = self._entries.get(key)
         if entry is None:
             entry = self._entries[key] = _Entry(interval, job)
-            self._arm(key, entry, self._rng.uniform(0, min(self._spread, interval)))
+            soon = min(self._spread, interval, len(self._entries) / _PER_SECOND)
+            self._arm(key, entry, self._rng.uniform(0, soon))
             return
         rescheduled = entry.interval != interval and entry.timer is not None and entry.started is not None
         entry.interval, entry.job = interval, job

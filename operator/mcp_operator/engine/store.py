@@ -10,7 +10,7 @@ Objects are shared, not copied: treat everything that the store returns as read-
 from collections import OrderedDict, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from mcp_operator.engine.keys import Key
 
@@ -43,15 +43,21 @@ class Change:
 Objects = list[Object]
 Changes = list[Change]
 _Index = TypeVar("_Index", bound=Hashable)
+_Labelled: TypeAlias = tuple[str, str, str, str]
+"""Kind, namespace, label and value."""
 
 
 class Store:
-    """Objects by kind, namespace and name; indexed by owner's uid and by the labels in `label_indexes`."""
+    """Objects by kind, namespace and name; indexed by owner's uid and by the labels in `label_indexes`.
 
-    def __init__(self, *, label_indexes: Iterable[str] = ()) -> None:
+    Objects of the kinds in `labelled` are indexed by all of their labels.
+    """
+
+    def __init__(self, *, label_indexes: Iterable[str] = (), labelled: Iterable[str] = ()) -> None:
         self._objects: defaultdict[str, dict[str, dict[str, Object]]] = defaultdict(dict)
         self._label_names = frozenset(label_indexes)
-        self._by_label: defaultdict[tuple[str, str, str], set[Key]] = defaultdict(set)
+        self._labelled = frozenset(labelled)
+        self._by_label: defaultdict[_Labelled, set[Key]] = defaultdict(set)
         self._by_owner: defaultdict[str, set[Key]] = defaultdict(set)
         self._tombstones: OrderedDict[Key, int] = OrderedDict()
 
@@ -67,10 +73,23 @@ class Store:
 
     def by_label(self, kind: str, label: str, value: str, namespace: str | None = None) -> Objects:
         """Objects that carry `label: value`, by index. `ValueError` if the store does not index that label."""
-        if label not in self._label_names:
+        if label not in self._label_names and kind not in self._labelled:
             raise ValueError(f"label {label} is not indexed; name it in label_indexes")
-        keys = self._by_label.get((kind, label, value), ())
-        return [self._known(key) for key in keys if namespace is None or key.namespace == namespace]
+        chosen = [*self._objects[kind]] if namespace is None else [namespace]
+        return [self._known(key) for where in chosen for key in self._by_label.get((kind, where, label, value), ())]
+
+    def matching(self, kind: str, namespace: str, labels: Mapping[str, str]) -> Objects:
+        """Objects of a namespace that carry all of `labels`: as many are looked at as carry the rarest of them.
+
+        `ValueError` if the kind is not one of those in `labelled`.
+        """
+        if kind not in self._labelled:
+            raise ValueError(f"{kind} is not indexed by its labels; name it in labelled")
+        if not labels:
+            return self.list(kind, namespace)
+        sets = [self._by_label.get((kind, namespace, *label), set()) for label in labels.items()]
+        first, *others = sorted(sets, key=len)
+        return [self._known(key) for key in first if all(key in other for other in others)]
 
     def owned_by(self, uid: str, kind: str | None = None) -> dict[Key, Object]:
         """Objects that have an owner reference to `uid`, the controller's or another's (`is_controlled_by` tells)."""
@@ -174,10 +193,10 @@ class Store:
         for uid in _owner_uids(old):
             _discard(self._by_owner, uid, key)
 
-    def _labels(self, key: Key, body: Object) -> Iterator[tuple[str, str, str]]:
+    def _labels(self, key: Key, body: Object) -> Iterator[_Labelled]:
         labels = body["metadata"].get("labels") or {}
-        for label in self._label_names & labels.keys():
-            yield key.kind, label, labels[label]
+        for label in labels.keys() if key.kind in self._labelled else self._label_names & labels.keys():
+            yield key.kind, key.namespace, label, labels[label]
 
     def _bury(self, key: Key, version: int | None) -> None:
         if version is None:

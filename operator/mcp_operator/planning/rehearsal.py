@@ -20,7 +20,7 @@ from mcp_operator.probe.replicas import Replicas
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.dispatch import reconcile
 from mcp_operator.reconcile.status import StatusWriter
-from mcp_operator.reconcile.world import INDEXED_LABELS, World
+from mcp_operator.reconcile.world import INDEXED_LABELS, LABELLED, World
 
 PASSES: Final = 5
 """More than it takes to come to rest: what a first pass keeps for replicas that have not followed, the next one drops."""
@@ -31,7 +31,7 @@ class Rehearsal:
 
     def __init__(self, kube: DryRun, settings: HostingSettings, *, reads_namespaces: bool = True) -> None:
         self._kube = kube
-        self.store = Store(label_indexes=INDEXED_LABELS)
+        self.store = Store(label_indexes=INDEXED_LABELS, labelled=LABELLED)
         self.world = World(self.store, kube, reads_namespaces=reads_namespaces)
         self._statuses = _Kept(kube, self.store, cast("EventRecorder", _Deaf()))
         self._prober: Prober[Key] = Prober(_ignore, spread=0.0, probe=_no_answer)

@@ -1,25 +1,45 @@
 """One probe: speak MCP to a server as a client does, and say what it is or why it is none."""
 
+import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
 from mcp_operator.probe.exchange import exchange
 from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip, tool_names
+from mcp_operator.probe.plain import Listed, look
 from mcp_operator.probe.target import Target
 from mcp_operator_proxy.backends.catalogue import Catalogue, EndlessList, list_catalogue
 from mcp_operator_proxy.backends.connect import Connected
 from mcp_operator_proxy.backends.digest import digest
+from mcp_operator_proxy.backends.lean.session import LeanSession
 from mcp_operator_proxy.report import ErrorReport
 
 MAX_TOOLS: Final = 10_000
+_LEAST_SECONDS: Final = 0.05
+"""What is left to the library's session at least, where the plain way has met something odd."""
 
 
 async def probe(target: Target) -> ProbeResult:
-    """Connect, negotiate, list everything, end the session: see `exchange`. At most `MAX_TOOLS` tools are taken in."""
-    found, seconds = await exchange(target, _list)
+    """Connect, negotiate, list everything, end the session: see `plain` and `exchange`. At most `MAX_TOOLS` tools are taken in."""
+    started = time.monotonic()
+    plain = await look(target)
+    if isinstance(plain, Listed):
+        found, seconds = _judged(plain.session, plain.catalogue), plain.ended - started
+    elif isinstance(plain, ErrorReport):
+        found, seconds = plain, time.monotonic() - started
+    else:
+        before = time.monotonic() - started
+        rest = replace(target, timeout=max(target.timeout - before, _LEAST_SECONDS))
+        found, seconds = await exchange(rest, _list if target.lists else _meet)
+        seconds += before
     if isinstance(found, ErrorReport):
         return ProbeResult(time=datetime.now(UTC), seconds=seconds, error=found)
     return ProbeResult(time=datetime.now(UTC), seconds=seconds, facts=found)
+
+
+async def _meet(connected: Connected) -> ServerFacts | ErrorReport:
+    return _facts(connected, Catalogue())
 
 
 async def _list(connected: Connected) -> ServerFacts | ErrorReport:
@@ -27,12 +47,16 @@ async def _list(connected: Connected) -> ServerFacts | ErrorReport:
         catalogue = await list_catalogue(connected)
     except EndlessList as error:
         return ErrorReport(error_class="ProtocolError", message=str(error))
+    return _judged(connected, catalogue)
+
+
+def _judged(connected: Connected | LeanSession, catalogue: Catalogue) -> ServerFacts | ErrorReport:
     if len(catalogue.tools) > MAX_TOOLS:
         return _too_many(len(catalogue.tools))
     return _facts(connected, catalogue)
 
 
-def _facts(connected: Connected, catalogue: Catalogue) -> ServerFacts:
+def _facts(connected: Connected | LeanSession, catalogue: Catalogue) -> ServerFacts:
     info = connected.server_info
     return ServerFacts(
         protocol_version=clip(connected.protocol_version),

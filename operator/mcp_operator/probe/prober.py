@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Generic, Self, TypeVar
 
 from mcp_operator.engine.backoff import Backoff
 from mcp_operator.engine.scheduler import PeriodicScheduler
-from mcp_operator.probe.facts import ProbeResult
+from mcp_operator.probe.facts import ProbeResult, ServerFacts
 from mcp_operator.probe.mcp import probe
-from mcp_operator.probe.state import ServerHealth, fold, settling
+from mcp_operator.probe.state import REST, ServerHealth, fold, settling
 from mcp_operator.probe.target import Target
 
 K = TypeVar("K", bound=Hashable)
@@ -30,6 +31,8 @@ class _Watched:
     health: ServerHealth
     retries: int = 0
     """How many probes were made soon after one that failed; see `_RETRIES`."""
+    wanted: bool = True
+    """Somebody has asked for a probe: the word of others will not do."""
 
 
 class Prober(Generic[K]):
@@ -38,6 +41,9 @@ class Prober(Generic[K]):
     At most `concurrency` probes run at once. A new key is probed at once while less than half of that is in use; what comes in
     bulk, as at a start, is spread over `spread` seconds. Intervals waver by a tenth, so that probes drift apart.
     `on_result(key, result)` hears of every probe: for metrics. Use as `async with`: leaving it cancels everything.
+
+    `confirms(key, facts)` says whether others, who look at `key` as often, find it as it was found by the last good probe: then
+    a probe that is due is left out, but for one every `REST`. So servers that proxies look at cost the operator next to nothing.
     """
 
     def __init__(
@@ -47,10 +53,12 @@ class Prober(Generic[K]):
         concurrency: int = 32,
         spread: float = 10.0,
         on_result: Callable[[K, ProbeResult], None] | None = None,
+        confirms: Callable[[K, ServerFacts], bool] | None = None,
         probe: Callable[[Target], Awaitable[ProbeResult]] = probe,
     ) -> None:
         self._on_change = on_change
         self._on_result = on_result
+        self._confirms = confirms
         self._probe = probe
         self._at_once = max(1, concurrency // 2)
         self._scheduler: PeriodicScheduler[K] = PeriodicScheduler(concurrency=concurrency, spread=spread)
@@ -89,7 +97,7 @@ class Prober(Generic[K]):
     def trigger(self, key: K) -> None:
         """Probe `key` now, and soon again if it does not answer. Unknown keys are ignored."""
         if (watched := self._watched.get(key)) is not None:
-            watched.retries = 0
+            watched.retries, watched.wanted = 0, True
         self._scheduler.trigger(key)
 
     def health(self, key: K) -> ServerHealth | None:
@@ -112,6 +120,9 @@ class Prober(Generic[K]):
 
     async def _run(self, key: K) -> None:
         watched = self._watched[key]
+        if self._is_confirmed(key, watched):
+            return
+        watched.wanted = False
         result = await self._probe(watched.target)
         if self._watched.get(key) is not watched:
             return
@@ -125,6 +136,14 @@ class Prober(Generic[K]):
         elif result.error and watched.health.healthy is not True and watched.retries < _RETRIES:
             watched.retries += 1
             self._again(key, watched, _RETRY.delay(watched.retries - 1))
+
+    def _is_confirmed(self, key: K, watched: _Watched) -> bool:
+        health = watched.health
+        if self._confirms is None or watched.wanted or settling(health) or not health.healthy or health.error:
+            return False
+        if health.facts is None or health.last_probe is None or datetime.now(UTC) - health.last_probe >= REST:
+            return False
+        return self._confirms(key, health.facts)
 
     def _again(self, key: K, watched: _Watched, seconds: float) -> None:
         if seconds < watched.interval:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from mcp_operator.probe.facts import ServerFacts
 from mcp_operator.probe.state import latest_error
 from mcp_operator_proxy.report import Conflict, ErrorReport, LongName, RouteReport, ServerReport, StatusReport
 
@@ -72,6 +73,18 @@ def heard(state: ReplicaState, report: StatusReport, seconds: float) -> ReplicaS
         routes=report.routes,
         conflicts=report.conflicts,
         long_names=report.long_names,
+    )
+
+
+def confirms(report: ServerReport, facts: ServerFacts) -> bool:
+    """Whether a replica finds a server just as a probe has found it."""
+    said = (report.protocol_version, report.transport, report.server_name or "", report.server_version or "")
+    counts = (report.prompts, report.resources, report.resource_templates)
+    return (
+        report.state == "ready"
+        and said == (facts.protocol_version, facts.transport, facts.server_name, facts.server_version)
+        and (report.tools, report.digest) == (facts.tools, facts.digest)
+        and counts == (facts.prompts, facts.resources, facts.resource_templates)
     )
 
 

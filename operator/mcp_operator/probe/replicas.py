@@ -10,8 +10,8 @@ from typing import Final, Generic, Protocol, Self, TypeVar
 
 from mcp_operator.engine.backoff import Backoff
 from mcp_operator.probe.replica import ReplicaState, expecting, heard, silent
-from mcp_operator.probe.status import ask_status, status_client
-from mcp_operator_proxy.report import ErrorReport, StatusReport
+from mcp_operator.probe.status import Told, ask_status, status_client
+from mcp_operator_proxy.report import ErrorReport, ServerReport, StatusReport
 
 log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
@@ -22,7 +22,14 @@ _JITTER: Final = 0.1
 class Ask(Protocol):
     """`ask_status`, bound to a client."""
 
-    async def __call__(self, url: str, *, wait: str | None, timeout: float) -> StatusReport | ErrorReport: ...  # noqa: ASYNC109
+    async def __call__(
+        self,
+        url: str,
+        *,
+        wait: str | None,
+        timeout: float,  # noqa: ASYNC109
+        told: Told,
+    ) -> StatusReport | ErrorReport: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,7 @@ class ReplicaWatch(Generic[K]):
         self._room = room or asyncio.Semaphore(64)
         self._revision: str | None = None
         self._replicas: dict[str, _Replica] = {}
+        self._reports: dict[str, list[ServerReport]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -70,11 +78,21 @@ class ReplicaWatch(Generic[K]):
         """By pod; those that have not answered yet are `unknown`."""
         return {pod: replica.state for pod, replica in self._replicas.items()}
 
+    def reports(self, server: str) -> list[ServerReport]:
+        """What the replicas that run their revision say of a server, by its id."""
+        if self._reports is None:
+            self._reports = {}
+            for state in self.states.values():
+                for report in state.servers if state.state == "running" else ():
+                    self._reports.setdefault(report.id, []).append(report)
+        return self._reports.get(server, [])
+
     def want(self, revision: str | None, pods: Mapping[str, str]) -> None:
         """From now on, `pods` (name to base URL) should run `revision`. Calling it again with the same changes nothing.
 
         A new revision interrupts the questions for the old one.
         """
+        self._reports = None
         for gone in [pod for pod, replica in self._replicas.items() if pods.get(pod) != replica.url]:
             self._replicas.pop(gone).stop()
         renewed, self._revision = revision != self._revision, revision
@@ -111,7 +129,8 @@ class ReplicaWatch(Generic[K]):
             wait = None if at_once else replica.state.asked
             began = time.monotonic()
             async with self._room:
-                answer = await self._ask(replica.url, wait=wait, timeout=pace.timeout if wait is None else pace.hold)
+                seconds = pace.timeout if wait is None else pace.hold
+                answer = await self._ask(replica.url, wait=wait, timeout=seconds, told=replica.told)
             if self._replicas.get(pod) is not replica:
                 return
             if isinstance(answer, ErrorReport):
@@ -121,17 +140,25 @@ class ReplicaWatch(Generic[K]):
                 await asyncio.sleep(pace.retry.delay(failures - 1))
                 continue
             failures = 0
+            again, replica.last = answer is replica.last, answer
+            if again and replica.state.steady:
+                await self._rest()
+                continue
             if self._learn(replica, heard(replica.state, answer, time.monotonic() - replica.since)):
                 early = 0
             if replica.state.steady:
-                await asyncio.sleep(pace.interval * (1 + _JITTER * random.uniform(-1, 1)))  # noqa: S311
+                await self._rest()
             elif replica.state.settled or (wait is not None and time.monotonic() - began < pace.hold / 2):
                 early += 1
                 await asyncio.sleep(min(pace.retry.delay(early - 1), pace.interval))
 
+    async def _rest(self) -> None:
+        await asyncio.sleep(self._pace.interval * (1 + _JITTER * random.uniform(-1, 1)))  # noqa: S311
+
     def _learn(self, replica: "_Replica", state: ReplicaState) -> bool:
         changed, replica.state = state != replica.state, state
         if changed:
+            self._reports = None
             try:
                 self._on_change(self._key, self.states)
             except Exception:
@@ -143,6 +170,8 @@ class _Replica:
     def __init__(self, url: str, state: ReplicaState) -> None:
         self.url = url
         self.state = state
+        self.told = Told()
+        self.last: StatusReport | None = None
         self.since = time.monotonic()
         self.task: asyncio.Task[None] | None = None
 
@@ -183,6 +212,10 @@ class Replicas(Generic[K]):
         watch = self._watches.get(key)
         return watch.states if watch is not None else {}
 
+    def reports(self, server: str) -> list[ServerReport]:
+        """What the replicas of all proxies say of a server, by its id."""
+        return [report for watch in self._watches.values() for report in watch.reports(server)]
+
     async def aclose(self) -> None:
         """End every watch and close the client."""
         for key in [*self._watches]:
@@ -197,5 +230,12 @@ class Replicas(Generic[K]):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _ask(self, url: str, *, wait: str | None, timeout: float) -> StatusReport | ErrorReport:  # noqa: ASYNC109
-        return await ask_status(url, wait=wait, timeout=timeout, client=self._client)
+    async def _ask(
+        self,
+        url: str,
+        *,
+        wait: str | None,
+        timeout: float,  # noqa: ASYNC109
+        told: Told,
+    ) -> StatusReport | ErrorReport:
+        return await ask_status(url, wait=wait, timeout=timeout, client=self._client, told=told)

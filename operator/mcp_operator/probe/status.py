@@ -1,6 +1,7 @@
 """Asks one replica of a proxy for its `/status`."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 import httpx2
@@ -15,6 +16,14 @@ _CONNECT_SECONDS: Final = 2.0
 _GRACE_SECONDS: Final = 2.0
 
 
+@dataclass(slots=True)
+class Told:
+    """What a replica said last, and the entity tag that it gave to that: it need not be said and read again."""
+
+    tag: str = ""
+    report: StatusReport | None = None
+
+
 def status_client() -> httpx2.AsyncClient:
     """A client for many replicas: inside the cluster, no proxy, no credentials of the environment."""
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=64, keepalive_expiry=30)
@@ -27,26 +36,30 @@ async def ask_status(
     wait: str | None,
     timeout: float,  # noqa: ASYNC109 - it goes to the replica, too
     client: httpx2.AsyncClient | None = None,
+    told: Told | None = None,
 ) -> StatusReport | ErrorReport:
     """Ask the proxy at `url` (`http://10.0.0.7:8080`). Raises nothing but `CancelledError`.
 
     With `wait`, the replica holds its answer until it runs or has refused that revision, at most `timeout` seconds; the whole
     takes at most two seconds more. Without, `timeout` bounds the whole. Fields that this version does not know are left out:
-    a newer proxy may answer.
+    a newer proxy may answer. `told` is kept up to date; where nothing has changed, the very report in it is the answer.
     """
     if client is None:
         async with status_client() as own:
-            return await ask_status(url, wait=wait, timeout=timeout, client=own)
+            return await ask_status(url, wait=wait, timeout=timeout, client=own, told=told)
+    told = told or Told()
     params = {} if wait is None else {"wait": wait, "timeout": f"{timeout:g}"}
     try:
         async with asyncio.timeout(timeout if wait is None else timeout + _GRACE_SECONDS):
-            body = await _get(client, f"{url.rstrip('/')}/status", params)
+            body = await _get(client, f"{url.rstrip('/')}/status", params, told)
     except Exception as error:  # noqa: BLE001 - classified
         return classify(error)
     if body is None:
         return ErrorReport(error_class="ProtocolError", message=f"its status is larger than {MAX_BYTES_TEXT}")
+    if body == _UNCHANGED and told.report is not None:
+        return told.report
     try:
-        return StatusReport.model_validate_json(body, extra="ignore")
+        told.report = StatusReport.model_validate_json(body, extra="ignore")
     except ValidationError as error:
         what = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, what["loc"]))
@@ -54,16 +67,25 @@ async def ask_status(
             error_class="ProtocolError",
             message=f"what it answers at /status is no status of a proxy: {where} {what['msg']}",
         )
+    return told.report
 
 
 MAX_BYTES_TEXT: Final = f"{MAX_BODY // 2**20} MiB"
 
 
-async def _get(client: httpx2.AsyncClient, url: str, params: dict[str, str]) -> bytes | None:
-    """The body; None when it is larger than `MAX_BODY`."""
+_UNCHANGED: Final = b""
+
+
+async def _get(client: httpx2.AsyncClient, url: str, params: dict[str, str], told: Told) -> bytes | None:
+    """The body, and its tag in `told`; None when it is larger than `MAX_BODY`, `_UNCHANGED` when it is what it was."""
     timeout = httpx2.Timeout(None, connect=_CONNECT_SECONDS)
     headers = {"accept": "application/json", "accept-encoding": "identity"}
+    if told.report is not None and told.tag:
+        headers["if-none-match"] = told.tag
     async with client.stream("GET", url, params=params, headers=headers, timeout=timeout) as response:
+        if response.status_code == httpx2.codes.NOT_MODIFIED and "if-none-match" in headers:
+            return _UNCHANGED
+        told.tag, told.report = response.headers.get("etag", ""), None
         if response.status_code != httpx2.codes.OK:
             raise HTTPStatusFailure(response.status_code)
         body = bytearray()

@@ -24,6 +24,8 @@ class Target:
     """Whether the server's certificate must be one that is trusted, for its name."""
     timeout: float = 5.0
     """Seconds that the whole probe may take."""
+    lists: bool = True
+    """Whether its lists are read too. Of a proxy they are known without that: its replicas tell them."""
 
     def to_connect(self) -> ConnectTarget:
         return ConnectTarget(

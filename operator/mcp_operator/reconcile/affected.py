@@ -19,31 +19,30 @@ def affected(change: Change, world: World) -> Iterator[Key]:
     key = change.key
     if key.kind in RESOURCE_KINDS:
         yield key
-        if key.kind != meta.PROXY.kind and _says_something_new(change):
-            yield from _proxies(world, key.namespace)
-        if key.kind == meta.SERVER.kind and _says_something_new(change):
-            yield from _parents(world.routes_into(key.namespace))
+        if key.kind == meta.SERVER.kind and says_something_new(change):
+            yield from _served_by(world, change.old, change.new)
+        if key.kind == meta.ROUTE.kind and says_something_new(change):
+            yield from _named_by(change)
         if key.kind == meta.PROXY.kind and (change.old is None or change.new is None):
             yield from (
                 Key(meta.ROUTE.kind, route.metadata.namespace, route.metadata.name)
                 for route in world.routes(key.namespace)
             )
     elif key.kind == "Namespace":
-        if _says_something_new(change):
+        if says_something_new(change):
             yield from _parents(world.routes_out_of(key.name))
     elif key.kind == "Pod":
         yield from _labelled(change.new or change.old, key.namespace)
     else:
         yield from _owners(change)
         if key.kind in DATA_KINDS:
-            referrers = world.referrers((cast("DataKind", key.kind), key.namespace, key.name))
-            yield from referrers
-            if referrers:
-                yield from _proxies(world, key.namespace)
-                yield from _parents(world.routes_into(key.namespace))
+            for referrer in world.referrers((cast("DataKind", key.kind), key.namespace, key.name)):
+                yield referrer
+                if referrer.kind == meta.SERVER.kind:
+                    yield from _served_by(world, world.store.get(referrer))
 
 
-def _says_something_new(change: Change) -> bool:
+def says_something_new(change: Change) -> bool:
     """Whether more than the status changed: what decides selection and compilation."""
     if change.old is None or change.new is None:
         return True
@@ -52,9 +51,18 @@ def _says_something_new(change: Change) -> bool:
     return any(old.get(part) != new.get(part) for part in parts)
 
 
-def _proxies(world: World, namespace: str) -> Iterator[Key]:
-    for proxy in world.store.list(meta.PROXY.kind, namespace):
-        yield Key.of(meta.PROXY.kind, proxy)
+def _served_by(world: World, *servers: Object | None) -> Iterator[Key]:
+    """Proxies that serve a server, as it was or as it is."""
+    for server in servers:
+        if server is not None:
+            yield from world.concerned(server)
+
+
+def _named_by(change: Change) -> Iterator[Key]:
+    """Proxies that a route names, as it was or as it is."""
+    for route in (change.old, change.new):
+        for parent in ((route or {}).get("spec") or {}).get("parentRefs") or ():
+            yield Key(meta.PROXY.kind, change.key.namespace, parent["name"])
 
 
 def _parents(routes: Iterable[McpRoute]) -> Iterator[Key]:

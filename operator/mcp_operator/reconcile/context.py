@@ -19,6 +19,7 @@ from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.probe.replicas import Replicas
 from mcp_operator.reconcile.notices import NoticeBoard
 from mcp_operator.reconcile.observed import is_heard
+from mcp_operator.reconcile.pace import Pace
 from mcp_operator.reconcile.showing import Showing
 from mcp_operator.reconcile.sights import Sights, sight
 from mcp_operator.reconcile.status import StatusWriter
@@ -43,6 +44,7 @@ class Context:
     on_restart: Callable[[], None] = lambda: None
     swaps: Swaps = field(default_factory=Swaps)
     files: Swaps = field(default_factory=lambda: Swaps(annotation=meta.ANNOTATION_FILES))
+    pace: Pace = field(default_factory=Pace)
     compiled: dict[Key, Compiled] = field(default_factory=dict)
     showing: dict[Key, Showing] = field(default_factory=dict)
     """What each proxy shows to clients."""
@@ -148,6 +150,7 @@ class Context:
         if key.kind == meta.PROXY.kind:
             self.replicas.forget(key)
             self.swaps.forget(key)
+            self.pace.forget(key)
             self._heard.pop(key, None)
             gone = self.world.store.get(key) is None
             self._enqueue_all(self.notices.forget(key) if gone else self.notices.note(key, Notices(), heard=True))

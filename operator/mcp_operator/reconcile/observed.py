@@ -40,7 +40,7 @@ def proxy_target(proxy: McpProxy) -> Target:
 
     Its certificate may be for other names than the Service's, so it is not looked at, as the kubelet's probes do it.
     """
-    return Target(url=cluster_url(proxy), transport="streamable-http", verify=False)
+    return Target(url=cluster_url(proxy), transport="streamable-http", verify=False, lists=False)
 
 
 def slowest(states: Mapping[str, ReplicaState]) -> float | None:

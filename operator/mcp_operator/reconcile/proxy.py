@@ -12,7 +12,6 @@ from mcp_operator.compile import Compiled, compile_proxy
 from mcp_operator.compile.consent import allows
 from mcp_operator.compile.proxy import SESSION_KEY_FILE
 from mcp_operator.compile.references import decoded
-from mcp_operator.compile.selection import namespaces_of
 from mcp_operator.compile.servers import cluster_url as server_url
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.conditions.reasons import Reason
@@ -56,7 +55,7 @@ MAX_OUTDATED: Final = 256
 
 async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result:
     """Give the replicas of `proxy` the configuration that follows from the resources, and tell what they made of it."""
-    compiled = await _compile(context, proxy)
+    compiled, held = await _paced(context, key, proxy)
     paused = is_paused(proxy)
     retained, outdated = _retained(context, key, proxy, compiled)
     refused, around = await _apply(context, key, proxy, compiled, retained) if not paused else (None, {})
@@ -90,22 +89,35 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
         done = {"revision": status.programmed_revision, "seconds": status.swap_seconds}
         log.info("every replica runs the configuration", extra=done)
     if refused:
-        return Result(requeue_after=RETRY_SECONDS if refused.retry else None)
+        return Result(requeue_after=_soonest(held, RETRY_SECONDS if refused.retry else None))
     if lag is None and any(refused.retry for refused in around.values()):
         lag = RETRY_SECONDS
-    return Result(requeue_after=NUDGE_SECONDS if outdated and not paused else lag)
+    return Result(requeue_after=_soonest(held, NUDGE_SECONDS if outdated and not paused else lag))
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((one for one in seconds if one is not None), default=None)
+
+
+async def _paced(context: Context, key: Key, proxy: McpProxy) -> tuple[Compiled, float | None]:
+    """What follows from the resources now, or, in a flood of edits, what followed before and the seconds until the next look."""
+    known, generation = context.compiled.get(key), proxy.metadata.generation
+    if known is not None and (held := context.pace.wait(key, generation)) > 0:
+        return known, held
+    compiled = await _compile(context, proxy)
+    if known is None or compiled.config.revision != known.config.revision:
+        context.pace.changed(key, generation)
+    else:
+        context.pace.unchanged(key)
+    return compiled, None
 
 
 async def _compile(context: Context, proxy: McpProxy) -> Compiled:
     namespace = proxy.metadata.namespace
     routes = context.world.routes(namespace)
     labels = context.world.namespace_labels(namespace)
-    servers = [
-        server
-        for where in sorted(namespaces_of(proxy, routes))
-        for server in context.world.servers(where)
-        if allows(server, namespace, labels)
-    ]
+    candidates = context.world.candidates(proxy, routes)
+    servers = [server for server in candidates if allows(server, namespace, labels)]
     return compile_proxy(
         proxy,
         routes=routes,

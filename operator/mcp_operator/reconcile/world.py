@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
+from mcp_operator.compile.candidates import Wanted, wanted_by_proxy, wanted_by_route
 from mcp_operator.compile.references import DataId, DataObject, decoded, references
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object, Store, is_controlled_by
@@ -30,6 +31,8 @@ CHILD_KINDS: Final = (
 FETCHES: Final = 16
 """Secrets and ConfigMaps that one reconcile reads at once."""
 INDEXED_LABELS: Final = (meta.LABEL_SERVER, meta.LABEL_PROXY)
+LABELLED: Final = (meta.SERVER.kind,)
+"""Kinds that are found by any label: selectors ask for them."""
 
 R = TypeVar("R", McpServer, McpProxy, McpRoute)
 
@@ -101,6 +104,24 @@ class World:
         """Routes of this namespace that bring servers of others, as far as they were read."""
         return self._routes(key for key in self._foreign if key.namespace == namespace)
 
+    def candidates(self, proxy: McpProxy, routes: Iterable[McpRoute]) -> list[McpServer]:
+        """Servers that the proxy or one of its routes refers to: those that have a say in what it serves."""
+        keys = {key for wanted in wanted_by_proxy(proxy, routes) for key in self._meant(wanted)}
+        found = (self.model(key) for key in keys)
+        return [server for server in found if isinstance(server, McpServer)]
+
+    def concerned(self, server: Object) -> Iterator[Key]:
+        """Proxies that a server of these names and labels has a say in, directly or by a route."""
+        metadata = server["metadata"]
+        named = (metadata["namespace"], metadata["name"], metadata.get("labels") or {})
+        for proxy in self.proxies(metadata["namespace"]):
+            if any(wanted.includes(*named) for wanted in wanted_by_proxy(proxy, ())):
+                yield Key(proxy.kind, proxy.metadata.namespace, proxy.metadata.name)
+        for route in (*self.routes(metadata["namespace"]), *self.routes_into(metadata["namespace"])):
+            if any(wanted.includes(*named) for wanted in wanted_by_route(route)):
+                for parent in route.spec.parent_refs:
+                    yield Key(meta.PROXY.kind, route.metadata.namespace, parent.name)
+
     def children(self, uid: str) -> dict[Key, Object]:
         """Objects that the resource with this uid controls and that carry the operator's label."""
         owned = {key: body for kind in CHILD_KINDS for key, body in self.store.owned_by(uid, kind).items()}
@@ -162,6 +183,15 @@ class World:
     def _routes(self, keys: Iterable[Key]) -> list[McpRoute]:
         found = (self.model(key) for key in [*keys])
         return [route for route in found if isinstance(route, McpRoute)]
+
+    def _meant(self, wanted: Wanted) -> Iterator[Key]:
+        kind, selector = meta.SERVER.kind, wanted.selector
+        if selector is None:
+            yield Key(kind, wanted.namespace, wanted.name or "")
+            return
+        for body in self.store.matching(kind, wanted.namespace, selector.match_labels):
+            if selector.matches(body["metadata"].get("labels") or {}):
+                yield Key.of(kind, body)
 
     def _all(self, kind: str, namespace: str, model: type[R]) -> list[R]:
         found = (self.model(Key.of(kind, body)) for body in self.store.list(kind, namespace))

@@ -164,6 +164,23 @@ def test_the_label_index_follows_changes_and_removals() -> None:
         store.by_label("Thing", "free", "y")
 
 
+def test_objects_of_a_labelled_kind_are_found_by_any_labels() -> None:
+    store = Store(labelled=["Thing"])
+    store.observe("Thing", thing("a", 1, labels={"team": "core", "tier": "gold"}))
+    store.observe("Thing", thing("b", 1, labels={"team": "core"}))
+    store.observe("Thing", thing("c", 1, labels={"team": "core"}, namespace="other"))
+    store.observe("Thing", thing("d", 1))
+    assert names(store.matching("Thing", "ns", {"team": "core"})) == ["a", "b"]
+    assert names(store.matching("Thing", "ns", {"team": "core", "tier": "gold"})) == ["a"]
+    assert names(store.matching("Thing", "ns", {"team": "core", "tier": "tin"})) == []
+    assert names(store.matching("Thing", "ns", {})) == ["a", "b", "d"]
+    store.observe("Thing", thing("b", 2, labels={"team": "data"}))
+    store.remove("Thing", "ns", "a")
+    assert names(store.matching("Thing", "ns", {"team": "core"})) == []
+    with pytest.raises(ValueError, match="Other is not indexed"):
+        store.matching("Other", "ns", {})
+
+
 def test_the_owner_index_follows_changes_and_removals() -> None:
     store = Store()
     store.observe("Pod", thing("p", 1, owner="u1"))

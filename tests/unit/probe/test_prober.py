@@ -1,12 +1,13 @@
 """The prober: when it probes, what it keeps, what it tells. Probes are real where the answer matters."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from mcp_operator.probe.facts import ProbeResult, ServerFacts
 from mcp_operator.probe.prober import Prober
+from mcp_operator.probe.state import SAMPLES
 from mcp_operator.probe.target import Target
 from mcp_operator_proxy.backends.classify import secret_parts
 from mcp_operator_proxy.report import ErrorReport
@@ -248,3 +249,67 @@ async def test_a_key_that_fails_is_asked_again_soon_after_a_trigger(eventually: 
         prober.watch("weather", Target(url="http://weather.invalid/mcp"), NEVER, 3)
         await eventually(lambda: (state := prober.health("weather")) is not None and state.healthy)
         assert asked >= 3
+
+
+class Witness:
+    """In the place of proxies: it confirms what it is told to."""
+
+    def __init__(self) -> None:
+        self.confirms = True
+        self.asked = 0
+
+    def __call__(self, _key: str, _facts: ServerFacts) -> bool:
+        self.asked += 1
+        return self.confirms
+
+
+async def settled(prober: Prober[str], probes: Probes, eventually: Eventually) -> int:
+    """How many probes were made until the usual latency was known."""
+    prober.watch("a", A, 0.01, 3)
+    for number in range(1, SAMPLES + 1):
+        await eventually(lambda: probes.unanswered)
+        probes.answer()
+        await eventually(
+            lambda number=number: len(health.samples) >= number if (health := prober.health("a")) else False
+        )
+    return probes.started
+
+
+async def test_what_others_confirm_is_not_probed(probes: Probes, eventually: Eventually) -> None:
+    witness = Witness()
+    async with Prober[str](lambda _: None, probe=probes, spread=0, confirms=witness) as prober:
+        started = await settled(prober, probes, eventually)
+        await eventually(lambda: witness.asked > 3)
+        assert probes.started == started
+
+        witness.confirms = False
+        await eventually(lambda: probes.started == started + 1)
+        probes.answer()
+        witness.confirms = True
+        asked = witness.asked
+        await eventually(lambda: witness.asked > asked + 3)
+        assert probes.started == started + 1
+
+        prober.trigger("a")
+        await eventually(lambda: probes.started == started + 2)
+
+
+async def test_what_fails_is_probed_whatever_others_say(probes: Probes, eventually: Eventually) -> None:
+    witness = Witness()
+    async with Prober[str](lambda _: None, probe=probes, spread=0, confirms=witness) as prober:
+        started = await settled(prober, probes, eventually)
+        witness.confirms = False
+        await eventually(lambda: probes.started == started + 1)
+        witness.confirms = True
+        refused = ErrorReport(error_class="ConnectionRefused", message="nobody listens")
+        probes.unanswered[0].set_result(ProbeResult(time=datetime.now(UTC), seconds=0.01, error=refused))
+        await eventually(lambda: probes.started == started + 2)
+
+
+async def test_now_and_then_it_is_probed_all_the_same(
+    probes: Probes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_operator.probe.prober.REST", timedelta(0))
+    async with Prober[str](lambda _: None, probe=probes, spread=0, confirms=Witness()) as prober:
+        started = await settled(prober, probes, eventually)
+        await eventually(lambda: probes.started == started + 1)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from mcp_operator.probe.replica import ReplicaState, expecting, heard, silent
+from mcp_operator.probe.facts import ServerFacts
+from mcp_operator.probe.replica import ReplicaState, confirms, expecting, heard, silent
 from mcp_operator_proxy.report import ErrorReport, RejectedConfig, ServerReport, StatusReport
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -116,3 +117,44 @@ def test_it_is_steady_when_its_servers_are() -> None:
     assert not heard(state, report("b", rejected="b"), 1).steady, "a refusal may be over without another revision"
     assert not silent(state, DOWN).steady
     assert heard(expecting(None, None), report("a"), 1).steady
+
+
+FACTS = ServerFacts(
+    protocol_version="2026-07-28",
+    transport="streamable-http",
+    server_name="weather",
+    server_version="1.2",
+    tools=("a", "b"),
+    prompts=1,
+)
+SAID: dict[str, Any] = {
+    "id": "team-a/weather",
+    "state": "ready",
+    "protocol_version": "2026-07-28",
+    "transport": "streamable-http",
+    "server_name": "weather",
+    "server_version": "1.2",
+    "tools": ("a", "b"),
+    "prompts": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("other", "confirmed"),
+    [
+        ({}, True),
+        ({"state": "error"}, False),
+        ({"state": "pending"}, False),
+        ({"protocol_version": "2025-11-25"}, False),
+        ({"transport": "sse"}, False),
+        ({"server_name": None}, False),
+        ({"server_version": "1.3"}, False),
+        ({"tools": ("a",)}, False),
+        ({"digest": "sha256:other"}, False),
+        ({"prompts": 2}, False),
+        ({"resources": 1}, False),
+        ({"resource_templates": 1}, False),
+    ],
+)
+def test_a_report_confirms_what_a_probe_found(other: dict[str, Any], confirmed: bool) -> None:
+    assert confirms(ServerReport(**{**SAID, **other}), FACTS) is confirmed

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mcp_operator.probe.status import MAX_BODY, ask_status
+from mcp_operator.probe.status import MAX_BODY, Told, ask_status
 from mcp_operator_proxy.report import ErrorReport, StatusReport
 from support.gateway import make_config, running_gateway
 from unit.probe.servers import Reply, always, as_json, closed_port, http, raw
@@ -67,3 +67,29 @@ async def test_nobody_there() -> None:
     told = await ask_status(f"http://127.0.0.1:{closed_port()}", wait="b1", timeout=20)
     assert isinstance(told, ErrorReport)
     assert told.error_class == "ConnectionRefused"
+
+
+async def test_what_has_not_changed_is_not_said_again() -> None:
+    """The tag stands for all but what changes by itself: open sessions, times of checks."""
+    async with running_gateway(make_config({}, revision="a1")) as gateway:
+        told = Told()
+        first = await ask_status(gateway.base, wait=None, timeout=5, told=told)
+        assert isinstance(first, StatusReport)
+        assert await ask_status(gateway.base, wait=None, timeout=5, told=told) is first
+        again = await gateway.get("/status", headers={"if-none-match": told.tag})
+        assert (again.status_code, again.content) == (304, b"")
+
+        await gateway.proxy.apply(make_config({}, revision="b1"))
+        second = await ask_status(gateway.base, wait=None, timeout=5, told=told)
+        assert isinstance(second, StatusReport)
+        assert (second.revision, told.report is second) == ("b1", True)
+
+
+async def test_a_failure_forgets_what_was_told() -> None:
+    told = Told('"x"', StatusReport.model_validate(MINIMAL))
+    async with raw(always(http("500 Internal Server Error", b"<html>"))) as url:
+        assert isinstance(await ask_status(url, wait=None, timeout=5, told=told), ErrorReport)
+    assert told == Told()
+    async with raw(always(http("304 Not Modified"))) as url:
+        answer = await ask_status(url, wait=None, timeout=5, told=told)
+    assert isinstance(answer, ErrorReport), "nobody asked whether it was modified"

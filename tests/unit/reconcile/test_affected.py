@@ -1,8 +1,8 @@
 """Which change enqueues what.
 
-a resource: itself; a server or a route: the proxies too, but not for its status alone; a proxy that comes or goes: the routes
+a resource: itself; a server or a route: the proxies that it concerns, but not for its status alone; a proxy that comes or goes: the routes
 a server or a Secret of another namespace, or a namespace's labels: the proxies whose routes reach across
-a child: its owner, before and after · a pod: by its labels · a Secret or ConfigMap: who refers to it, and then the proxies
+a child: its owner, before and after · a pod: by its labels · a Secret or ConfigMap: who refers to it, and the proxies of those
 """
 
 from collections.abc import Callable
@@ -16,29 +16,33 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Change, Store
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.reconcile.affected import affected
-from mcp_operator.reconcile.world import INDEXED_LABELS, World, slimmed
+from mcp_operator.reconcile.world import INDEXED_LABELS, LABELLED, World, slimmed
 from support import models, resources
 from support.kubeconfig import kubeconfig
 
 Body = dict[str, Any]
-PROXIES = {"McpProxy/tools", "McpProxy/second"}
+TOOLS = "McpProxy/tools"
+CORE = {"team": "core"}
 ROUTES = {"McpRoute/extra"}
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    """Two proxies, a route and a server that refers to Secret `token`; another namespace with a proxy of its own."""
-    store = Store(label_indexes=INDEXED_LABELS)
+    """Two proxies, a route and a server that refers to Secret `token`; another namespace with a proxy of its own.
+
+    The proxy `tools` selects the team core, and the route brings the server to it; the other proxies select another team.
+    """
+    store = Store(label_indexes=INDEXED_LABELS, labelled=LABELLED)
     source = {"secretKeyRef": {"name": "token", "key": "header"}}
     header = [{"name": "Authorization", "valueFrom": source}]
     for body in (
-        resources.proxy("tools"),
-        resources.proxy("second"),
+        resources.proxy("tools", selector=CORE),
+        resources.proxy("second", selector={"team": "data"}),
         resources.route("extra", {"name": "far"}),
         resources.remote("far", "https://far/mcp", headers=header),
     ):
         store.observe(body["kind"], models.stored(body))
-    store.observe("McpProxy", models.stored(resources.proxy("elsewhere"), namespace="team-b"))
+    store.observe("McpProxy", models.stored(resources.proxy("elsewhere", selector=CORE), namespace="team-b"))
     world = World(store, KubeClient.connect(kubeconfig(tmp_path / "config", "http://127.0.0.1:9")))
     world.servers("team-a")
     return world
@@ -54,7 +58,7 @@ def keys(world: World, old: Body | None, new: Body | None) -> set[str]:
 
 
 def _server(**metadata: Any) -> Body:
-    return models.stored(resources.remote("one", "https://one/mcp"), **metadata)
+    return models.stored(resources.remote("one", "https://one/mcp"), **{"labels": CORE, **metadata})
 
 
 def _child(kind: str, *, managed: bool = True, owner: Body | None = None) -> Body:
@@ -67,12 +71,14 @@ def _child(kind: str, *, managed: bool = True, owner: Body | None = None) -> Bod
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        (None, _server(), {"McpServer/one", *PROXIES}),
-        (_server(), None, {"McpServer/one", *PROXIES}),
-        (_server(), _server(generation=2), {"McpServer/one", *PROXIES}),
-        (_server(), _server(labels={"a": "b"}), {"McpServer/one", *PROXIES}),
-        (_server(), _server(deletionTimestamp="2026-01-01T00:00:00Z"), {"McpServer/one", *PROXIES}),
-        (_server(), _server(uid="another"), {"McpServer/one", *PROXIES}),
+        (None, _server(), {"McpServer/one", TOOLS}),
+        (_server(), None, {"McpServer/one", TOOLS}),
+        (_server(), _server(generation=2), {"McpServer/one", TOOLS}),
+        (_server(), _server(labels={"a": "b"}), {"McpServer/one", TOOLS}),
+        (_server(), _server(labels={"team": "data"}), {"McpServer/one", TOOLS, "McpProxy/second"}),
+        (_server(labels={}), _server(labels={}, generation=2), {"McpServer/one"}),
+        (_server(), _server(deletionTimestamp="2026-01-01T00:00:00Z"), {"McpServer/one", TOOLS}),
+        (_server(), _server(uid="another"), {"McpServer/one", TOOLS}),
         (_server(), {**_server(resourceVersion="9"), "status": {"url": "x"}}, {"McpServer/one"}),
         (_server(), _server(annotations={meta.ANNOTATION_PAUSED: "true"}), {"McpServer/one"}),
     ],
@@ -81,10 +87,17 @@ def test_servers(world: World, old: Body | None, new: Body | None, expected: set
     assert keys(world, old, new) == expected
 
 
+def test_a_server_that_a_route_names(world: World) -> None:
+    far = models.stored(resources.remote("far", "https://far/mcp"))
+    assert keys(world, None, far) == keys(world, far, None) == {"McpServer/far", TOOLS}
+
+
 def test_routes(world: World) -> None:
     route = models.stored(resources.route("new", {"name": "far"}))
-    assert keys(world, None, route) == keys(world, route, None) == {"McpRoute/new", *PROXIES}
+    assert keys(world, None, route) == keys(world, route, None) == {"McpRoute/new", TOOLS}
     assert keys(world, route, {**route, "status": {"path": "/x"}}) == {"McpRoute/new"}
+    moved = models.stored(resources.route("new", {"name": "far"}, parent="second"), generation=2)
+    assert keys(world, route, moved) == {"McpRoute/new", TOOLS, "McpProxy/second"}
 
 
 def test_proxies(world: World) -> None:
@@ -112,7 +125,7 @@ def test_pods(world: World, label: str, expected: set[str]) -> None:
     assert keys(world, None, pod) == keys(world, pod, pod) == keys(world, pod, None) == expected
 
 
-@pytest.mark.parametrize(("name", "expected"), [("token", {"McpServer/far", *PROXIES}), ("other", set())])
+@pytest.mark.parametrize(("name", "expected"), [("token", {"McpServer/far", TOOLS}), ("other", set())])
 def test_what_is_referred_to(world: World, name: str, expected: set[str]) -> None:
     secret = {"kind": "Secret", "metadata": {"name": name, "namespace": "team-a"}}
     assert keys(world, None, secret) == keys(world, secret, None) == expected
@@ -145,10 +158,10 @@ def test_models_are_parsed_once_a_version(world: World, monkeypatch: pytest.Monk
 # Across namespaces
 
 
-def reaching(world: World, *, name: str = "across", namespace: str | None = "platform") -> None:
+def reaching(world: World, *, server: str = "far", namespace: str | None = "platform") -> None:
     """A route of team-b that brings a server of `namespace` to its proxy."""
-    item = {"name": "far"} if namespace is None else {"name": "far", "namespace": namespace}
-    body = models.stored(resources.route(name, item, parent="elsewhere"), namespace="team-b")
+    item = {"name": server} if namespace is None else {"name": server, "namespace": namespace}
+    body = models.stored(resources.route("across", item, parent="elsewhere"), namespace="team-b")
     world.store.observe(
         "McpRoute", {**body, "metadata": {**body["metadata"], "resourceVersion": str(len(world.store))}}
     )
@@ -168,6 +181,8 @@ def test_a_server_that_a_route_of_another_namespace_brings(world: World) -> None
     body = _server(namespace="platform")
     assert ELSEWHERE not in concerned(world, None, body)
     reaching(world)
+    assert concerned(world, None, body) == {"McpServer/platform/one"}, "it is another that the route brings"
+    reaching(world, server="one")
     assert concerned(world, None, body) == concerned(world, body, None) == {"McpServer/platform/one", ELSEWHERE}
     assert concerned(world, body, {**body, "status": {"url": "x"}}) == {"McpServer/platform/one"}
     relabelled = _server(namespace="platform", labels={"a": "b"})

@@ -13,6 +13,7 @@ import pytest
 
 from mcp_operator.api import meta
 from mcp_operator.engine.keys import Key
+from mcp_operator.reconcile.pace import FIRST_SECONDS, Pace
 from mcp_operator.reconcile.swaps import NUDGE_SECONDS
 from mcp_operator_proxy.report import ErrorReport, RejectedConfig, RouteReport, ServerReport
 from support import resources
@@ -362,3 +363,26 @@ async def test_a_status_that_cannot_be_written_is_tried_again(bench: Bench) -> N
         await bench.drain()
     await bench.reconcile("McpProxy", "tools")
     assert bench.condition("McpProxy", "tools", "Programmed") == ("False", "Swapping")
+
+
+async def test_a_flood_of_servers_is_a_few_configurations(bench: Bench) -> None:
+    """The first is served at once; the others together when its time is over. A hand is not held up by a flood elsewhere."""
+    now = 0.0
+    bench.context.pace = Pace(lambda: now)
+    bench.apply(resources.proxy(selector=CORE), resources.proxy("other", selector={"team": "data"}))
+    await bench.drain()
+    bench.api.asked.clear()
+    for number in range(30):
+        bench.apply(_remote(f"server-{number}"))
+        results = await bench.drain()
+    assert bench.api.writes.count("ConfigMap/tools-proxy-config") == 0, (
+        "the empty configuration was written just before"
+    )
+    waits = results[PROXY].requeue_after
+    assert waits == pytest.approx(FIRST_SECONDS)
+
+    now += FIRST_SECONDS
+    await bench.reconcile("McpProxy", "tools")
+    assert len(_config(bench)["servers"]) == 30
+    assert bench.api.writes.count("ConfigMap/tools-proxy-config") == 1
+    assert bench.api.writes.count("ConfigMap/other-proxy-config") == 0

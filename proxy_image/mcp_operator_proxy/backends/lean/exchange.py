@@ -14,21 +14,40 @@ class Unplain(Exception):
     """Something that this path does not judge: the client library's session is to ask again."""
 
 
+class OverBudget(Unplain):
+    """More came than the `limit` of an exchange allows."""
+
+
 class Exchange:
     """`on_event` is given the data of each event of a stream and says whether that was the last one wanted.
+
+    `limit` is how many bytes may come, also as a stream; without it, a body may have `MAX_ANSWER` and a stream go on for ever.
 
     After `run`: `status`, `headers` (names in lower case) and `body`, which is that of a response that is no event stream.
     """
 
-    __slots__ = ("_chunks", "_connection", "_done", "_events", "_on_event", "_size", "headers", "status", "streamed")
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_done",
+        "_events",
+        "_limit",
+        "_on_event",
+        "headers",
+        "size",
+        "status",
+        "streamed",
+    )
 
-    def __init__(self, on_event: Callable[[bytes], bool] | None = None) -> None:
+    def __init__(self, on_event: Callable[[bytes], bool] | None = None, *, limit: int | None = None) -> None:
         self._on_event = on_event
+        self._limit = limit
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._connection: BackendConnection | None = None
         self._events: Events | None = None
         self._chunks: list[bytes] = []
-        self._size = 0
+        self.size = 0
+        """Bytes that have come, without the headers."""
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
         self.streamed = False
@@ -89,12 +108,14 @@ class Exchange:
     def received(self, chunk: bytes) -> None:
         if self._done.done():
             return
+        self.size += len(chunk)
+        body = self._events is None or self._on_event is None
+        limit = MAX_ANSWER if self._limit is None and body else self._limit
+        if limit is not None and self.size > limit:
+            self._fail(Unplain("too large") if self._limit is None else OverBudget("too large"))
+            return
         if self._events is None or self._on_event is None:
-            self._size += len(chunk)
-            if self._size > MAX_ANSWER:
-                self._fail(Unplain("too large"))
-            else:
-                self._chunks.append(chunk)
+            self._chunks.append(chunk)
             return
         try:
             for data in self._events.feed(chunk):

@@ -59,7 +59,8 @@ class LeanSession:
 
     `on_change` is called when the server says that a list has changed, `on_stream_end` when the standing stream of a
     handshake-era session ends or cannot be opened. `turns` are shared with other sessions, so that many answers at once
-    are read one after the other.
+    are read one after the other. `budget` is how many bytes all answers together may have, beyond which they are `OverBudget`;
+    without it, each may have `MAX_ANSWER`.
     """
 
     transport: Final[ResolvedTransport] = "streamable-http"
@@ -72,8 +73,10 @@ class LeanSession:
         turns: Turns,
         on_change: Callable[[], None],
         on_stream_end: Callable[[], None],
+        budget: int | None = None,
     ) -> None:
         self._turns = turns
+        self._budget = budget
         self._pool = Pool(replace(target, connect_timeout=target.connect_timeout * TCP_SHARE))
         self._on_change = on_change
         self._on_stream_end = on_stream_end
@@ -230,10 +233,12 @@ class LeanSession:
             self._heard(message)
             return False
 
-        exchange = Exchange(on_event)
+        exchange = Exchange(on_event, limit=self._budget)
         if exchanges is not None:
             exchanges.append(exchange)
         await exchange.run(self._pool, self._bytes(more, body))
+        if self._budget is not None:
+            self._budget -= exchange.size
         await self._turns.turn()
         if exchange.streamed:
             if not answers:
