@@ -92,6 +92,17 @@ def test_a_life(kubectl: Kubectl, tmp_path: Path) -> None:
     assert "near:2" in next(c["diff"] for c in children if c["kind"] == "Deployment")
 
 
+def test_an_autoscaler_takes_over_the_number_of_pods_as_it_is(kubectl: Kubectl, tmp_path: Path) -> None:
+    path = write(tmp_path, resources.proxy("scaled", selector=CORE, replicas=4))
+    kubectl("apply", "-f", path)
+    play_the_operator(kubectl, path)
+    autoscaled = write(tmp_path, resources.proxy("scaled", selector=CORE, autoscaling={"targetCPUUtilization": 70}))
+    found = {f"{change['kind']}/{change['name']}": change for change in changes(kubectl, "-f", autoscaled)}
+    assert found["HorizontalPodAutoscaler/scaled-proxy"]["action"] == "create"
+    lines = found.get("Deployment/scaled-proxy", {"diff": ""})["diff"].splitlines()
+    assert [line for line in lines if line[:1] in "+-" and "replicas" in line] == []
+
+
 def play_the_operator(kubectl: Kubectl, path: str) -> None:
     """Apply what the operator would: the objects of `render`, owned by their resources."""
     done = command("render", "-f", path, "-n", kubectl.namespace, *IMAGES, "--show-secrets")
