@@ -188,7 +188,7 @@ class App:
 
     def _no_endpoint(self, path: str, method: str) -> Response:
         if self.proxy.state is None:
-            return _rpc_error(503, INTERNAL_ERROR, self._why_not_ready(), RETRY_AFTER)
+            return _rpc_error(503, INTERNAL_ERROR, self.proxy.why_not_ready() or "", RETRY_AFTER)
         paths = sorted(self.proxy.endpoints)
         if path == "/" and method in ("GET", "HEAD"):
             return JSONResponse(
@@ -216,15 +216,8 @@ class App:
         return PlainTextResponse("ok\n")
 
     async def _readyz(self, _: QueryParams) -> Response:
-        if self.proxy.draining:
-            return PlainTextResponse("draining\n", 503)
-        if self.proxy.state is None:
-            return PlainTextResponse(self._why_not_ready() + "\n", 503)
-        return PlainTextResponse("ok\n")
-
-    def _why_not_ready(self) -> str:
-        rejected = self.proxy.rejected
-        return f"no configuration in use: {rejected.message}" if rejected else "no configuration yet"
+        problem = self.proxy.why_not_ready()
+        return PlainTextResponse("ok\n") if problem is None else PlainTextResponse(f"{problem}\n", 503)
 
     async def _status(self, query: QueryParams, *, alone: bool = False) -> Response:
         revision = query.get("wait")

@@ -59,6 +59,12 @@ def _parser() -> argparse.ArgumentParser:
         help="serve TLS, with the certificate that the configuration names; a new one is in use at once (MCP_PROXY_TLS)",
     )
     serve.add_argument(
+        "--leave-seconds",
+        type=_seconds,
+        default=env.get("MCP_PROXY_LEAVE_SECONDS", "0"),
+        help="after SIGTERM, for clients to leave before connections are closed (MCP_PROXY_LEAVE_SECONDS, 0)",
+    )
+    serve.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default=env.get("LOG_LEVEL", "info").lower(),
@@ -86,6 +92,16 @@ def _port(text: str) -> int:
     return port
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds: 0 to 3600")
+    return seconds
+
+
 def _workers(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 64:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 to 64")
@@ -107,7 +123,16 @@ def _serve(args: argparse.Namespace) -> int:
     from mcp_operator_proxy.workers.place import Options  # noqa: PLC0415
 
     logs.configure(args.log_level, args.log_format)
-    options = Options(args.host, args.port, args.workers, args.internal_host, args.internal_port, args.peers, args.tls)
+    options = Options(
+        args.host,
+        args.port,
+        args.workers,
+        args.internal_host,
+        args.internal_port,
+        args.peers,
+        tls=args.tls,
+        leave_seconds=args.leave_seconds,
+    )
     if options.peers and options.internal_host is None:
         print("mcp-operator-proxy: --peers needs --internal-host, at which they reach this one", file=sys.stderr)
         return 2
@@ -124,7 +149,7 @@ def _run(config_dir: Path, options: "Options") -> int:
     from mcp_operator_proxy import logs  # noqa: PLC0415
     from mcp_operator_proxy.serve import serve, serve_at  # noqa: PLC0415
     from mcp_operator_proxy.workers.place import places  # noqa: PLC0415
-    from mcp_operator_proxy.workers.supervise import Supervisor  # noqa: PLC0415
+    from mcp_operator_proxy.workers.supervise import KILL_AFTER_SECONDS, Supervisor  # noqa: PLC0415
 
     gc.enable()
 
@@ -133,19 +158,20 @@ def _run(config_dir: Path, options: "Options") -> int:
             runner.run(serving)
         return 0
 
+    leave = options.leave_seconds
     if options.alone:
-        return run(serve(config_dir, options.host, options.port, tls=options.tls))
+        return run(serve(config_dir, options.host, options.port, tls=options.tls, leave_seconds=leave))
     with places(options) as all_of_them:
         if len(all_of_them) == 1:
-            return run(serve_at(config_dir, all_of_them[0], None, tls=options.tls))
+            return run(serve_at(config_dir, all_of_them[0], None, tls=options.tls, leave_seconds=leave))
         gc.collect()
         gc.freeze()  # what is imported stays in the pages that the workers share
 
         def work(index: int, parent: int) -> int:
             logs.mark(worker=index)
-            return run(serve_at(config_dir, all_of_them[index], parent, tls=options.tls))
+            return run(serve_at(config_dir, all_of_them[index], parent, tls=options.tls, leave_seconds=leave))
 
-        return Supervisor(options.workers, work).run()
+        return Supervisor(options.workers, work, kill_after=KILL_AFTER_SECONDS + leave).run()
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -3,9 +3,9 @@
 The operator compiles it, the proxy validates it whole before using any of it. Everything is frozen: a
 `ProxyConfig` can be shared between tasks and compared by value. This module imports no MCP library.
 
-The folder that the proxy reads holds `config.json` and, beside it, one file per `SecretRef.file`. In a pod it is one
-projected volume of a ConfigMap and a Secret, so the kubelet swaps both in one step. A credential never stands in
-`config.json` itself.
+The folder that the proxy reads holds `config.json` (a large one compressed, see `configfiles`) and, beside it, one file
+per `SecretRef.file`. In a pod it is one projected volume of ConfigMaps and a Secret, so the kubelet swaps all in one step.
+A credential never stands in `config.json` itself.
 """
 
 import hashlib
@@ -20,6 +20,8 @@ from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 CONFIG_FILE: Final = "config.json"
+WANTED_FILE: Final = "wanted-revision"
+"""Beside it, where the operator writes it: the revision that this pod should run."""
 SECRETS_DIR: Final = ""
 """Folder of the secret files, relative to that of `config.json`: the same one (a projected volume can't nest unnamed keys)."""
 CONFIG_VERSION: Final = "mcp-operator.dev/proxy-config/v1"
@@ -49,7 +51,8 @@ class SecretRef(ConfigModel):
 
     @model_validator(mode="after")
     def _stays_in_its_folder(self) -> Self:
-        if PurePosixPath(self.file).name != self.file or self.file in {".", "..", CONFIG_FILE}:
+        taken = self.file in {".", "..", WANTED_FILE} or self.file.startswith(CONFIG_FILE)
+        if taken or PurePosixPath(self.file).name != self.file:
             raise ValueError(f"a secret file is a plain file name other than {CONFIG_FILE}")
         return self
 

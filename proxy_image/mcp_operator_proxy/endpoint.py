@@ -13,6 +13,7 @@ from fastmcp import FastMCP
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.request_state import RequestStateBoundary
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
@@ -133,17 +134,21 @@ class Endpoint:
 
     async def _serve(self, session_id: str, scope: Scope, receive: Receive, send: Send) -> None:
         session = self.sessions.find(session_id)
-        if session is None:
+        if session is None or self._moves_on(session, scope):
             found = await self._elsewhere.session(session_id, scope, receive, send)
             if found is None:
                 return
             session, receive = found
         if scope["method"] == "GET":
-            if HOP in scope and self._holder.draining:  # a stream lasts: the peer should find it a better place
-                await missed()(scope, receive, send)
+            if self._holder.draining:  # a stream lasts: it should find a better place
+                await (missed() if HOP in scope else _ended_stream())(scope, receive, send)
                 return
             send = self._announcing(session, send)
         await self.sessions.serve(session, scope, receive, send)
+
+    def _moves_on(self, session: Session, scope: Scope) -> bool:
+        """Whether this process should let go of a session before it ends itself: between two requests, none is lost."""
+        return self._holder.draining and scope["method"] == "POST" and session.in_flight == 0
 
     def _announcing(self, session: Session, send: Send) -> Send:
         async def announce() -> None:
@@ -188,6 +193,11 @@ class Endpoint:
             self._observe(ctx.method, outcome, seconds)
             if ctx.method == "tools/call" and self.on_call is not None:
                 self.on_call(str((ctx.params or {}).get("name")), outcome, seconds)
+
+
+def _ended_stream() -> Response:
+    """A standing stream that has ended already: the client opens another one, on another connection."""
+    return Response(b"", 200, {"cache-control": "no-cache, no-transform", "connection": "close"}, "text/event-stream")
 
 
 def _name(ctx: FrontContext) -> str | None:

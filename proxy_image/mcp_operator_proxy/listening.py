@@ -71,6 +71,7 @@ class Listening:
         self._bus = bus
         self._tell = tell
         self._streams: set[ListenHandler] = set()
+        self._draining = False
         self.subscriptions = Subscriptions(route)
         server.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
         server.add_request_handler("resources/unsubscribe", UnsubscribeRequestParams, self._unsubscribe)
@@ -83,7 +84,8 @@ class Listening:
             tasks.swapped()
 
     def end_streams(self) -> None:
-        """End all listen streams gracefully."""
+        """End all listen streams gracefully, and those that are opened from now on as soon as they are."""
+        self._draining = True
         for stream in list(self._streams):
             stream.close()
 
@@ -119,7 +121,7 @@ class Listening:
     async def _listen(self, ctx: FrontContext, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         if len(self._streams) >= MAX_STREAMS:
             raise MCPError(INTERNAL_ERROR, "Subscription limit reached")
-        bus = _StreamBus(self._bus)
+        bus = _StreamBus(self._bus, lambda: self._begun(stream))
         subscriber = Subscriber(_owner(ctx), lambda subscribed, _: bus.tell(ResourceUpdated(uri=subscribed)))
         stream = ListenHandler(bus, max_subscriptions=1)
         self._streams.add(stream)
@@ -136,6 +138,11 @@ class Listening:
         finally:
             self._streams.discard(stream)
             self.subscriptions.drop(subscriber)
+
+    def _begun(self, stream: ListenHandler) -> None:
+        """A stream is about to acknowledge itself; where it has no future, it ends right after that."""
+        if self._draining:
+            asyncio.get_running_loop().call_soon(stream.close)
 
     @contextlib.asynccontextmanager
     async def _with_tasks(self, ctx: FrontContext, ids: list[str]) -> AsyncIterator[FrontContext]:
@@ -184,8 +191,9 @@ class _TaskSession:
 class _StreamBus:
     """What one stream hears: all that its route tells everybody, and what it alone is told."""
 
-    def __init__(self, shared: SubscriptionBus) -> None:
+    def __init__(self, shared: SubscriptionBus, begun: Callable[[], None]) -> None:
         self._shared = shared
+        self._begun = begun
         self._listeners: list[Callable[[ServerEvent], None]] = []
         self._early: list[ServerEvent] = []
 
@@ -203,7 +211,9 @@ class _StreamBus:
         early, self._early = self._early, []
         for event in early:
             listener(event)
-        return partial(self._unsubscribe, listener, self._shared.subscribe(listener))
+        unsubscribe = partial(self._unsubscribe, listener, self._shared.subscribe(listener))
+        self._begun()
+        return unsubscribe
 
     def _unsubscribe(self, listener: Callable[[ServerEvent], None], shared: Callable[[], None]) -> None:
         shared()

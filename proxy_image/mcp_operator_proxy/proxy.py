@@ -34,6 +34,7 @@ from mcp_operator_proxy.eras.freshness import STALE, Freshness
 from mcp_operator_proxy.eras.metrics import ParkedCollector
 from mcp_operator_proxy.fastlane.lane import Lane
 from mcp_operator_proxy.metrics import CacheCollector, Metrics
+from mcp_operator_proxy.readiness import Readiness
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Keys
@@ -93,6 +94,7 @@ class Proxy:
         self.state: State | None = None
         self.endpoints: Mapping[str, Endpoint] = {}
         self.draining = False
+        self.readiness = Readiness()
         self.cache = ResultCache()
         self.metrics = Metrics(self.status, lambda: {path: e.open_sessions for path, e in self.endpoints.items()})
         self.metrics.registry.register(
@@ -187,6 +189,19 @@ class Proxy:
         self.metrics.rejected.inc()
         logger.error("configuration refused", extra={"revision": revision, "error": message})
         self._wake()
+
+    def why_not_ready(self) -> str | None:
+        """Why no client should be sent here, in words; None when it may get calls."""
+        if self.draining:
+            return "draining"
+        state, rejected = self.state, self._rejected
+        if state is None:
+            return f"no configuration in use: {rejected.message}" if rejected else "no configuration yet"
+        return self.readiness.problem(
+            revision=state.config.revision,
+            refused=rejected.revision if rejected else None,
+            unheard=sum(not backend.asked.is_set() for backend in state.backends.values()),
+        )
 
     @property
     def rejected(self) -> RejectedConfig | None:

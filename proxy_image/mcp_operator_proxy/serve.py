@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.collector import Collector
-from mcp_operator_proxy.fastlane.protocol import lane_protocol
+from mcp_operator_proxy.fastlane.protocol import LaneProtocol, lane_protocol
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.sessions.internal import Internal
 from mcp_operator_proxy.swap.watch import follow
@@ -28,14 +28,18 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS: Final = 25
 """For requests in flight after SIGTERM; below Kubernetes' default of 30 s."""
 FIRST_CONFIG_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 0.05
 
 
 class Server(uvicorn.Server):
     """uvicorn, but before it stops accepting, the proxy turns unready and ends its standing streams."""
 
-    def __init__(self, config: uvicorn.Config, proxy: Proxy, listening: socket.socket) -> None:
+    def __init__(
+        self, config: uvicorn.Config, proxy: Proxy, listening: socket.socket, leave_seconds: float = 0.0
+    ) -> None:
         super().__init__(config)
         self.listening = listening
+        self._leave_seconds = leave_seconds
         self._proxy = proxy
         self._ending: asyncio.Task[None] | None = None
         self.started_event = asyncio.Event()
@@ -74,8 +78,20 @@ class Server(uvicorn.Server):
 
     async def _end(self) -> None:
         await self._proxy.drain()
+        await self._let_clients_leave()
         self.should_exit = True
         self.stopping.set()
+
+    async def _let_clients_leave(self) -> None:
+        """Go on answering, each connection for the last time, until there is none or the time is over."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._leave_seconds
+        states = [server.server_state for server in (self, *self.beside)]
+        for connection in [connection for state in states for connection in state.connections]:
+            if isinstance(connection, LaneProtocol):
+                connection.leave()
+        while loop.time() < until and not self.force_exit and any(state.connections for state in states):  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_SECONDS)
 
 
 @contextlib.asynccontextmanager
@@ -87,16 +103,18 @@ async def running(
     grace_seconds: int = GRACE_SECONDS,
     listening: socket.socket | None = None,
     internal: socket.socket | None = None,
+    leave_seconds: float = 0.0,
 ) -> AsyncIterator[Server]:
     """Serve `proxy` on `host:port` (0: any free port), or on `listening`, while the block runs; with TLS if it has certificates.
 
-    `internal` is the socket on which other workers and replicas reach this one.
+    `internal` is the socket on which other workers and replicas reach this one. Told to stop by a signal, it answers for
+    `leave_seconds` more, for clients that keep their connections to leave before these are closed.
     """
     app = App(proxy)
     options: dict[str, Any] = {"http": lane_protocol(proxy.lane)}
     if (certificates := proxy.certificates) is not None:
         options["ssl_context_factory"] = lambda *_: certificates.context
-    server = Server(_config(app, grace_seconds, **options), proxy, listening or listen(host, port))
+    server = Server(_config(app, grace_seconds, **options), proxy, listening or listen(host, port), leave_seconds)
     servers = [server]
     if internal is not None:
         inner = Internal(app, proxy.holder, app.of_this_worker)
@@ -162,34 +180,44 @@ def family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-async def serve(config_dir: Path, host: str, port: int, *, tls: bool = False) -> None:
+async def serve(config_dir: Path, host: str, port: int, *, tls: bool = False, leave_seconds: float = 0.0) -> None:
     """Run until SIGTERM or SIGINT. `tls`: serve it, with the certificate of the configuration."""
     collector = Collector()
     certificates = Certificates() if tls else None
     async with Proxy(collector=collector, access=AccessLog(), certificates=certificates) as proxy:
-        await _follow_and_serve(proxy, config_dir, running(proxy, host, port), collector)
+        serving = running(proxy, host, port, leave_seconds=leave_seconds)
+        await _follow_and_serve(proxy, config_dir, serving, collector)
     logger.info("stopped")
 
 
-async def serve_at(config_dir: Path, place: Place, parent: int | None, *, tls: bool = False) -> None:
+async def serve_at(
+    config_dir: Path, place: Place, parent: int | None, *, tls: bool = False, leave_seconds: float = 0.0
+) -> None:
     """Run as one of several until SIGTERM or SIGINT, or until `parent`, a pipe, ends."""
     collector = Collector()
     certificates = Certificates() if tls else None
     holder = place.holder()
     async with Proxy(collector=collector, access=AccessLog(), holder=holder, certificates=certificates) as proxy:
         internal = listen(*place.internal, shared=True)
-        await _follow_and_serve(proxy, config_dir, _running_at(proxy, place, internal), collector, parent)
+        await _follow_and_serve(
+            proxy, config_dir, _running_at(proxy, place, internal, leave_seconds), collector, parent
+        )
     logger.info("stopped")
 
 
 @contextlib.asynccontextmanager
-async def _running_at(proxy: Proxy, place: Place, internal: socket.socket) -> AsyncIterator[Server]:
+async def _running_at(
+    proxy: Proxy, place: Place, internal: socket.socket, leave_seconds: float
+) -> AsyncIterator[Server]:
     """A worker that comes later, for one that died, lets the others answer until it can."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(FIRST_CONFIG_SECONDS):
             await proxy.settled()
     listening = listen(place.host, place.port, shared=True)
-    async with running(proxy, place.host, place.port, listening=listening, internal=internal) as server:
+    serving = running(
+        proxy, place.host, place.port, listening=listening, internal=internal, leave_seconds=leave_seconds
+    )
+    async with serving as server:
         yield server
 
 

@@ -90,6 +90,11 @@ class Lane:
         """Calls in flight."""
         return len(self._in_flight)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether clients are asked to go elsewhere: the process ends soon."""
+        return self._proxy.draining
+
     def serves(self, target: bytes) -> bool:
         """Whether a request target is the path of a route, as it stands in the configuration."""
         if self._proxy.state is not self._state:
@@ -115,7 +120,7 @@ class Lane:
         if self._proxy.state is not self._state:
             self._renew()
         route, state = self._routes.get(target), self._state
-        if route is None or state is None or not self.enabled:
+        if route is None or state is None or not self.enabled or self._proxy.draining:
             return False
         found = dict(headers)
         if len(found) != len(headers) or not _ODD.isdisjoint(found) or not self._passes(found, scheme):

@@ -183,6 +183,7 @@ class LaneProtocol(BoundedProtocol):
         else:
             self._scope(self.headers)
             super().on_headers_complete()
+            self._let_go()
 
     def on_body(self, body: bytes) -> None:
         held = self._held
@@ -201,7 +202,7 @@ class LaneProtocol(BoundedProtocol):
             return
         self._incomplete_since = None
         body = held[0] if len(held) == 1 else b"".join(held)
-        keep_alive = self.parser.should_keep_alive() and not self._stopping
+        keep_alive = self.parser.should_keep_alive() and not self._stopping and not self.lane.leaving
         cycle = _Cycle(self, self.url, body, keep_alive=keep_alive)
         before, self.cycle = self.cycle, cast("RequestResponseCycle", cycle)
         self._taken = cycle
@@ -236,6 +237,7 @@ class LaneProtocol(BoundedProtocol):
         super().on_headers_complete()
         if self._stopping:
             self.cycle.keep_alive = False
+        self._let_go()
         super().on_body(body)
 
     # Responses
@@ -316,6 +318,22 @@ class LaneProtocol(BoundedProtocol):
         super().resume_writing()
         if self._taken is not None and self._taken.exchange is not None:
             self._taken.exchange.resume()
+
+    def leave(self) -> None:
+        """Answer what is asked, and let the connection end with that answer: its client should open one elsewhere.
+
+        Closed right away, it would break a request that is just on its way. One whose answer has begun ends with the next.
+        """
+        if self._taken is not None:
+            self._taken.keep_alive = self._taken.keep_alive and self._taken.opened
+        else:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        cycle = self.cycle
+        begun = not isinstance(cycle, RequestResponseCycle) or cycle.response_started
+        if self.lane.leaving and not begun and not self.pipeline:
+            cycle.keep_alive = False
 
     def shutdown(self) -> None:
         if self._held is not None:  # a request is coming in

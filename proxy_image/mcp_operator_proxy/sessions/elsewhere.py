@@ -3,8 +3,10 @@
 import json
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -19,6 +21,8 @@ from mcp_operator_proxy.sessions.session import Session
 from mcp_operator_proxy.sessions.table import NOT_FOUND, TOO_MANY, SessionTable, read_body, replaying
 
 logger = logging.getLogger(__name__)
+MAX_MOVED: Final = 50_000
+"""Sessions that are remembered as let go of by their maker."""
 
 
 class Elsewhere:
@@ -28,13 +32,18 @@ class Elsewhere:
         self._table = table
         self._path = path
         self._holder = holder
+        self._moved: OrderedDict[str, None] = OrderedDict()
 
     async def session(
         self, session_id: str, scope: Scope, receive: Receive, send: Send
     ) -> tuple[Session, Receive] | None:
-        """The session, taken up here, and the request's body again; None where the request has been answered."""
+        """The session, taken up here, and the request's body again; None where the request has been answered.
+
+        It may be held here still, by a process that ends: then it stays where nobody else takes it up.
+        """
         ticket = self._holder.keys.open(session_id, self._path, scope.get(PRINCIPAL), time.time())
-        if ticket is None or self._table.has_ended(ticket):
+        let_go = self._table.find(session_id) is not None
+        if ticket is None or (self._table.has_ended(ticket) and not let_go):
             await NOT_FOUND(scope, receive, send)
             return None
         hop = scope.get(HOP)
@@ -84,12 +93,20 @@ class Elsewhere:
                 if scope["method"] == "DELETE" and status() < 300:
                     self._table.remember_ended(ticket)
                 return True
+            if outcome is Outcome.MISSED and hop is Hop.HOLD:
+                self._remember_moved(session_id)
             if outcome is Outcome.LOST and _may_have_run(exchange.body):
                 scope.setdefault("mcp_method", "forwarded")
                 answer = Response(lost(exchange.body), 200, media_type="application/json")
                 await answer(scope, exchange.receive, exchange.send)
                 return True
         return False
+
+    def _remember_moved(self, session_id: str) -> None:
+        """Its maker, which is ending, has let go of it: to ask it again is to ask a process that may just be gone."""
+        self._moved[session_id] = None
+        if len(self._moved) > MAX_MOVED:
+            self._moved.popitem(last=False)
 
     def _candidates(self, forwarder: Forwarder, session_id: str, ticket: Ticket) -> list[tuple[str, Hop]]:
         """Whom to ask, in this order.
@@ -98,7 +115,8 @@ class Elsewhere:
         any; it is passed over, so that its return does not move the session once more.
         """
         peers = forwarder.peers
-        maker = [] if ticket.owner in ("", peers.own) or peers.shuns(ticket.owner) else [(ticket.owner, Hop.HOLD)]
+        unasked = ticket.owner in ("", peers.own) or session_id in self._moved
+        maker = [] if unasked or peers.shuns(ticket.owner) else [(ticket.owner, Hop.HOLD)]
         others = peers.live() - {ticket.owner}
         if self._holder.draining and len(others) > 1:
             others -= {peers.own}

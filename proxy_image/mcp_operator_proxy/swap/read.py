@@ -7,25 +7,29 @@ it. A folder that people edit has no such link: it is read until two looks agree
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
-from mcp_operator_proxy.config import CONFIG_FILE, SECRETS_DIR
-from mcp_operator_proxy.swap.validate import ConfigRejected
+from mcp_operator_proxy.config import CONFIG_FILE, SECRETS_DIR, WANTED_FILE
+from mcp_operator_proxy.configfiles import Damaged, Incomplete, unpack
+from mcp_operator_proxy.swap.validate import ConfigRejected, NotThereYet
 
-MAX_CONFIG: Final = 16 * 1024 * 1024
 MAX_SECRET: Final = 1024 * 1024
+MAX_WANTED: Final = 1024
 LOOKS: Final = 5
 _FILE_NAME: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the folder held: the bytes of `config.json`, and the secrets that it refers to by file name."""
+    """What the folder held: the configuration's JSON, and the secrets that it refers to by file name."""
 
     config: bytes
     secrets: dict[str, str]
+    wanted: str | None = field(default=None, compare=False)
+    """The revision that the operator asks of this pod; empty while it has not said, None where nobody asks."""
 
     def __repr__(self) -> str:
         return f"Snapshot({len(self.config)} bytes, {len(self.secrets)} secrets)"
@@ -46,19 +50,33 @@ def _look(folder: Path) -> Snapshot:
     data = folder / "..data"
     root = data.resolve() if data.is_symlink() else folder
     try:
-        config = _read(root / CONFIG_FILE, MAX_CONFIG)
+        config = unpack(partial(_read, root))
     except FileNotFoundError:
         raise ConfigRejected(f"there is no {CONFIG_FILE} in {folder}") from None
-    return Snapshot(config, dict(_secrets(root / SECRETS_DIR, secret_files(config))))
+    except Incomplete as error:
+        raise NotThereYet(str(error), error.revision) from None
+    except Damaged as error:
+        raise ConfigRejected(str(error)) from None
+    return Snapshot(config, dict(_secrets(root / SECRETS_DIR, secret_files(config))), _wanted(root))
 
 
-def secret_files(config: bytes) -> set[str]:
+def _wanted(root: Path) -> str | None:
+    """The pod's annotation: a revision, and after a `+` how often it was said again."""
+    try:
+        text = _read(root, WANTED_FILE, MAX_WANTED).decode("ascii", "replace")
+    except FileNotFoundError:
+        return None
+    return text.strip().partition("+")[0]
+
+
+@lru_cache(maxsize=1)
+def secret_files(config: bytes) -> frozenset[str]:
     """The files that a config refers to, whatever else may be wrong with it."""
     try:
         data = json.loads(config)
     except (ValueError, RecursionError):
-        return set()
-    return {name for name in _references(data) if _FILE_NAME.fullmatch(name) and name not in (".", "..")}
+        return frozenset()
+    return frozenset(name for name in _references(data) if _FILE_NAME.fullmatch(name) and name not in (".", ".."))
 
 
 def _references(data: Any) -> Iterable[str]:
@@ -74,17 +92,18 @@ def _references(data: Any) -> Iterable[str]:
             pending.extend(item.values())
 
 
-def _secrets(folder: Path, names: set[str]) -> Iterable[tuple[str, str]]:
+def _secrets(folder: Path, names: Iterable[str]) -> Iterable[tuple[str, str]]:
     for name in sorted(names):
         try:
-            yield name, _read(folder / name, MAX_SECRET).decode().removesuffix("\n")
+            yield name, _read(folder, name, MAX_SECRET).decode().removesuffix("\n")
         except UnicodeDecodeError:
             raise ConfigRejected(f"the secret file {name} is not UTF-8 text") from None
         except FileNotFoundError:
             continue
 
 
-def _read(path: Path, limit: int) -> bytes:
+def _read(folder: Path, name: str, limit: int) -> bytes:
+    path = folder / name
     try:
         with path.open("rb") as file:
             content = file.read(limit + 1)

@@ -26,7 +26,11 @@ class ConfigRejected(Exception):
         self.revision = revision
 
 
-class SecretMissing(ConfigRejected):
+class NotThereYet(ConfigRejected):
+    """Something that belongs to it has not arrived: it may be on its way."""
+
+
+class SecretMissing(NotThereYet):
     """A referenced secret file is not there, or not yet."""
 
 

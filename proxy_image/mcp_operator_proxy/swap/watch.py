@@ -11,14 +11,14 @@ from watchfiles import awatch
 
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.swap.read import Snapshot, read_folder
-from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, parse
+from mcp_operator_proxy.swap.validate import ConfigRejected, NotThereYet, parse
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS: Final = 5.0
 """The folder is looked at this often even if nothing is heard of it."""
 SECRET_SECONDS: Final = 3.0
-"""ConfigMap and Secret arrive one after the other: how long a secret may be missing before that is an error."""
+"""ConfigMaps and Secret arrive one after the other: how long a part may be missing before that is an error."""
 SECRET_POLL_SECONDS: Final = 0.1
 
 
@@ -36,11 +36,12 @@ async def load(proxy: Proxy, folder: Path, known: Snapshot | None = None) -> Sna
         snapshot: Snapshot | None = None
         try:
             snapshot = await asyncio.to_thread(read_folder, folder)
+            proxy.readiness.want(snapshot.wanted)
             if snapshot == known:
                 return known
             config = await asyncio.to_thread(parse, snapshot.config)
             await proxy.apply(config, snapshot.secrets)
-        except SecretMissing as error:
+        except NotThereYet as error:
             if asyncio.get_running_loop().time() < patience:
                 await asyncio.sleep(SECRET_POLL_SECONDS)
                 continue

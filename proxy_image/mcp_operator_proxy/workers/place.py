@@ -28,6 +28,8 @@ class Options:
     peers: tuple[PeerName, ...] = ()
     tls: bool = False
     """Of the public port; the internal ones stay plain HTTP."""
+    leave_seconds: float = 0.0
+    """After SIGTERM, before connections are closed."""
 
     @property
     def alone(self) -> bool:

@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mcp_operator_proxy.configfiles import pack
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.swap import watch
 from mcp_operator_proxy.swap.watch import follow
@@ -26,6 +28,15 @@ def text(revision: str, **more: Any) -> str:
     return json.dumps({"revision": revision, **more})
 
 
+def large(revision: str) -> str:
+    """A configuration that takes two ConfigMaps, even compressed."""
+    draw = random.Random(revision)
+    overrides = [{"name": f"t{n}", "description": draw.randbytes(700).hex()} for n in range(1600)]
+    entry = {"server": "ns/a", "prefix": "a", "tools": {"overrides": overrides}}
+    route = {"name": "McpRoute/ns/r", "path": "/mcp", "servers": [entry]}
+    return text(revision, servers=[{"id": "ns/a", "url": "http://127.0.0.1:9/mcp"}], routes=[route])
+
+
 @contextlib.asynccontextmanager
 async def followed(folder: Path) -> AsyncIterator[Proxy]:
     async with Proxy() as proxy:
@@ -41,11 +52,11 @@ async def uses(proxy: Proxy, revision: str) -> None:
     assert (status.revision, status.rejected) == (revision, None)
 
 
-def project(folder: Path, generation: int, files: dict[str, str]) -> None:
+def project(folder: Path, generation: int, files: Mapping[str, str | bytes]) -> None:
     name = f"..2026_{generation}"
     (folder / name).mkdir()
     for file, content in files.items():
-        (folder / name / file).write_text(content)
+        (folder / name / file).write_bytes(content.encode() if isinstance(content, str) else content)
         if not (folder / file).is_symlink():
             (folder / file).symlink_to(f"..data/{file}")
     (folder / "..data_tmp").symlink_to(name)
@@ -59,6 +70,37 @@ async def test_a_projected_volume_flips(tmp_path: Path) -> None:
         for generation in range(2, 5):
             project(tmp_path, generation, {"config.json": text(f"r{generation}")})
             await uses(proxy, f"r{generation}")
+
+
+async def test_half_a_set_is_never_taken_into_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pieces of a large configuration come one after the other, each in a ConfigMap of its own, the index last."""
+    monkeypatch.setattr(watch, "SECRET_SECONDS", 0.2)
+    one, two = (pack(large(revision), revision) for revision in ("r1", "r2"))
+    project(tmp_path, 1, {**one[0], **one[1]})
+    async with followed(tmp_path) as proxy:
+        await uses(proxy, "r1")
+        project(tmp_path, 2, {**one[0], **two[1]})
+        await eventually(lambda: proxy.rejected)
+        assert proxy.rejected is not None
+        assert proxy.rejected.message == "piece 2 of 2 of revision r1 has not arrived yet"
+        assert proxy.status().revision == "r1"
+        project(tmp_path, 3, {**two[0], **two[1]})
+        await uses(proxy, "r2")
+        assert proxy.status().swaps == 2
+
+
+async def test_a_new_process_is_ready_with_the_revision_that_is_asked_of_it(tmp_path: Path) -> None:
+    project(tmp_path, 1, {"config.json": text("r1"), "wanted-revision": "r2"})
+    async with followed(tmp_path) as proxy:
+        assert proxy.why_not_ready() == "no configuration yet"
+        await uses(proxy, "r1")
+        assert proxy.why_not_ready() == "revision r1 is in use, r2 is on its way"
+        project(tmp_path, 2, {"config.json": text("r2"), "wanted-revision": "r2+1"})
+        await uses(proxy, "r2")
+        assert proxy.why_not_ready() is None
+        project(tmp_path, 3, {"config.json": text("r2"), "wanted-revision": "r3"})
+        await eventually(lambda: proxy.readiness._wanted == "r3")
+        assert proxy.why_not_ready() is None
 
 
 async def test_files_written_and_renamed_in_place(tmp_path: Path) -> None:

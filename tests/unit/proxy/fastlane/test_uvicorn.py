@@ -114,12 +114,21 @@ def test_what_is_used_of_uvicorn_is_there() -> None:
         "limit_concurrency",
         "root_path",
         "server_state",
+        "pipeline",
         "client",
         "scheme",
     ):
         assert hasattr(made, name) or name == "url", name
     assert "url" in HttpToolsProtocol.on_message_begin.__code__.co_names
-    for name in ("response_complete", "disconnected", "message_event", "keep_alive", "body", "more_body"):
+    for name in (
+        "response_complete",
+        "disconnected",
+        "message_event",
+        "keep_alive",
+        "body",
+        "more_body",
+        "response_started",
+    ):
         assert name in RequestResponseCycle.__init__.__code__.co_names, name
     lost = HttpToolsProtocol.connection_lost.__code__.co_names
     assert {"cycle", "response_complete", "disconnected", "message_event", "set"} <= set(lost)
