@@ -45,8 +45,8 @@ def watched(*, clusterwide: bool) -> Mapping[str, tuple[str, str, str]]:
 
 OPTIONAL: Final = frozenset({"HTTPRoute", "ServiceMonitor", "PodMonitor"})
 """Kinds that a cluster may lack: those of CRDs that other projects bring."""
-LABELLED: Final = frozenset(WATCHED) - {kind.kind for kind in meta.KINDS} - {"ConfigMap", "Secret"}
-"""Kinds of which only the operator's own objects are watched; ConfigMaps and Secrets may be referred to by anybody."""
+LABELLED: Final = frozenset(WATCHED) - {kind.kind for kind in meta.KINDS}
+"""Kinds of which only the operator's own objects are watched. Secrets and ConfigMaps that resources refer to: `reconcile.datawatch`."""
 
 
 def registry(sink: Sink, *, clusterwide: bool = True) -> kopf.OperatorRegistry:

@@ -1,8 +1,9 @@
 """A small API server in memory, over real HTTP: what the operator's client may ask of a real one, with the same consequences.
 
-GET, LIST (label selectors), server-side apply, merge patch, create, delete (preconditions, finalizers, garbage collection),
-status subresources, uids, generations, resourceVersions that move only with a change. `refuse` makes it say no; `changed` is
-told of every change, as a watch stream is. What it does not do: schemas, admission, field conflicts (every apply is forced).
+GET, LIST and WATCH (label selectors, names, metadata alone), server-side apply, merge patch, create, delete (preconditions,
+finalizers, garbage collection), status subresources, uids, generations, resourceVersions that move only with a change. `refuse`
+makes it say no; `changed` is told of every change, as a watch stream is. What it does not do: schemas, admission, field conflicts
+(every apply is forced).
 """
 
 import asyncio
@@ -98,18 +99,22 @@ class ApiServer:
         self._applied: dict[tuple[str, str, str], Body] = {}
         self._refusals: list[tuple[str, str, Refusal, list[int]]] = []
         self._versions = itertools.count(1000)
+        self._history: list[tuple[int, str, Body]] = []
+        self._forgotten = 0
+        self._watching: set[asyncio.Queue[tuple[int, str, Body] | None]] = set()
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> "ApiServer":
         app = web.Application(client_max_size=8 << 20)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.cut_streams()
         assert self._runner is not None
         await self._runner.cleanup()
 
@@ -121,6 +126,21 @@ class ApiServer:
 
     def relent(self) -> None:
         self._refusals.clear()
+
+    def cut_streams(self) -> None:
+        """End every watch that is open."""
+        for events in self._watching:
+            events.put_nowait(None)
+
+    def forget_history(self) -> None:
+        """As after a compaction: a watch from before now is refused with 410."""
+        self._forgotten = next(self._versions)
+        self._history.clear()
+
+    @property
+    def streams(self) -> int:
+        """Watches that are open."""
+        return len(self._watching)
 
     @property
     def writes(self) -> list[str]:
@@ -158,7 +178,7 @@ class ApiServer:
             if (body["kind"], body["metadata"].get("namespace")) == (kind, namespace):
                 yield body
 
-    async def _handle(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
         payload = await request.read()
         path = request.path.removesuffix("/status")
         subresource = "status" if path != request.path else ""
@@ -168,10 +188,47 @@ class ApiServer:
         await asyncio.sleep(0)
         try:
             self._maybe_refuse(asked)
+            if "watch" in asked.query:
+                return await self._watch(request, asked)
             answer = self._answer(asked, request.headers.get("Content-Type", ""))
         except Refusal as refusal:
             return web.json_response(refusal.body(), status=refusal.code)
+        if "as=PartialObjectMetadataList" in request.headers.get("Accept", ""):
+            answer = {**answer, "items": [_metadata_of(item) for item in answer["items"]]}
         return web.json_response(answer)
+
+    async def _watch(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+
+        async def tell(kind: str, body: Body) -> None:
+            await response.write(json.dumps({"type": kind, "object": body}).encode() + b"\n")
+
+        since = int(asked.query["resourceVersion"])
+        if since < self._forgotten:
+            await tell("ERROR", Refusal(410, "Expired", "too old resource version").body())
+            return response
+        events: asyncio.Queue[tuple[int, str, Body] | None] = asyncio.Queue()
+        for event in self._history:
+            events.put_nowait(event)
+        self._watching.add(events)
+        try:
+            while (told := await events.get()) is not None:
+                version, kind, body = told
+                if version > since and _is_of(asked, _path_of(body), body):
+                    await tell(kind, _metadata_of(body))
+        except ConnectionError:
+            pass
+        finally:
+            self._watching.discard(events)
+        return response
+
+    def _tell(self, kind: str, body: Body) -> None:
+        event = int(body["metadata"]["resourceVersion"]), kind, copy.deepcopy(body)
+        self._history.append(event)
+        for events in self._watching:
+            events.put_nowait(event)
+        self.changed(kind, copy.deepcopy(body))
 
     def _maybe_refuse(self, asked: Asked) -> None:
         for method, part, refusal, left in self._refusals:
@@ -188,7 +245,7 @@ class ApiServer:
             case "GET" if len(asked.path.split("/")) == 4 and asked.path.startswith("/apis/"):
                 return {"resources": [{"name": plural, "kind": kind} for plural, kind in KINDS.items()]}
             case "GET" if asked.path.split("/")[-1] in KINDS:
-                return self._list(asked.path, asked.query.get("labelSelector", ""))
+                return self._list(asked)
             case "GET":
                 return self._existing(asked.path)
             case "PATCH" if "apply-patch" in content_type:
@@ -219,20 +276,11 @@ class ApiServer:
             raise Refusal(404, "NotFound", f"{path} not found")
         return self.objects[path]
 
-    def _list(self, path: str, selector: str) -> Body:
-        *scope, plural = path.split("/")
-        wanted = dict(part.split("=") for part in selector.split(",") if part)
-        items = [
-            body
-            for where, body in self.objects.items()
-            if where.split("/")[-2] == plural
-            and where.startswith("/".join(scope))
-            and wanted.items() <= (body["metadata"].get("labels") or {}).items()
-        ]
+    def _list(self, asked: Asked) -> Body:
         return {
-            "kind": f"{KINDS[plural]}List",
+            "kind": f"{KINDS[asked.path.split('/')[-1]]}List",
             "metadata": {"resourceVersion": str(next(self._versions))},
-            "items": items,
+            "items": [body for where, body in self.objects.items() if _is_of(asked, where, body)],
         }
 
     def _apply(self, path: str, subresource: str, body: Body, manager: str) -> Body:
@@ -264,7 +312,7 @@ class ApiServer:
             metadata["generation"] = live["metadata"].get("generation", 1) + 1
         metadata["resourceVersion"] = str(next(self._versions))
         self.objects[path] = body
-        self.changed("ADDED" if live is None else "MODIFIED", copy.deepcopy(body))
+        self._tell("ADDED" if live is None else "MODIFIED", body)
         return body
 
     def _delete(self, path: str, preconditions: Body) -> Body:
@@ -278,7 +326,7 @@ class ApiServer:
         for known in [key for key in self._applied if key[0] == path]:
             del self._applied[known]
         gone = merge_patched(live, {"metadata": {"resourceVersion": str(next(self._versions))}})
-        self.changed("DELETED", gone)
+        self._tell("DELETED", gone)
         self._collect(live["metadata"]["uid"])
         return gone
 
@@ -287,6 +335,24 @@ class ApiServer:
             owners = [reference["uid"] for reference in body["metadata"].get("ownerReferences") or ()]
             if owners == [owner] and path in self.objects:
                 self._delete(path, {})
+
+
+def _is_of(asked: Asked, where: str, body: Body) -> bool:
+    """Whether the object at `where` is of the collection, and of the labels and the name that are asked for."""
+    *scope, plural = asked.path.split("/")
+    metadata = body["metadata"]
+    labels = dict(part.split("=") for part in asked.query.get("labelSelector", "").split(",") if part)
+    fields = dict(part.split("=") for part in asked.query.get("fieldSelector", "").split(",") if part)
+    return (
+        where.split("/")[-2] == plural
+        and where.startswith("/".join(scope))
+        and labels.items() <= (metadata.get("labels") or {}).items()
+        and fields.get("metadata.name", metadata["name"]) == metadata["name"]
+    )
+
+
+def _metadata_of(body: Body) -> Body:
+    return {"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": body["metadata"]}
 
 
 def _path_of(body: Body) -> str:

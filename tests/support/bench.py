@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from mcp_operator import watch
 from mcp_operator.api import meta
 from mcp_operator.desired import HostingSettings
 from mcp_operator.engine.keys import Key
@@ -20,7 +21,7 @@ from mcp_operator.probe.facts import ProbeResult, ServerFacts
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replica import ReplicaState, expecting, heard
 from mcp_operator.probe.target import Target
-from mcp_operator.reconcile.affected import affected
+from mcp_operator.reconcile.affected import DATA_KINDS, affected, affected_by_data
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.dispatch import reconcile
 from mcp_operator.reconcile.pace import Pace
@@ -188,7 +189,14 @@ class Bench:
     def _observe(self, event: str, body: Body) -> None:
         labels, metadata = body["metadata"].get("labels") or {}, body["metadata"]
         foreign = labels.get(meta.LABEL_MANAGED_BY) != meta.MANAGED_BY
-        if body["kind"] == "Event" or (foreign and body["kind"] in {"Deployment", "Service", "ServiceAccount", "Pod"}):
+        if body["kind"] in DATA_KINDS:
+            reference = (body["kind"], metadata["namespace"], metadata["name"])
+            version = None if event == "DELETED" else metadata["resourceVersion"]
+            for key in (
+                affected_by_data(reference, self.world) if self.world.references.seen(reference, version) else ()
+            ):
+                self.enqueue(key)
+        if body["kind"] == "Event" or (foreign and body["kind"] in watch.LABELLED):
             return
         if event == "DELETED":
             where = (metadata.get("namespace", ""), metadata["name"], metadata["uid"], metadata["resourceVersion"])

@@ -21,14 +21,19 @@ class Tally:
     failures: list[str] = field(default_factory=list)
     list_changed: int = 0
     dropped: bool = False
+    ended_in_order: int = 0
+    """Subscriptions that the server ended with a word, as it does before it goes."""
     longest_seconds: float = 0.0
 
 
 class Caller:
     """One client on one session that calls a tool over and over. Use as `async with`."""
 
-    def __init__(self, url: str, tool: str, arguments: dict[str, Any], expected: object, era: Era) -> None:
+    def __init__(
+        self, url: str, tool: str, arguments: dict[str, Any], expected: object, era: Era, *, listens_again: bool = False
+    ) -> None:
         self._url = url
+        self._listens_again = listens_again
         self._tool = tool
         self._arguments = arguments
         self._expected = expected
@@ -44,8 +49,9 @@ class Caller:
             client = SDKClient(self._url, mode="auto", read_timeout_seconds=30)
         self._client = await self._stack.enter_async_context(client)
         if self.tally.era == "modern":
-            changes = await self._stack.enter_async_context(self._client.listen(tools_list_changed=True))
-            self._tasks.append(asyncio.create_task(self._listen(changes)))
+            listening = asyncio.get_running_loop().create_future()
+            self._tasks.append(asyncio.create_task(self._listen(listening)))
+            await listening
         self._tasks.append(asyncio.create_task(self._call()))
         return self
 
@@ -73,13 +79,23 @@ class Caller:
         if getattr(message, "method", "") == "notifications/tools/list_changed":
             self.tally.list_changed += 1
 
-    async def _listen(self, changes: Any) -> None:
+    async def _listen(self, listening: "asyncio.Future[None]") -> None:
+        """Listen; and where that is wanted again, when the server has ended it with a word."""
         try:
-            async for _ in changes:
-                self.tally.list_changed += 1
-            self.tally.failures.append("the subscription was closed by the server")
+            while True:
+                async with self._client.listen(tools_list_changed=True) as changes:
+                    if not listening.done():
+                        listening.set_result(None)
+                    async for _ in changes:
+                        self.tally.list_changed += 1
+                if not self._listens_again:
+                    self.tally.failures.append("the subscription was closed by the server")
+                    return
+                self.tally.ended_in_order += 1
         except Exception as error:  # noqa: BLE001 - noted
             self.tally.failures.append(f"subscription: {type(error).__name__}: {error}")
+            if not listening.done():
+                listening.set_exception(error)
 
     async def _call(self) -> None:
         while not self._stopping:
@@ -97,11 +113,23 @@ class Caller:
 
 
 class Crowd:
-    """Several callers at once, half of each era."""
+    """Several callers at once, half of each era. `listens_again`: where servers may end subscriptions in order."""
 
-    def __init__(self, url: str, tool: str, arguments: dict[str, Any], expected: object, *, size: int = 8) -> None:
+    def __init__(
+        self,
+        url: str,
+        tool: str,
+        arguments: dict[str, Any],
+        expected: object,
+        *,
+        size: int = 8,
+        listens_again: bool = False,
+    ) -> None:
         eras: list[Era] = ["legacy", "modern"]
-        self.callers = [Caller(url, tool, arguments, expected, eras[number % 2]) for number in range(size)]
+        self.callers = [
+            Caller(url, tool, arguments, expected, eras[number % 2], listens_again=listens_again)
+            for number in range(size)
+        ]
         self._stack = AsyncExitStack()
 
     @property

@@ -10,6 +10,7 @@ from mcp_operator.api import meta
 from mcp_operator.app.metrics import OperatorMetrics
 from mcp_operator.app.options import Options
 from mcp_operator.app.peek import later_changes
+from mcp_operator.compile.references import DataId
 from mcp_operator.engine.audit import Audit, Later
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.queue import WorkQueue
@@ -27,8 +28,9 @@ from mcp_operator.probe.facts import ServerFacts
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replica import confirms
 from mcp_operator.probe.replicas import Pace, Replicas
-from mcp_operator.reconcile.affected import RESOURCE_KINDS, affected, says_something_new
+from mcp_operator.reconcile.affected import RESOURCE_KINDS, affected, affected_by_data, says_something_new
 from mcp_operator.reconcile.context import Context
+from mcp_operator.reconcile.datawatch import DataWatch
 from mcp_operator.reconcile.dispatch import reconcile
 from mcp_operator.reconcile.status import StatusWriter
 from mcp_operator.reconcile.world import INDEXED_LABELS, LABELLED, World, slimmed
@@ -51,6 +53,9 @@ class Operator:
         self.store = Store(label_indexes=INDEXED_LABELS, labelled=LABELLED)
         self.queue = WorkQueue(metrics=metrics)
         self._world = World(self.store, kube, reads_namespaces=not options.namespaces)
+        self.data_watch = DataWatch(
+            kube, self._world.references, self._on_data_change, clusterwide=not options.namespaces
+        )
         self._events = EventRecorder(kube, "mcp-operator", instance=options.identity)
         self._prober: Prober[Key] = Prober(
             self.queue.add,
@@ -162,6 +167,11 @@ class Operator:
         """Whether a proxy that serves a server finds it as the operator's own probe has found it."""
         reports = self._replicas.reports(f"{key.namespace}/{key.name}") if key.kind == meta.SERVER.kind else ()
         return any(confirms(report, facts) for report in reports)
+
+    def _on_data_change(self, reference: DataId) -> None:
+        log.debug("%s %s/%s changed", *reference)
+        for key in affected_by_data(reference, self._world):
+            self.queue.add(key)
 
     def _listers(self) -> dict[str, Lister]:
         return {kind: partial(self._list, kind) for kind in self._kinds}

@@ -156,6 +156,7 @@ async def _operate(
     parts = {
         asyncio.create_task(operator.work(), name="workers"),
         asyncio.create_task(operator.resync.run(), name="resync"),
+        asyncio.create_task(operator.data_watch.run(), name="references"),
         asyncio.create_task(operator.audit.run(), name="audit"),
         asyncio.create_task(_watch(options, operator, metrics, stop), name="watch"),
     }

@@ -24,6 +24,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.local.catalogue import Catalogue, Snapshot
 from mcp_operator.local.files import ManifestFiles, NotThere
 from mcp_operator.local.manifests import FileContent, Severity, named, read_manifests
+from mcp_operator_proxy.configfiles import ConfigTooLarge
 
 Object = dict[str, Any]
 MASKED: Final = "<masked>"
@@ -94,7 +95,7 @@ def rendered(
     children = [child for server in snapshot.servers for child in _of_hosted(server, snapshot, settings)]
     for proxy in snapshot.proxies:
         key = Key(proxy.kind, proxy.metadata.namespace, proxy.metadata.name)
-        with suppress(PodTemplateRefused):  # which `problems` says
+        with suppress(PodTemplateRefused, ConfigTooLarge):  # which `problems` says
             children += proxy_objects(proxy, compiled[key], settings)
     for child in children:
         if child["kind"] == "Secret" and not show_secrets:
@@ -133,6 +134,8 @@ def _problems(snapshot: Snapshot, compiled: Mapping[Key, Compiled]) -> Iterator[
             proxy_objects(proxy, compiled[key], HostingSettings(proxy_image="", runner_image=""))
         except PodTemplateRefused as refused:
             yield key, str(refused)
+        except ConfigTooLarge as refused:
+            yield key, f"it can't be applied: {refused}"
     for key, outcome in compiled.items():
         yield from ((key, problem.message) for problem in outcome.proxy_problems)
         for route, found in outcome.route_problems.items():

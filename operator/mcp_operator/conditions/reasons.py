@@ -78,6 +78,8 @@ class Reason(StrEnum):
     MONITORED = "Monitored"
     WAITING = "Waiting"
     """For another controller's first word."""
+    CONFIG_TOO_LARGE = "ConfigTooLarge"
+    """A proxy's configuration does not fit into its ConfigMaps; the one before stays."""
     PROGRAMMED = "Programmed"
     SWAPPING = "Swapping"
     """Some replicas do not yet run the current configuration."""
@@ -113,6 +115,7 @@ TERMINAL: Final = frozenset(
         Reason.INVALID_VALUE,
         Reason.APPLY_REFUSED,
         Reason.CHILD_NAME_TAKEN,
+        Reason.CONFIG_TOO_LARGE,
         Reason.SERVER_CONFLICT,
         Reason.PREFIX_CONFLICT,
         Reason.CONFIG_REJECTED,

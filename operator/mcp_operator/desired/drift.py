@@ -27,6 +27,8 @@ _SUFFIXES: Final = {
     "Pi": Decimal(1024) ** 5,
     "Ei": Decimal(1024) ** 6,
 }
+_ATOMIC_FIELDS: Final = frozenset({"selector", "podSelector", "namespaceSelector", "matchLabels", "nodeSelector"})
+"""Maps that the API takes as one value: with one more label, a selector finds something else."""
 _QUANTITY_FIELDS: Final = frozenset({"requests", "limits"})
 
 
@@ -48,6 +50,8 @@ def _covers(live: Any, desired: Any, *, field: str) -> bool:
         case Mapping():
             if not desired and live is None:
                 return True
+            if field in _ATOMIC_FIELDS and isinstance(live, Mapping) and live.keys() != desired.keys():
+                return False
             return isinstance(live, Mapping) and all(
                 _covers(live.get(key), value, field=field if field in _QUANTITY_FIELDS else key)
                 for key, value in desired.items()

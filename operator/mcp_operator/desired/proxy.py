@@ -4,10 +4,8 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled
-from mcp_operator.compile.proxy import to_json
 from mcp_operator.desired.autoscaling import horizontal_pod_autoscaler
 from mcp_operator.desired.common import (
     NON_ROOT_ID,
@@ -19,6 +17,7 @@ from mcp_operator.desired.common import (
     restricted,
     selector,
 )
+from mcp_operator.desired.configuration import config_maps, config_volume
 from mcp_operator.desired.disruption import pod_disruption_budget
 from mcp_operator.desired.httproute import http_route
 from mcp_operator.desired.ingress import ingress
@@ -38,11 +37,14 @@ from mcp_operator.desired.network import network_policy
 from mcp_operator.desired.podtemplate import merged
 from mcp_operator.desired.settings import HostingSettings
 from mcp_operator.desired.spread import topology_spread
-from mcp_operator_proxy.config import CONFIG_FILE
 
 CONFIG_DIR: Final = "/etc/mcp-proxy"
 DRAIN_SECONDS: Final = 5
 """Pause between a pod's leaving the Service and its SIGTERM: connections that were already on their way still arrive."""
+LEAVE_SECONDS: Final = 5
+"""After SIGTERM, for clients to go elsewhere: every answer says that the connection ends with it."""
+GRACE_SECONDS: Final = 25
+"""For the calls that are in flight then."""
 TLS_FLAG: Final = "--tls"
 
 
@@ -58,13 +60,13 @@ def proxy_objects(
 
     `retained` are secret files (base64) that the config before this one names: a pod may start before it sees the new one.
     `retained_egress` are rules of the NetworkPolicy for servers that replicas may still have calls with.
-    Raises PodTemplateRefused.
+    Raises PodTemplateRefused, ConfigTooLarge.
     """
     found = [
         None if proxy.spec.service_account_name else _service_account(proxy),
         _network_policy(proxy, compiled, settings, retained_egress),
         _secret(proxy, compiled, retained or {}),
-        _config_map(proxy, compiled),
+        *config_maps(proxy, compiled, config_name(proxy)),
         _service(proxy),
         _peers(proxy),
         _deployment(proxy, settings),
@@ -104,15 +106,6 @@ def _secret(proxy: McpProxy, compiled: Compiled, retained: Mapping[str, str]) ->
         "metadata": metadata(proxy, secret_name(proxy)),
         "type": "Opaque",
         "data": dict(sorted({**retained, **files}.items())),
-    }
-
-
-def _config_map(proxy: McpProxy, compiled: Compiled) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": metadata(proxy, config_name(proxy), {meta.ANNOTATION_REVISION: compiled.config.revision}),
-        "data": {CONFIG_FILE: to_json(compiled.config)},
     }
 
 
@@ -157,10 +150,10 @@ def _deployment(proxy: McpProxy, settings: HostingSettings) -> Object:
         "serviceAccountName": account_name(proxy),
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 30 + DRAIN_SECONDS,
+        "terminationGracePeriodSeconds": DRAIN_SECONDS + LEAVE_SECONDS + GRACE_SECONDS + 5,
         "securityContext": {"fsGroup": NON_ROOT_ID},
         "containers": [_container(proxy, settings)],
-        "volumes": [_config_volume(proxy), {"name": "tmp", "emptyDir": {}}],
+        "volumes": [config_volume(config_name(proxy), secret_name(proxy)), {"name": "tmp", "emptyDir": {}}],
         "topologySpreadConstraints": topology_spread(proxy),
     }
     if secrets := pull_secrets(settings.image_pull_secrets, proxy.spec.image_pull_secrets):
@@ -177,17 +170,6 @@ def _deployment(proxy: McpProxy, settings: HostingSettings) -> Object:
             "selector": {"matchLabels": selector(proxy)},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": merged(generated, user.patch() if user else None),
-        },
-    }
-
-
-def _config_volume(proxy: McpProxy) -> Object:
-    """One projected volume, so that the kubelet swaps config and secrets in a single step."""
-    return {
-        "name": "config",
-        "projected": {
-            "defaultMode": 0o440,
-            "sources": [{"configMap": {"name": config_name(proxy)}}, {"secret": {"name": secret_name(proxy)}}],
         },
     }
 
@@ -211,6 +193,7 @@ def _container(proxy: McpProxy, settings: HostingSettings) -> Object:
         ],
         "env": [
             {"name": "WORKERS", "value": str(proxy.spec.workers)},
+            {"name": "MCP_PROXY_LEAVE_SECONDS", "value": str(LEAVE_SECONDS)},
             {"name": "MCP_PROXY_INTERNAL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "MCP_PROXY_INTERNAL_PORT", "value": str(INTERNAL_PORT)},
             {"name": "MCP_PROXY_PEERS", "value": f"{peers_name(proxy)}.{proxy.metadata.namespace}.svc:{INTERNAL_PORT}"},

@@ -7,7 +7,7 @@ back off. Server-side apply: https://kubernetes.io/docs/reference/using-api/serv
 import asyncio
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -62,7 +62,7 @@ class KubeClient:
         self,
         source: config.Source,
         *,
-        pool_size: int = 64,
+        pool_size: int = 160,
         connect_timeout: float = 5.0,
         timeout: float = 30.0,
         user_agent: str = "mcp-operator",
@@ -159,6 +159,28 @@ class KubeClient:
                 raise from_response(int(status.get("code") or 500), {}, json.dumps(status).encode(), path=path)
         return events
 
+    async def read(self, path: str, *, query: Query, accept: str) -> Object:
+        """GET in another representation than the objects themselves. `NotFound` if there is no such path."""
+        return _decode("GET", path, await self._exchange("GET", path, query, None, {"Accept": accept}))
+
+    async def stream(self, path: str, *, query: Query, accept: str, idle: float) -> AsyncGenerator[bytes, None]:
+        """GET an answer that goes on, as it comes. It may end at any time; `Timeout` when nothing comes for `idle` seconds."""
+        generation = self._generation
+        try:
+            answer = await self._open(path, query, accept, idle)
+        except Unauthorized:
+            await self._renew(generation)
+            answer = await self._open(path, query, accept, idle)
+        try:
+            async for chunk in answer.response.content.iter_any():
+                yield chunk
+        except TimeoutError:
+            raise Timeout(f"GET {path}: nothing more from the API server in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"GET {path}: {type(error).__name__}: {error}") from None
+        finally:
+            answer.response.close()
+
     async def apply(
         self, path: str, body: Object, *, field_manager: str, force: bool = True, dry_run: bool = False
     ) -> Object:
@@ -237,13 +259,7 @@ class KubeClient:
     async def _send(
         self, method: str, path: str, query: Query | None, body: Object | None, headers: dict[str, str]
     ) -> bytes:
-        api, headers = self._api, {"Accept": _JSON, **headers}
-        try:
-            request = await api.param_serialize(
-                method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
-            )
-        except (ConfigException, OSError) as error:
-            raise Unauthorized(f"the service account's token cannot be read: {error}") from None
+        api, request = await self._serialized(method, path, query, body, {"Accept": _JSON, **headers})
         if method != "GET" and not self._may_write():
             raise Fenced(f"{method} {path}: not sent, as this process does not lead")
         started, status = time.monotonic(), 0
@@ -260,6 +276,38 @@ class KubeClient:
         if not 200 <= response.status < 300:
             raise from_response(response.status, response.headers, payload, phrase=response.reason or "", path=path)
         return payload
+
+    async def _open(self, path: str, query: Query, accept: str, idle: float) -> Any:
+        """The answer to a GET, whose status is good and whose body has not been read."""
+        api, request = await self._serialized("GET", path, query, None, {"Accept": accept})
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.sock_connect, sock_read=idle)
+        started, status = time.monotonic(), 0
+        try:
+            response = await api.call_api(*request, _request_timeout=timeout)
+            status = response.status
+            if 200 <= status < 300:
+                return response
+            payload: bytes = await response.read()
+        except TimeoutError:
+            raise Timeout(f"GET {path}: no answer from the API server in time") from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise Unavailable(f"GET {path}: {type(error).__name__}: {error}") from None
+        finally:
+            self._answered("GET", status, time.monotonic() - started)
+        raise from_response(status, response.headers, payload, phrase=response.reason or "", path=path)
+
+    async def _serialized(
+        self, method: str, path: str, query: Query | None, body: Object | None, headers: dict[str, str]
+    ) -> tuple[Any, Any]:
+        """The client with the credentials of now, and the request as it takes it."""
+        api = self._api
+        try:
+            request = await api.param_serialize(
+                method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+        except (ConfigException, OSError) as error:
+            raise Unauthorized(f"the service account's token cannot be read: {error}") from None
+        return api, request
 
     async def _load(self) -> None:
         access = await config.load(self._source)

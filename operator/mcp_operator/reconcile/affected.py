@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpRoute
-from mcp_operator.compile.references import DataKind
+from mcp_operator.compile.references import DataId, DataKind
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Change, Object
 from mcp_operator.reconcile.world import World, is_managed
@@ -36,10 +36,15 @@ def affected(change: Change, world: World) -> Iterator[Key]:
     else:
         yield from _owners(change)
         if key.kind in DATA_KINDS:
-            for referrer in world.referrers((cast("DataKind", key.kind), key.namespace, key.name)):
-                yield referrer
-                if referrer.kind == meta.SERVER.kind:
-                    yield from _served_by(world, world.store.get(referrer))
+            yield from affected_by_data((cast("DataKind", key.kind), key.namespace, key.name), world)
+
+
+def affected_by_data(reference: DataId, world: World) -> Iterator[Key]:
+    """Keys to reconcile after a change of a Secret or ConfigMap."""
+    for referrer in world.referrers(reference):
+        yield referrer
+        if referrer.kind == meta.SERVER.kind:
+            yield from _served_by(world, world.store.get(referrer))
 
 
 def says_something_new(change: Change) -> bool:

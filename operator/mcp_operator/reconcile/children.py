@@ -144,7 +144,7 @@ class _Work:
                 raise
             self.discovery.forget(body["apiVersion"])
             raise _missing(body) from None
-        self.world.store.observe(key.kind, applied)
+        self.world.observe(key.kind, applied)
         log.info("applied %s", key)
         return True
 

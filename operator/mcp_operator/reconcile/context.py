@@ -53,6 +53,8 @@ class Context:
     _canaried: dict[str, str] = field(default_factory=dict)
     _until_known: set[str] = field(default_factory=set)
     """Servers of which stands what was said before, until every proxy has been compiled."""
+    session_keys: dict[Key, bytes] = field(default_factory=dict, repr=False)
+    """As each proxy's Secret last held it."""
     _heard: dict[Key, Hashable] = field(default_factory=dict)
     notices: NoticeBoard = field(init=False)
 
@@ -152,6 +154,7 @@ class Context:
             self.swaps.forget(key)
             self.pace.forget(key)
             self._heard.pop(key, None)
+            self.session_keys.pop(key, None)
             gone = self.world.store.get(key) is None
             self._enqueue_all(self.notices.forget(key) if gone else self.notices.note(key, Notices(), heard=True))
             self.sights.forget(key)

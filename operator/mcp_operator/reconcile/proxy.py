@@ -19,6 +19,7 @@ from mcp_operator.conditions.surroundings import Surroundings
 from mcp_operator.conditions.verdict import Refusal
 from mcp_operator.desired import proxy_objects
 from mcp_operator.desired.common import selector
+from mcp_operator.desired.configuration import config_text, part_names
 from mcp_operator.desired.names import PORT, child_name, cluster_url, config_name, public_url, secret_name
 from mcp_operator.desired.podtemplate import PodTemplateRefused
 from mcp_operator.desired.proxy import TLS_FLAG
@@ -38,7 +39,7 @@ from mcp_operator.reconcile.observed import (
     slowest,
 )
 from mcp_operator.reconcile.swaps import NUDGE_SECONDS
-from mcp_operator_proxy.config import CONFIG_FILE
+from mcp_operator_proxy.configfiles import ConfigTooLarge
 from mcp_operator_proxy.swap.read import secret_files
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ CONDITIONED: Final = ("Ingress", "HTTPRoute", "HorizontalPodAutoscaler", "Servic
 """Kinds that have a condition of their own."""
 SOFT: Final = ("NetworkPolicy", "PodDisruptionBudget", *CONDITIONED)
 """Kinds without which the proxy still serves: each may fail by itself."""
+PHASES: Final = ("Pending", "Running")
 MAX_OUTDATED: Final = 256
 """Secret files that are kept for a replica that does not come to an end."""
 
@@ -130,14 +132,17 @@ async def _compile(context: Context, proxy: McpProxy) -> Compiled:
 
 
 async def _session_key(context: Context, proxy: McpProxy) -> bytes:
-    """The key of session ids as the proxy's Secret holds it; a new one where there is none.
+    """The key of session ids as the proxy's Secret holds it; a new one where there never was one.
 
-    What the store lacks is asked for: a second key would end the sessions of the first.
+    What the store lacks is asked for, and where somebody deleted the Secret the key is known still: a second one would end
+    the sessions of the first.
     """
     key = Key("Secret", proxy.metadata.namespace, secret_name(proxy))
     held = context.world.store.get(key) or await context.kube.get(built_in("Secret").path(key.namespace, key.name))
     known = decoded("Secret", held or {}).get(SESSION_KEY_FILE)
-    return known or secrets.token_hex(32).encode()
+    owner = Key(proxy.kind, proxy.metadata.namespace, proxy.metadata.name)
+    context.session_keys[owner] = known or context.session_keys.get(owner) or secrets.token_hex(32).encode()
+    return context.session_keys[owner]
 
 
 def _retained(context: Context, key: Key, proxy: McpProxy, compiled: Compiled) -> tuple[dict[str, str], bool]:
@@ -146,13 +151,20 @@ def _retained(context: Context, key: Key, proxy: McpProxy, compiled: Compiled) -
     The kubelet learns of the Secret and of the ConfigMap separately: until every replica is done with the compiled
     revision, a pod may see the config before it, and then finds its files.
     """
-    store = context.world.store
-    config = store.get(Key("ConfigMap", key.namespace, config_name(proxy))) or {}
-    held = (store.get(Key("Secret", key.namespace, secret_name(proxy))) or {}).get("data") or {}
+    held = (context.world.store.get(Key("Secret", key.namespace, secret_name(proxy))) or {}).get("data") or {}
     outdated = held.keys() - compiled.secrets.keys()
-    named = outdated & secret_files((config.get("data") or {}).get(CONFIG_FILE, "").encode())
+    if not outdated:
+        return {}, False
+    named = outdated & secret_files(_live_config(context, key, proxy))
     kept = named if _done(context, key, compiled) or len(outdated) > MAX_OUTDATED else outdated
     return {file: held[file] for file in sorted(kept)}, bool(named)
+
+
+def _live_config(context: Context, key: Key, proxy: McpProxy) -> bytes:
+    """The configuration that the cluster holds; nothing while there is no whole one."""
+    names = part_names(config_name(proxy))
+    live = {name: context.world.store.get(Key("ConfigMap", key.namespace, name)) for name in names}
+    return config_text({name: body for name, body in live.items() if body is not None}) or b""
 
 
 def _refusal(refused: Refused | None, around: Mapping[str, Refused]) -> Refusal | None:
@@ -177,6 +189,9 @@ async def _apply(
         done = await apply_children(context.kube, context.world, proxy, desired, soft=SOFT, discovery=context.discovery)
     except PodTemplateRefused as refused:
         return Refused(Refusal(Reason.INVALID_VALUE, str(refused)), retry=False), {}
+    except ConfigTooLarge as error:
+        message = f"{error}; give the proxy fewer servers and overrides, or divide them between proxies"
+        return Refused(Refusal(Reason.CONFIG_TOO_LARGE, message), retry=False), {}
     except Refused as refused:
         return refused, {}
     return None, done.refused
@@ -199,8 +214,9 @@ async def _hurry_pods(context: Context, key: Key, revision: str, pods: list[Obje
     """Annotate the pods that do not run the revision yet; seconds until it is worth looking again."""
     states = context.replicas.states(key)
     done = [name for name, state in states.items() if state.state == "running" or state.refused == revision]
-    running = [pod for pod in pods if pod.get("status", {}).get("phase") == "Running"]
-    nudges, again = context.swaps.nudges(key, revision, running, done)
+    by_phase = {phase: [pod for pod in pods if pod.get("status", {}).get("phase") == phase] for phase in PHASES}
+    nudges, again = context.swaps.nudges(key, revision, by_phase["Running"], done)
+    nudges += context.swaps.announcements(revision, by_phase["Pending"])
     await hurry(context, nudges, meta.ANNOTATION_REVISION)
     return again
 

@@ -68,6 +68,11 @@ class Swaps:
         waits = any(known.count < NUDGES for known in after.values())
         return chosen, NUDGE_SECONDS if waits else None
 
+    @staticmethod
+    def announcements(revision: str, pods: Iterable[Object]) -> list[Nudge]:
+        """Pods that are being started, to be told which revision they should be ready with: once, as nothing lags yet."""
+        return [Nudge(pod, revision) for pod in pods if annotated_with(pod, ANNOTATION_REVISION)[0] != revision]
+
     def forget(self, proxy: Key) -> None:
         """Drop what is remembered of a proxy that is gone."""
         self._hurried.pop(proxy, None)

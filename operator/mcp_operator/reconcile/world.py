@@ -1,18 +1,16 @@
 """The store, read as models: what reconcilers know of the cluster."""
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
 from mcp_operator.compile.candidates import Wanted, wanted_by_proxy, wanted_by_route
-from mcp_operator.compile.references import DataId, DataObject, decoded, references
+from mcp_operator.compile.references import DataId, DataKind, DataObject, references
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object, Store, is_controlled_by
 from mcp_operator.kube.client import KubeClient
-from mcp_operator.kube.paths import built_in
+from mcp_operator.reconcile.references import References
 
 CHILD_KINDS: Final = (
     "Deployment",
@@ -28,8 +26,6 @@ CHILD_KINDS: Final = (
     "ServiceMonitor",
     "PodMonitor",
 )
-FETCHES: Final = 16
-"""Secrets and ConfigMaps that one reconcile reads at once."""
 INDEXED_LABELS: Final = (meta.LABEL_SERVER, meta.LABEL_PROXY)
 LABELLED: Final = (meta.SERVER.kind,)
 """Kinds that are found by any label: selectors ask for them."""
@@ -38,21 +34,18 @@ R = TypeVar("R", McpServer, McpProxy, McpRoute)
 
 
 class World:
-    """Typed views of the store. Models are parsed once a version; data of Secrets and ConfigMaps is fetched when needed.
+    """Typed views of the store. Models are parsed once a version.
 
-    The store holds only the metadata of Secrets and ConfigMaps that are not the operator's own: it watches them all to
-    learn of changes, and keeps the content of none but those that an McpServer refers to.
+    The store holds the Secrets and ConfigMaps that are the operator's own; those of others that resources refer to are read
+    by `references`.
     """
 
     def __init__(self, store: Store, kube: KubeClient, *, reads_namespaces: bool = True) -> None:
         self.store = store
         self.reads_namespaces = reads_namespaces
         """Whether the store knows the cluster's Namespaces, which an operator of some namespaces may not read."""
-        self._kube = kube
         self._models: dict[Key, tuple[str, Resource | InvalidResource]] = {}
-        self._data: dict[DataId, tuple[str, DataObject]] = {}
-        self._referrers: defaultdict[DataId, set[Key]] = defaultdict(set)
-        self._referred: dict[Key, frozenset[DataId]] = {}
+        self.references = References(kube)
         self._foreign: dict[Key, frozenset[str]] = {}
 
     def model(self, key: Key) -> Resource | InvalidResource | None:
@@ -60,7 +53,7 @@ class World:
         body = self.store.get(key)
         if body is None:
             self._models.pop(key, None)
-            self._note_references(key, None)
+            self.references.note(key, ())
             self._foreign.pop(key, None)
             return None
         version = body["metadata"].get("resourceVersion", "")
@@ -68,13 +61,21 @@ class World:
         if known is None or known[0] != version:
             known = (version, _parsed(body))
             self._models[key] = known
-            self._note_references(key, known[1])
+            self.references.note(key, referred(known[1]))
             self._note_namespaces(key, known[1])
         return known[1]
 
+    def observe(self, kind: str, applied: Object) -> None:
+        """Take what the operator itself has written: resources may refer to its Secrets too."""
+        self.store.observe(kind, applied)
+        metadata = applied["metadata"]
+        if kind in {"Secret", "ConfigMap"}:
+            reference = cast("DataKind", kind), metadata["namespace"], metadata["name"]
+            self.references.seen(reference, metadata.get("resourceVersion"))
+
     def referrers(self, reference: DataId) -> frozenset[Key]:
         """Resources that refer to a Secret or ConfigMap, as far as they were read."""
-        return frozenset(self._referrers.get(reference, ()))
+        return self.references.referrers(reference)
 
     def servers(self, namespace: str) -> list[McpServer]:
         return self._all(meta.SERVER.kind, namespace, McpServer)
@@ -136,41 +137,7 @@ class World:
 
     async def data(self, servers: Iterable[McpServer | McpProxy]) -> dict[DataId, DataObject]:
         """Content of every Secret and ConfigMap that they refer to; what does not exist is left out."""
-        wanted = sorted({reference for server in servers for reference in references(server)})
-        room = asyncio.Semaphore(FETCHES)
-        contents = await asyncio.gather(*(self._content(reference, room) for reference in wanted))
-        return {reference: content for reference, content in zip(wanted, contents, strict=True) if content is not None}
-
-    async def _content(self, reference: DataId, room: asyncio.Semaphore) -> DataObject | None:
-        kind, namespace, name = reference
-        body = self.store.get(Key(kind, namespace, name))
-        if body is None:
-            self._data.pop(reference, None)
-            return None
-        known = self._data.get(reference)
-        if known is not None and known[0] == body["metadata"].get("resourceVersion"):
-            return known[1]
-        async with room:
-            fetched = await self._kube.get(built_in(kind).path(namespace, name))
-        if fetched is None:
-            return None
-        version = fetched["metadata"]["resourceVersion"]
-        content = DataObject(version, decoded(kind, fetched))
-        self._data[reference] = (version, content)
-        return content
-
-    def _note_references(self, key: Key, resource: Resource | InvalidResource | None) -> None:
-        now = frozenset(references(resource)) if isinstance(resource, McpServer | McpProxy) else frozenset()
-        before = self._referred.pop(key, frozenset())
-        for gone in before - now:
-            self._referrers[gone].discard(key)
-            if not self._referrers[gone]:
-                del self._referrers[gone]
-                self._data.pop(gone, None)
-        for new in now - before:
-            self._referrers[new].add(key)
-        if now:
-            self._referred[key] = now
+        return await self.references.contents(reference for server in servers for reference in references(server))
 
     def _note_namespaces(self, key: Key, resource: Resource | InvalidResource) -> None:
         named = resource.spec.servers if isinstance(resource, McpRoute) else ()
@@ -196,6 +163,11 @@ class World:
     def _all(self, kind: str, namespace: str, model: type[R]) -> list[R]:
         found = (self.model(Key.of(kind, body)) for body in self.store.list(kind, namespace))
         return [resource for resource in found if isinstance(resource, model)]
+
+
+def referred(resource: Resource | InvalidResource) -> Iterable[DataId]:
+    """Every Secret and ConfigMap whose change concerns the resource."""
+    return references(resource) if isinstance(resource, McpServer | McpProxy) else ()
 
 
 def slimmed(body: Mapping[str, Any]) -> Mapping[str, Any]:

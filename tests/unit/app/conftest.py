@@ -14,6 +14,7 @@ from mcp_operator.kube.client import KubeClient
 from mcp_operator.probe.facts import ProbeResult
 from mcp_operator.probe.mcp import probe
 from mcp_operator.probe.target import Target
+from mcp_operator.watch import LABELLED, WATCHED
 from support.apiserver import ApiServer, Body
 from support.kubeconfig import kubeconfig
 
@@ -64,11 +65,12 @@ def start(api: ApiServer, kube: KubeClient, metrics: OperatorMetrics) -> Start:
             def observe(event: str, body: Body) -> None:
                 labels = body["metadata"].get("labels") or {}
                 ours = labels.get(meta.LABEL_MANAGED_BY) == meta.MANAGED_BY
-                if body["kind"] != "Event" and (ours or body["kind"] not in {"Deployment", "Service", "Pod"}):
+                if body["kind"] in WATCHED and (ours or body["kind"] not in LABELLED):
                     operator.observe(body["kind"], event, body)
 
             api.changed = observe
-            tasks = [asyncio.create_task(operator.resync.run()), asyncio.create_task(operator.work())]
+            parts = (operator.resync.run(), operator.work(), operator.data_watch.run())
+            tasks = [asyncio.create_task(part) for part in parts]
             try:
                 yield operator
             finally:

@@ -151,7 +151,7 @@ async def test_a_list_finds_what_no_event_told(api: ApiServer, start: Start) -> 
         assert not operator.store.list("McpServer")
 
 
-async def test_foreign_secrets_are_not_kept(api: ApiServer, start: Start) -> None:
+async def test_foreign_secrets_are_neither_kept_nor_read(api: ApiServer, start: Start) -> None:
     ours = {meta.LABEL_MANAGED_BY: meta.MANAGED_BY}
     for name, labels in (("theirs", {}), ("ours", ours)):
         body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}}
@@ -159,7 +159,8 @@ async def test_foreign_secrets_are_not_kept(api: ApiServer, start: Start) -> Non
     async with start() as operator:
         await operator.resync.synced.wait()
         kept = {body["metadata"]["name"]: body.get("data") for body in operator.store.list("Secret")}
-    assert kept == {"theirs": None, "ours": {"key": "czNjcjN0"}}
+        assert not [asked for asked in api.asked if asked.path.endswith("/theirs")]
+    assert kept == {"ours": {"key": "czNjcjN0"}}
 
 
 async def test_a_difference_that_no_watch_told_is_owed(api: ApiServer, start: Start) -> None:

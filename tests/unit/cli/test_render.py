@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import os
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import pytest
 import yaml
 
 from mcp_operator.cli.render import MASKED, main
+from mcp_operator_proxy import configfiles
+from support import resources
 from support.manifests import EXAMPLES, example_folders
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -53,6 +56,20 @@ def test_the_order_of_files_does_not_count(capsys: pytest.CaptureFixture[str]) -
         json.loads(config["data"]["config.json"])["revision"]
         == config["metadata"]["annotations"]["mcp-operator.dev/config-revision"]
     )
+
+
+def test_a_configuration_that_is_too_large_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configfiles, "PART_BYTES", 500)
+    draw = random.Random(0)
+    bodies = [resources.remote("one", "https://one/mcp"), resources.proxy(), resources.proxy("small")]
+    overrides = [{"name": f"t{n}", "description": draw.randbytes(32).hex()} for n in range(128)]
+    bodies.append(resources.route("extra", {"name": "one", "tools": {"overrides": overrides}}))
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(bodies))
+    _, out, err = render(capsys, "-f", tmp_path / "all.yaml")
+    assert {o["metadata"]["name"] for o in objects(out) if o["kind"] == "Deployment"} == {"small-proxy"}
+    assert "McpProxy default/tools: it can't be applied: the configuration has" in err
 
 
 def test_secrets_are_masked_unless_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

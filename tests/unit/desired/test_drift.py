@@ -56,6 +56,8 @@ OTHER: list[tuple[str, Any, Any]] = [
     ("a variable that is gone", {"env": [{"name": "A"}]}, {"env": [{"name": "B"}]}),
     ("a list that is gone", {"env": [{"name": "A"}]}, {}),
     ("another quantity", {"limits": {"cpu": "1"}}, {"limits": {"cpu": "2"}}),
+    ("an added label of a selector", {"selector": {"a": "b"}}, {"selector": {"a": "b", "c": "d"}}),
+    ("an added expression", {"podSelector": {}}, {"podSelector": {"matchExpressions": [{"key": "a"}]}}),
     ("no quantity", {"limits": {"cpu": "1"}}, {"limits": {"cpu": "one"}}),
     ("what looks like a quantity and is none", {"args": ["1000m"]}, {"args": ["1"]}),
     ("a name that looks like a quantity", {"value": "1k"}, {"value": "1000"}),

@@ -7,6 +7,7 @@ paused · a rollout that is stuck · deletion · an operator that starts anew
 
 import base64
 import json
+import random
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from mcp_operator.api import meta
 from mcp_operator.engine.keys import Key
 from mcp_operator.reconcile.pace import FIRST_SECONDS, Pace
 from mcp_operator.reconcile.swaps import NUDGE_SECONDS
+from mcp_operator_proxy import configfiles
 from mcp_operator_proxy.report import ErrorReport, RejectedConfig, RouteReport, ServerReport
 from support import resources
 from support.apiserver import AWAY, INVALID, QUOTA, Body
@@ -82,6 +84,9 @@ async def test_the_key_of_session_ids_is_made_once(bench: Bench) -> None:
     bench.apply(_remote("two"))
     await bench.drain()
     assert session_key() == first
+    bench.api.kubectl_delete("Secret", "tools-proxy-secrets")
+    await bench.drain()
+    assert session_key() == first, "somebody deleted it: the sessions go on"
     bench.store.remove("Secret", PROXY.namespace, "tools-proxy-secrets")
     await bench.reconcile("McpProxy", "tools")
     assert session_key() == first
@@ -297,6 +302,57 @@ async def test_a_rollout_that_is_stuck_is_told_while_the_old_pods_serve(bench: B
     assert bench.condition("McpProxy", "tools", "Programmed") == ("False", "ImagePullFailed")
     assert "example.com/none:1" in bench.message("McpProxy", "tools")
     assert bench.status("McpProxy", "tools")["programmedRevision"] == revision
+
+
+async def test_a_pod_that_is_being_started_is_told_which_revision_to_be_ready_with(bench: Bench) -> None:
+    bench.apply(_remote("one"), resources.proxy(selector=CORE))
+    revision = await bench.programmed()
+    labels = bench.api.get("Pod", "tools-proxy-0")["metadata"]["labels"]
+    bench.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tools-proxy-new", "labels": labels}})
+    bench.api.edit("Pod", "tools-proxy-new", lambda b: b.update(status={"phase": "Pending"}))
+    await bench.drain()
+    assert _annotation(bench, "tools-proxy-new") == revision
+    writes = len(bench.api.writes)
+    await bench.reconcile("McpProxy", "tools")
+    assert bench.api.writes[writes:] == []
+
+
+def _described(number: int, draw: random.Random) -> Body:
+    """A route with 8 kB of text that compresses to the half."""
+    overrides = [{"name": f"t{n}", "description": draw.randbytes(32).hex()} for n in range(128)]
+    server = {"name": "one", "tools": {"overrides": overrides}}
+    return resources.route(f"r{number}", server, path=f"/r{number}/mcp")
+
+
+async def test_a_configuration_outgrows_its_configmap_and_shrinks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces before the index, pruned after it; too large at last, which changes nothing of what is there."""
+    monkeypatch.setattr(configfiles, "PART_BYTES", 20_000)
+    draw = random.Random(0)
+    bench.apply(_remote("one"), resources.proxy(), *(_described(number, draw) for number in range(5)))
+    await bench.drain()
+    written = [name for name in bench.api.writes if name.startswith("ConfigMap/")]
+    assert written == ["ConfigMap/tools-proxy-config-1", "ConfigMap/tools-proxy-config"]
+    deployment = bench.api.get("Deployment", "tools-proxy")
+    writes = len(bench.api.writes)
+    for number in (1, 2, 3, 4):
+        bench.api.kubectl_delete("McpRoute", f"r{number}")
+    await bench.drain()
+    shrunk = [name for name in bench.api.writes[writes:] if name.startswith("ConfigMap/")]
+    assert shrunk == ["ConfigMap/tools-proxy-config", "ConfigMap/tools-proxy-config-1"], (
+        "the index first, then the piece"
+    )
+    assert bench.api.names("ConfigMap") == {"tools-proxy-config"}
+    assert [route["path"] for route in _config(bench)["routes"]] == ["/mcp", "/r0/mcp"]
+    assert bench.api.get("Deployment", "tools-proxy") == deployment, "its pods go on"
+    writes = len(bench.api.writes)
+    bench.apply(*(_described(number, draw) for number in range(1, 26)))
+    await bench.drain()
+    assert bench.condition("McpProxy", "tools", "Programmed") == ("False", "ConfigTooLarge")
+    assert bench.condition("McpProxy", "tools", "Stalled") == ("True", "ConfigTooLarge")
+    assert "the limit is 0.1 MiB compressed; give the proxy fewer" in bench.message("McpProxy", "tools")
+    assert not [name for name in bench.api.writes[writes:] if "Config" in name]
 
 
 async def test_pods_are_asked_by_address_and_evicted_ones_are_not(bench: Bench) -> None:

@@ -79,6 +79,12 @@ def test_what_another_process_annotated_is_waited_for(clock: Clock, annotated: s
     assert hurry(swaps, under_way) == [value]
 
 
+def test_pods_that_are_being_started_are_told_once() -> None:
+    pods = [pod("a"), pod("b", "before"), pod("c", "rev"), pod("d", "rev+2")]
+    announced = Swaps.announcements("rev", pods)
+    assert [(nudge.pod["metadata"]["name"], nudge.value) for nudge in announced] == [("a", "rev"), ("b", "rev")]
+
+
 def test_proxies_do_not_disturb_each_other(clock: Clock) -> None:
     swaps, one, two = Swaps(clock), pod("a"), pod("b")
     assert hurry(swaps, one) == hurry(swaps, two, proxy=OTHER) == ["rev"]
