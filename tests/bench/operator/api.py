@@ -53,23 +53,24 @@ class Api:
         return await self.send("PATCH", f"{path}?fieldManager=bench&force=true", body, APPLY)
 
     async def watch(self, path: str, version: str) -> AsyncIterator[tuple[str, Body]]:
-        """Type and object of each event after `version`, until the server ends the stream."""
+        """Type and object of each event after `version`, until the server ends the stream, as it does to who reads too slowly."""
         timeout = aiohttp.ClientTimeout(total=None)
         query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "false", "timeoutSeconds": "3600"}
         async with self._session.get(self._url + path, params=query, timeout=timeout) as answer:
             async for line in answer.content:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    raise ApiError(f"watch {path}: {event['object'].get('message')}")
+                    return
                 yield event["type"], event["object"]
 
     async def follow(self, path: str, on_event: Callable[[str, Body], None]) -> None:
-        """List, then watch, until cancelled."""
-        listed = await self.send("GET", path)
-        for item in listed["items"]:
-            on_event("ADDED", item)
-        async for kind, body in self.watch(path, listed["metadata"]["resourceVersion"]):
-            on_event(kind, body)
+        """List, then watch, and list again when the stream ends, until cancelled. What a list holds comes as `ADDED`."""
+        while True:
+            listed = await self.send("GET", path)
+            for item in listed["items"]:
+                on_event("ADDED", item)
+            async for kind, body in self.watch(path, listed["metadata"]["resourceVersion"]):
+                on_event(kind, body)
 
 
 async def eventually(holds: Callable[[], bool], seconds: float, why: Callable[[], str]) -> None:

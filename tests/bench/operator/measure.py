@@ -120,12 +120,19 @@ async def _measure(world: World, server: ApiServer, folder: Path, plan: Plan) ->
 
 @contextlib.asynccontextmanager
 async def _beside(*work: "asyncio.Future[None] | object") -> AsyncIterator[None]:
+    """Run `work` beside the block, which ends with it where that fails."""
     tasks = [asyncio.ensure_future(one) for one in work]  # type: ignore[arg-type]
+    block = asyncio.current_task()
+    assert block is not None
+    for task in tasks:
+        task.add_done_callback(lambda task: None if task.cancelled() else block.cancel())
     try:
         yield
+    except asyncio.CancelledError:
         for task in tasks:
             if task.done():
                 task.result()
+        raise
     finally:
         for task in tasks:
             task.cancel()

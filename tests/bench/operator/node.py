@@ -14,6 +14,7 @@ import itertools
 import signal
 import ssl
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -96,17 +97,13 @@ class Node:
         }
         try:
             for kind, path in paths.items():
-                self._spawn(self._follow(kind, path))
+                self._spawn(self._api.follow(path, partial(self._heard, kind)))
             await self.failed
         finally:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._stack.aclose()
-
-    async def _follow(self, kind: str, path: str) -> None:
-        while True:
-            await self._api.follow(path, lambda event, body: self._heard(kind, event, body))
 
     def _heard(self, kind: str, event: str, body: Body) -> None:
         name = body["metadata"]["name"]
