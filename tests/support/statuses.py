@@ -4,7 +4,7 @@ Each with what GitOps controllers shall make of it: kstatus (Flux, `kubectl wait
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -85,6 +85,8 @@ def _proxies() -> Mapping[str, Case]:
     def made(*servers: McpServer, replica: dict[str, Any] | None = None, **more: Any) -> Body:
         proxy: McpProxy = models.proxy(body, generation=2, **(PAUSED if more.get("paused") else {}))
         compiled = compile_proxy(proxy, routes=[], servers=servers, objects={}, url_of=cluster_url)
+        config = compiled.config.model_copy(update={"revision": "0123456789ab"})  # the real one follows every new field
+        compiled = replace(compiled, config=config)
         says = {"revision": compiled.config.revision, "servers": {s.id: "" for s in servers}, **(replica or {})}
         given = {
             "compiled": compiled,
