@@ -50,8 +50,8 @@ async def arrived(proxy: "Proxy", path: str, name: str) -> bool:
         raise failures[0]
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(max((b.resolved.server.connect_timeout_seconds for b in awaited), default=0.0)):
-            while awaited and proxy.stale:  # noqa: ASYNC110 - a few turns of the loop
-                await asyncio.sleep(0.005)
+            if awaited:
+                await proxy.caught_up()
     return bool(awaited)
 
 

@@ -399,6 +399,11 @@ class Proxy:
         """A catalogue has changed, and the table will show it in a moment."""
         return bool(self._dirty)
 
+    async def caught_up(self) -> None:
+        """Wait until the table shows what the catalogues say."""
+        while self.stale:  # noqa: ASYNC110 - a few turns of the loop
+            await asyncio.sleep(0.005)
+
     async def _rebuild(self) -> None:
         """Show what has changed, as soon as the share of the time allows it; the long part of it in turns."""
         loop = asyncio.get_running_loop()

@@ -54,11 +54,6 @@ class Upstream:
         assert self._pool is not None  # `usable` was asked before
         return self._pool
 
-    @property
-    def head(self) -> bytes:
-        """Request line and headers but for those of the single call."""
-        return self._head
-
     def _renew(self) -> None:
         """Headers or times have changed; the endpoint too where the server is a process that was started anew."""
         resolved = self.backend.resolved

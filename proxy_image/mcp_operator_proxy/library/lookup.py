@@ -29,6 +29,6 @@ async def all_answered(proxy: Proxy, seconds: float) -> bool:
         async with asyncio.timeout(seconds):
             for backend in starting:
                 await backend.asked.wait()
-            while starting and proxy.stale:  # noqa: ASYNC110 - a few turns of the loop
-                await asyncio.sleep(0.005)
+            if starting:
+                await proxy.caught_up()
     return bool(starting)
