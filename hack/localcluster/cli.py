@@ -125,9 +125,15 @@ def _exec(paths: Paths, words: Sequence[str]) -> int:
         raise ClusterError("usage: hack/cluster exec -- COMMAND [ARGUMENT…]")
     status = operations.execute(paths, command)
     if status < 0:
-        signal.signal(-status, signal.SIG_DFL)
-        os.kill(os.getpid(), -status)
+        _end_by(-status)
     return status
+
+
+def _end_by(number: int) -> None:
+    """Let the caller see by which signal the command ended. The one that nobody can handle needs no handler taken away."""
+    if number != signal.SIGKILL:
+        signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ No pod runs (`replicas: 0`): what is looked at is the configuration that was wri
 
 consent: given by name, by labels of the namespace; taken away; in an operator of some namespaces alone
 a conflict: told on both sides; turned round by a priority; ended by a deletion
-an unchanged world: a new process writes nothing
+an unchanged world: a new process writes nothing; what the API server says in words of its own is not asked for again and again
 """
 
 import json
@@ -52,14 +52,17 @@ class Operator:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
                 ready = answer.status == 200
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-                lines = answer.read().decode().splitlines()
+            busy = self.metric("workqueue_depth") + self.metric("controller_active_workers")
+            return ready and self.metric("controller_reconcile_total") > 0 and busy == 0
         except (urllib.error.URLError, OSError):
             return False
-        found = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
-        passes = sum(value for name, value in found.items() if name.startswith("controller_reconcile_total"))
-        busy = found.get("workqueue_depth", 0.0) + found.get("controller_active_workers", 0.0)
-        return ready and passes > 0 and busy == 0
+
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of a metric's samples, of those that carry the label (`method="PATCH"`)."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        samples = [line.rpartition(" ") for line in lines if line.partition("{")[0].partition(" ")[0] == name]
+        return sum(float(value) for series, _, value in samples if label in series)
 
 
 @contextmanager
@@ -244,3 +247,36 @@ def test_an_unchanged_world_is_not_written_to(pair: Pair, tmp_path: Path) -> Non
         pair.route("b-second", {"name": "near", "prefix": "y"}, priority=-1)
         until(lambda: pair.condition("mcps", "near", "Conflicted") == ("", ""))
         assert pair.versions() != before
+
+
+def test_words_of_the_api_server_and_additions_of_others_cost_nothing(pair: Pair, tmp_path: Path) -> None:
+    """A `false` that is a default, a quantity in another form, an element in a list with keys: no pass sends them anew."""
+    body = resources.container("near", "example.invalid/none:1")
+    volumes = [{"name": "scratch", "emptyDir": {"sizeLimit": "1024Mi"}}]
+    body["spec"] |= {"health": ONCE, "podTemplate": {"spec": {"hostNetwork": False, "volumes": volumes}}}
+    pair.team("apply", "-f", "-", body=body)
+    spread = {
+        "topologyKey": "theirs",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "maxSkew": 1,
+        "labelSelector": {"matchLabels": {"a": "b"}},
+    }
+    added = [{"op": "add", "path": "/spec/template/spec/topologySpreadConstraints/-", "value": spread}]
+    nudges = []
+    with operating(tmp_path / "log") as operator:
+        pair.team("wait", "mcps", "near", "--for=condition=Programmed=False", "--timeout=30s")
+        pair.team("patch", "deployment", "tools-proxy", "--type=json", "-p", json.dumps(added))
+        until(operator.idle)
+        for number in range(6):
+            passes, patches = operator.metric("controller_reconcile_total"), _patches(operator)
+            pair.team("annotate", "mcps/near", "mcpp/tools", f"nudge={number}", "--overwrite")
+            until(lambda passes=passes: operator.metric("controller_reconcile_total") >= passes + 2)
+            until(operator.idle)
+            nudges.append(_patches(operator) - patches)
+    assert 0 in nudges, nudges
+    kept = pair.team.json("get", "deployment", "tools-proxy")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert [item["topologyKey"] for item in kept][-1] == "theirs"
+
+
+def _patches(operator: Operator) -> float:
+    return operator.metric("mcp_operator_api_requests_total", 'method="PATCH"')

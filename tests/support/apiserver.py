@@ -382,6 +382,8 @@ def _default(body: Body) -> None:
             spec.setdefault("replicas", 1)
             pod = spec["template"]["spec"]
             pod.setdefault("restartPolicy", "Always")
+            if pod.get("hostNetwork") is False:
+                del pod["hostNetwork"]
             for container in pod["containers"]:
                 container.setdefault("terminationMessagePath", "/dev/termination-log")
                 for amounts in (container.get("resources") or {}).values():

@@ -124,8 +124,9 @@ class _Work:
             raise _forbidden(error) from error
 
     async def apply(self, key: Key, body: Body, live: Object | None) -> bool:
-        """Apply `body` if `live` differs; whether it did. The uid says that just this object is meant, and no successor."""
-        if live is not None and not drifted(body, live):
+        """Apply `body` if `live` differs; whether that changed it. The uid says that just this object is meant, and no successor."""
+        likeness = self.world.likeness
+        if live is not None and (not drifted(body, live) or likeness.holds(key, body, live)):
             return False
         known = {"uid": live["metadata"]["uid"]} if live is not None else {}
         sent = {**body, "metadata": {**body["metadata"], **known}}
@@ -144,6 +145,9 @@ class _Work:
                 raise
             self.discovery.forget(body["apiVersion"])
             raise _missing(body) from None
+        if live is not None and _version(applied) == _version(live):
+            likeness.note(key, body, live)
+            return False
         self.world.observe(key.kind, applied)
         log.info("applied %s", key)
         return True
@@ -161,6 +165,11 @@ class _Work:
         kept = {"apiVersion": deployment["apiVersion"], "kind": deployment["kind"], "metadata": identity}
         kept["spec"] = {"replicas": live["spec"]["replicas"]}
         await self.kube.apply(path, kept, field_manager=meta.REPLICAS_FIELD_MANAGER)
+
+
+def _version(body: Body) -> str | None:
+    version: str | None = body["metadata"].get("resourceVersion")
+    return version
 
 
 def _sets_replicas(deployment: Body) -> bool:

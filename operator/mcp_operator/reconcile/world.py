@@ -10,6 +10,7 @@ from mcp_operator.compile.references import DataId, DataKind, DataObject, refere
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object, Store, is_controlled_by
 from mcp_operator.kube.client import KubeClient
+from mcp_operator.reconcile.likeness import Likeness
 from mcp_operator.reconcile.references import References
 
 CHILD_KINDS: Final = (
@@ -46,6 +47,7 @@ class World:
         """Whether the store knows the cluster's Namespaces, which an operator of some namespaces may not read."""
         self._models: dict[Key, tuple[str, Resource | InvalidResource]] = {}
         self.references = References(kube)
+        self.likeness = Likeness()
         self._foreign: dict[Key, frozenset[str]] = {}
 
     def model(self, key: Key) -> Resource | InvalidResource | None:

@@ -105,6 +105,24 @@ async def test_an_edited_child_is_mended_and_additions_stay(bench: Bench) -> Non
     assert after["metadata"]["labels"][meta.LABEL_NAME] == "mcp-server"
 
 
+async def test_what_the_api_server_says_in_another_way_is_asked_for_once(bench: Bench) -> None:
+    """A `false` that is the default does not come back: that looks like drift for ever, and is none."""
+    await _healthy(bench)
+    body = _near("image:1")
+    body["spec"]["podTemplate"] = {"spec": {"hostNetwork": False}}
+    bench.apply(body)
+    await bench.drain()
+    await bench.reconcile("McpServer", "near")
+    asked = len(bench.api.asked)
+    await bench.reconcile("McpServer", "near")
+    bench.api.edit("Deployment", "near-server", lambda live: live.setdefault("status", {}).update(replicas=7))
+    await bench.reconcile("McpServer", "near")
+    assert [request for request in bench.api.asked[asked:] if request.path.endswith("near-server")] == []
+    bench.api.edit("Deployment", "near-server", lambda live: live["spec"]["template"]["spec"].update(hostNetwork=True))
+    await bench.drain()
+    assert "hostNetwork" not in bench.api.get("Deployment", "near-server")["spec"]["template"]["spec"]
+
+
 async def test_a_field_no_longer_set_is_removed(bench: Bench) -> None:
     await _healthy(bench)
     body = _near("image:1")
