@@ -1,4 +1,4 @@
-"""etcd and a real kube-apiserver as processes of a test, which may stop and start the API server.
+"""etcd and a real kube-apiserver as processes of a test or benchmark, which may stop and start the API server.
 
 with ControlPlane(folder) as plane:
     plane.stop_api(); plane.start_api()
@@ -13,6 +13,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Self
 
@@ -34,10 +35,16 @@ def free_ports(count: int) -> list[int]:
 
 
 class ControlPlane:
-    """The API server without a controller, a scheduler or a node: it stores, admits, watches and authorizes."""
+    """The API server without a controller, a scheduler or a node: it stores, admits, watches and authorizes.
 
-    def __init__(self, folder: Path) -> None:
+    `etcd` and `api` are flags by their names, over those that are set here. Raises ClusterError where a program is missing.
+    """
+
+    def __init__(
+        self, folder: Path, *, etcd: Mapping[str, str] | None = None, api: Mapping[str, str] | None = None
+    ) -> None:
         self._folder = folder
+        self._etcd_own, self._api_own = dict(etcd or {}), dict(api or {})
         self._programs = binaries.locate(["etcd", "kube-apiserver", "kubectl"], from_environment(os.environ).cache)
         clients, peers, self.port = free_ports(3)
         self._etcd_clients, self._etcd_peers = f"http://127.0.0.1:{clients}", f"http://127.0.0.1:{peers}"
@@ -128,6 +135,7 @@ class ControlPlane:
                 "unsafe-no-fsync": "true",
                 "logger": "zap",
                 "log-level": "warn",
+                **self._etcd_own,
             }
         )
 
@@ -140,7 +148,7 @@ class ControlPlane:
             "secure-port": str(self.port),
             "endpoint-reconciler-type": "none",
         }
-        return commands.flags({**given, **own})
+        return commands.flags({**given, **own, **self._api_own})
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

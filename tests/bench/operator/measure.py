@@ -18,13 +18,14 @@ import aiohttp
 import psutil
 
 from bench.operator.api import Api, eventually
-from bench.operator.apiserver import ApiServer, api_server
+from bench.operator.apiserver import api_server
 from bench.operator.observer import Observer
 from bench.operator.world import NAMESPACE, PORT, SLOWER, TOOLS, World, address
 from bench.procs import NotReady, Process, backend, free_port, get, module_env, running
 from bench.stats import percentile
 from mcp_operator.api import meta
 from mcp_operator.api.crd.definitions import definition
+from support.controlplane import ControlPlane
 
 APPLIERS: Final = 16
 """Requests under way while the world is applied."""
@@ -109,8 +110,8 @@ def measure(world_size: int, folder: Path, plan: Plan) -> Figures:
             return asyncio.run(_measure(world, api, folder, plan))
 
 
-async def _measure(world: World, server: ApiServer, folder: Path, plan: Plan) -> Figures:
-    async with Api(server.url, server.ssl()) as api:
+async def _measure(world: World, server: ControlPlane, folder: Path, plan: Plan) -> Figures:
+    async with Api(server.url, server.client_tls(admin=True)) as api:
         await _prepare(api)
         with operator(server, world, folder, plan.profile) as running_operator:
             observer = Observer(world)
@@ -158,7 +159,7 @@ async def _prepare(api: Api) -> None:
 
 
 @contextlib.contextmanager
-def operator(server: ApiServer, world: World, folder: Path, profile: Path | None) -> Iterator[Operator]:
+def operator(server: ControlPlane, world: World, folder: Path, profile: Path | None) -> Iterator[Operator]:
     """`mcp-operator run` against the API server, with a hosts file in which the proxies' Services stand."""
     hosts = folder / "hosts"
     hosts.write_text(world.hosts())
