@@ -26,24 +26,35 @@ def exposed(proxy: McpProxy, seen: Surroundings, url: str) -> Verdict | None:
         return None
     if refusal := next((seen.refused[kind] for kind in asked if kind in seen.refused), None):
         return no(Type.EXPOSED, refusal.reason, refusal.message)
-    if "HTTPRoute" in asked and (verdict := _attached(seen.live.get("HTTPRoute") or {})):
+    if missing := next((kind for kind in asked if kind not in seen.live), None):
+        return unknown(Type.EXPOSED, Reason.WAITING, f"the {missing} has not been made yet")
+    if "HTTPRoute" in asked and (verdict := _attached(proxy, seen.live["HTTPRoute"])):
         return verdict
     return yes(Type.EXPOSED, Reason.EXPOSED, f"{' and '.join(asked)} lead to it: {url}")
 
 
-def _attached(route: Body) -> Verdict | None:
-    """What the Gateways say against the route; None where all of them take it."""
-    parents = (route.get("status") or {}).get("parents") or []
-    if not parents:
-        return unknown(
-            Type.EXPOSED, Reason.WAITING, "no Gateway has taken up the HTTPRoute yet; see spec.httpRoute.parentRefs"
-        )
-    for parent in parents:
-        for condition in parent.get("conditions") or ():
+def _attached(proxy: McpProxy, route: Body) -> Verdict | None:
+    """What the Gateways say against the route, or whom nobody has spoken for; None where all of them take it.
+
+    What they said of an older version of the route does not count (Gateway API, RouteParentStatus).
+    """
+    generation = (route.get("metadata") or {}).get("generation", 0)
+    told: set[tuple[str, str]] = set()
+    for parent in (route.get("status") or {}).get("parents") or ():
+        fresh = [c for c in parent.get("conditions") or () if c.get("observedGeneration", generation) >= generation]
+        ref = parent.get("parentRef") or {}
+        for condition in fresh:
             if condition.get("type") in {"Accepted", "ResolvedRefs"} and condition.get("status") == "False":
-                name = (parent.get("parentRef") or {}).get("name", "")
                 why = f"{condition.get('reason', '')}: {condition.get('message', '')}"
-                return no(Type.EXPOSED, Reason.NOT_ACCEPTED, f"Gateway {name} does not serve the HTTPRoute: {why}")
+                message = f"Gateway {ref.get('name', '')} does not serve the HTTPRoute: {why}"
+                return no(Type.EXPOSED, Reason.NOT_ACCEPTED, message)
+        if fresh:
+            told.add((ref.get("namespace") or proxy.metadata.namespace, ref.get("name", "")))
+    wanted = proxy.spec.http_route.parent_refs if proxy.spec.http_route else ()
+    for gateway in wanted:
+        if (gateway.namespace or proxy.metadata.namespace, gateway.name) not in told:
+            message = f"Gateway {gateway.name} has not taken up the HTTPRoute yet; see spec.httpRoute.parentRefs"
+            return unknown(Type.EXPOSED, Reason.WAITING, message)
     return None
 
 
@@ -73,4 +84,6 @@ def monitored(proxy: McpProxy, seen: Surroundings) -> Verdict | None:
         return None
     if refusal := seen.refused.get(wanted.kind):
         return no(Type.MONITORED, refusal.reason, refusal.message)
+    if wanted.kind not in seen.live:
+        return unknown(Type.MONITORED, Reason.WAITING, f"the {wanted.kind} has not been made yet")
     return yes(Type.MONITORED, Reason.MONITORED, f"there is a {wanted.kind}")

@@ -22,8 +22,12 @@ MISSING = Refusal(Reason.API_MISSING, "no Gateway API")
 PARENT = {"parentRefs": [{"name": "edge"}]}
 
 
-def parents(*conditions: Body) -> Body:
-    return {"status": {"parents": [{"parentRef": {"name": "edge"}, "conditions": [*conditions]}]}}
+TWO = {"parentRefs": [{"name": "edge"}, {"name": "inner", "namespace": "infra"}]}
+
+
+def parents(*conditions: Body, generation: int = 1) -> Body:
+    told = [{"parentRef": {"name": "edge"}, "conditions": [*conditions]}]
+    return {"metadata": {"generation": generation}, "status": {"parents": told}}
 
 
 def hpa(**conditions: str) -> Body:
@@ -47,6 +51,17 @@ CASES: list[Case] = [
      "Exposed", ("True", "Exposed")),
     ("a Gateway that refuses it", {"httpRoute": PARENT}, Surroundings({"HTTPRoute": parents(REFUSED)}),
      "Exposed", ("False", "NotAccepted")),
+    ("one Gateway of two", {"httpRoute": TWO}, Surroundings({"HTTPRoute": parents(ACCEPTED)}), "Exposed", ("Unknown", "Waiting")),
+    ("a Gateway that took the route before its edit", {"httpRoute": PARENT},
+     Surroundings({"HTTPRoute": parents(ACCEPTED | {"observedGeneration": 1}, generation=2)}), "Exposed", ("Unknown", "Waiting")),
+    ("a Gateway that refused the route before its edit", {"httpRoute": PARENT},
+     Surroundings({"HTTPRoute": parents(REFUSED | {"observedGeneration": 1}, generation=2)}), "Exposed", ("Unknown", "Waiting")),
+    ("a Gateway that takes it as it is", {"httpRoute": PARENT},
+     Surroundings({"HTTPRoute": parents(ACCEPTED | {"observedGeneration": 2}, generation=2)}), "Exposed", ("True", "Exposed")),
+    ("an Ingress that is not made", {"ingress": {}}, Surroundings(), "Exposed", ("Unknown", "Waiting")),
+    ("a route that is not made", {"httpRoute": PARENT, "ingress": {}}, Surroundings({"Ingress": {}}), "Exposed",
+     ("Unknown", "Waiting")),
+    ("a monitor that is not made", {"monitoring": {"enabled": True}}, Surroundings(), "Monitored", ("Unknown", "Waiting")),
     ("not scaled", {"replicas": 2}, Surroundings(), "Autoscaled", None),
     ("a new autoscaler", {"autoscaling": {}}, Surroundings({"HorizontalPodAutoscaler": {}}), "Autoscaled", ("Unknown", "Waiting")),
     ("one that works", {"autoscaling": {}},
