@@ -96,12 +96,12 @@ def is_own_error(error: MCPError) -> bool:
 
 
 def redact(text: str, secrets: Iterable[str] = (), most: int = MAX_TEXT) -> str:
-    """`text` without secrets, credentials and URLs, at most `most` characters long."""
+    """`text` without secrets, credentials, URLs and what a terminal would obey, at most `most` characters long."""
     parts = {part for secret in secrets for part in secret_parts(secret)}
     for secret in sorted((part for part in parts if len(part) >= 4), key=len, reverse=True):
         text = text.replace(secret, "***")
     text = _CREDENTIAL.sub(lambda m: f"{m.group(1)} ***", _URL.sub("<url>", text))
-    text = " ".join(text.split())
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split()))
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

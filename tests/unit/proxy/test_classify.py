@@ -99,3 +99,10 @@ def test_no_secret_stands_in_a_message() -> None:
 def test_redacted_text_is_one_short_line() -> None:
     assert len(redact("x" * 1000)) == 300
     assert redact("a\n b") == "a b"
+
+
+def test_redacted_text_moves_no_cursor() -> None:
+    assert (
+        redact("\x1b[2Jgone\x07 \u202ereversed, déjà vu")
+        == "\N{REPLACEMENT CHARACTER}[2Jgone\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}reversed, déjà vu"
+    )
