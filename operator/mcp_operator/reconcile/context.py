@@ -82,11 +82,15 @@ class Context:
         servers = frozenset(server.id for server in compiled.config.servers)
         self.sights.note(proxy, sight(proxy, servers, states))
         self._show(proxy, Showing(compiled.config, states))
+        self._tell_those_who_waited()
+        if again or before != compiled or heard_before != heard:
+            self.tell_routes(compiled)
+
+    def _tell_those_who_waited(self) -> None:
+        """Enqueue the servers of which stood what was said before, once every proxy has been compiled."""
         if self._until_known and self.proxies_are_known():
             self._enqueue_all(_key(server) for server in self._until_known)
             self._until_known.clear()
-        if again or before != compiled or heard_before != heard:
-            self.tell_routes(compiled)
 
     def tell_routes(self, compiled: Compiled) -> None:
         """Enqueue the routes that are attached to the proxy."""
@@ -161,6 +165,7 @@ class Context:
             self._show(key, None)
             if (compiled := self.compiled.pop(key, None)) is not None:
                 self.tell_routes(compiled)
+            self._tell_those_who_waited()
 
 
 def _is_partly_reachable(server: McpServer) -> bool:

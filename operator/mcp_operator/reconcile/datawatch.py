@@ -134,6 +134,9 @@ class DataWatch:
             except ApiError as error:
                 # From where it was, if that is still known there: what happened meanwhile is then told.
                 problem = str(error)
+            except Exception as error:
+                log.exception("the watch of %s failed", scope)
+                position.version, problem = None, f"unexpected {type(error).__name__}"
             if time.monotonic() - began >= STEADY_SECONDS:
                 failures = 0
                 continue

@@ -172,6 +172,20 @@ async def test_an_api_server_that_is_away_is_asked_again(rig: Rig, caplog: pytes
     assert "cannot watch Secret team-a/token, next try in" in caplog.text
 
 
+async def test_a_stream_outlives_what_nobody_thought_of(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.write("one")
+    async with watching(rig, TOKEN):
+        await rig.value()
+        with monkeypatch.context() as broken:
+            broken.setattr(rig.references, "seen", None)
+            rig.write("two")
+            await eventually(lambda: "the watch of Secret team-a/token failed" in caplog.text)
+        await rig.is_told(TOKEN)
+        assert await rig.value() == b"two"
+
+
 async def test_many_references_take_one_stream(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datawatch.scopes, "__kwdefaults__", {"most": 3})
     names = [f"s{number}" for number in range(5)]

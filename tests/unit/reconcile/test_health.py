@@ -110,6 +110,22 @@ class TestReplicas:
         _sees(bench, two)
         await _comes(bench, "Ready", "True", "Ready")
 
+    async def test_a_proxy_that_goes_before_anybody_looked_at_it_is_not_waited_for(self, bench: Bench) -> None:
+        one, two = await _served(bench, _far())
+        _sees(bench, one)
+        _sees(bench, two, REFUSED)
+        await _comes(bench, "Ready", "False", "PartlyReachable")
+        bench.apply(resources.proxy("other"))
+        await bench.restart()
+        del bench.waiting[Key("McpProxy", "team-a", "other")]
+        await bench.until(lambda: (health := bench.prober.health(FAR)) and health.healthy)
+        _sees(bench, one)
+        _sees(bench, two)
+        await bench.drain()
+        assert bench.condition("McpServer", "far", "Ready") == ("False", "PartlyReachable")
+        bench.api.kubectl_delete("McpProxy", "other")
+        await _comes(bench, "Ready", "True", "Ready")
+
 
 class TestCanary:
     async def test_it_is_called_through_the_proxy_by_the_name_that_clients_know(self, bench: Bench) -> None:
