@@ -36,6 +36,12 @@ def main(arguments: Sequence[str]) -> int:
     args = parser.parse_args(arguments)
     if resource_name(args.proxy) != args.proxy:
         parser.error(f"--proxy {args.proxy!r} is no name of an McpProxy: lower-case letters, digits and '-'")
+    if (
+        args.output is not None
+        and args.secrets_file is not None
+        and args.output.resolve() == args.secrets_file.resolve()
+    ):
+        parser.error("--output and --secrets-file must be two files")
     try:
         entries = read(_content(args.file))
     except (NotReadable, OSError) as error:

@@ -4,6 +4,7 @@ import base64
 import binascii
 import difflib
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping
@@ -97,8 +98,9 @@ def _unzipped(key: str, value: str) -> str:
     if not key.endswith(".gz"):
         return value
     try:
-        content = base64.b64decode(value, validate=True)
-        return gzip.decompress(content).decode() if len(content) < _MOST else value
+        with gzip.open(io.BytesIO(base64.b64decode(value, validate=True))) as file:
+            content = file.read(_MOST + 1)
+        return content.decode() if len(content) <= _MOST else value
     except (binascii.Error, OSError, EOFError, zlib.error, UnicodeDecodeError):
         return value
 

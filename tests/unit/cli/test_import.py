@@ -130,7 +130,14 @@ def test_an_empty_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.parametrize(
-    "wrong", [["x", "--proxy", "No Name"], ["x", "-n", "A"], [], ["x", "--no-secrets", "--secrets-file", "y"]]
+    "wrong",
+    [
+        ["x", "--proxy", "No Name"],
+        ["x", "-n", "A"],
+        [],
+        ["x", "--no-secrets", "--secrets-file", "y"],
+        ["x", "--secrets-file", "y", "-o", "./y", "--force"],
+    ],
 )
 def test_wrong_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -86,5 +86,7 @@ def test_json_in_a_config_map_is_shown_in_lines() -> None:
     assert '+          "id": "a"' in text
     zipped = base64.b64encode(gzip.compress(json.dumps(config).encode())).decode()
     assert '"id": "a"' in "\n".join(diff(None, body(binaryData={"config.json.gz": zipped})))
+    huge = base64.b64encode(gzip.compress(bytes(2**24 + 1))).decode()
+    assert (shown(body(binaryData={"config.json.gz": huge})) or {})["binaryData"] == {"config.json.gz": huge}
     broken = body(binaryData={"config.json.gz": "AAAA", "other.gz": "!"})
     assert (shown(broken) or {})["binaryData"] == {"config.json.gz": "AAAA", "other.gz": "!"}
