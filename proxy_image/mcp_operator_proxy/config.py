@@ -6,6 +6,10 @@ The operator compiles it, the proxy validates it whole before using any of it. E
 The folder that the proxy reads holds `config.json` (a large one compressed, see `configfiles`) and, beside it, one file
 per `SecretRef.file`. In a pod it is one projected volume of ConfigMaps and a Secret, so the kubelet swaps all in one step.
 A credential never stands in `config.json` itself.
+
+During an upgrade, proxies of the version before read what the new operator writes. So a new field has a default, which is
+what a resource means that says nothing of it, and defaults are not written (docs/upgrades.md). Only who uses the new field
+writes what an older proxy refuses.
 """
 
 import hashlib
@@ -32,6 +36,7 @@ RESERVED_PATHS: Final = frozenset({"/healthz", "/readyz", "/status", "/metrics"}
 DEFAULT_NAMING: Final = "{prefix}_{tool}"
 DIGEST_LENGTH: Final = 8
 MIN_NAME_BUDGET: Final = 16
+DEFAULT_NAME_BUDGET: Final = 64
 
 Prefix = Annotated[str, StringConstraints(pattern=rf"{DNS_LABEL}|^$")]
 Transport = Literal["auto", "streamable-http", "sse"]
@@ -225,7 +230,7 @@ class RouteServer(ConfigModel):
 class NameBudget(ConfigModel):
     """How long names of tools and prompts may be for clients: many refuse those of more than 64 characters."""
 
-    max_length: Annotated[int, Field(ge=MIN_NAME_BUDGET, le=1024)]
+    max_length: Annotated[int, Field(ge=MIN_NAME_BUDGET, le=1024)] = DEFAULT_NAME_BUDGET
     """Characters, prefix included."""
     too_long: Literal["shorten", "refuse"] = "shorten"
     """A longer one is cut (see `shortened`), or left out of the lists and unknown to calls."""
@@ -245,8 +250,8 @@ class Route(ConfigModel):
     path: Annotated[str, StringConstraints(pattern=MCP_PATH, max_length=256)]
     naming: str = DEFAULT_NAMING
     """Template of exposed names with `{prefix}`, `{namespace}`, `{server}`, `{tool}`; not applied where the prefix is empty."""
-    name_budget: NameBudget | None = None
-    """Unset: names may have any length."""
+    name_budget: NameBudget | None = NameBudget()
+    """None: names may have any length."""
     page_size: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Entries of one page of a list. Unset: all on one page, as clients exist that never ask for the second."""
     servers: tuple[RouteServer, ...] = ()

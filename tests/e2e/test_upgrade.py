@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ from images import previous
 from localcluster.errors import ClusterError
 from localcluster.paths import from_environment
 from support.kubectl import Namespace, eventually, kubectl
-from support.product import RELEASE, SYSTEM, call, tools
+from support.previous import CHART as CHART_BEFORE
+from support.product import BACKEND_IMAGE, RELEASE, SYSTEM, call, tools
 from support.resources import container, proxy, remote
 from support.visitors import Visitors
 
 CORE = {"team": "core"}
 ROOT = Path(__file__).parents[2]
-(CHART_BEFORE,) = (ROOT / "tests" / "e2e" / "previous").glob("*.tgz")
 CHART = ROOT / "charts" / "mcp-operator"
 VALUES = ["--values", str(ROOT / "tests" / "e2e" / "values.yaml")]
 OPERATORS = "app.kubernetes.io/name=mcp-operator"
@@ -33,12 +34,17 @@ def helm(*arguments: str) -> None:
 
 
 @pytest.fixture
-def before() -> Iterator[Namespace]:
-    """The previous version, installed in the place of this one. Whatever happens, this one is there afterwards."""
+def history() -> None:
+    """Images of the previous version can be had."""
     try:
         previous.sources(from_environment(os.environ).cache)
     except ClusterError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture
+def before(history: None) -> Iterator[Namespace]:
+    """The previous version, installed in the place of this one. Whatever happens, this one is there afterwards."""
     helm("uninstall", RELEASE, "--ignore-not-found", "--wait")
     try:
         helm("install", RELEASE, str(CHART_BEFORE), "--set", f"image.tag={previous.TAG}", "--wait")
@@ -61,38 +67,90 @@ def definitions() -> list[dict[str, Any]]:
     return [Namespace("default").get("crd", f"{name}.mcp-operator.dev") for name in names]
 
 
+@contextmanager
+def conditions_of(namespace: Namespace, kind: str, name: str) -> Iterator[set[str]]:
+    """Every condition that the object has meanwhile, as `Type=Status=Reason`; complete at the end."""
+    template = '{range .status.conditions[*]}{.type}={.status}={.reason}{"\\n"}{end}'
+    command = ["kubectl", "-n", namespace.name, "get", kind, name, "--watch", "-o", f"jsonpath={template}"]
+    seen: set[str] = set()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+        try:
+            yield seen
+        finally:
+            watch.terminate()
+            seen.update(watch.communicate(timeout=30)[0].split())
+
+
 @pytest.mark.timeout(600)
 def test_from_the_previous_version_under_traffic(
     before: Namespace, namespace: Namespace, backend: Callable[..., str]
 ) -> None:
-    """No call fails; definitions, operator and proxies are this checkout's; everything stored under the old ones is served."""
-    namespace.apply(remote("far", backend("far"), labels=CORE), proxy(selector=CORE, replicas=2))
+    """No call fails; definitions, operator and proxies are this checkout's; everything stored under the old ones is served,
+    and no proxy is given what it can't read."""
+    hosted = container("near", BACKEND_IMAGE, labels=CORE, env={"NAME": "near"})
+    namespace.apply(remote("far", backend("far"), labels=CORE), hosted, proxy(selector=CORE, replicas=2))
     namespace.wait("mcpp", "tools", "Ready", timeout=120)
     url = namespace.service_url("tools-proxy", "/mcp")
-    eventually(lambda: "far_add" in tools(url))
+    eventually(lambda: {"far_add", "near_add"} <= tools(url))
     assert images_of(namespace, PROXIES) == {"mcp-operator/proxy:previous"}
-    generations = {name: namespace.get("mcps", name)["metadata"]["generation"] for name in ("far",)}
+    generations = {name: namespace.get("mcps", name)["metadata"]["generation"] for name in ("far", "near")}
+    revision = namespace.get("mcpp", "tools")["status"]["revision"]
 
     def upgraded() -> bool:
         return images_of(namespace, PROXIES) == {"mcp-operator/proxy:dev"} and len(namespace.pods(PROXIES)) == 2
 
-    async def scenario() -> Visitors:
-        async with Visitors(url, "far_add", {"a": 20, "b": 22}, "42") as visitors:
-            await visitors.more_calls(20)
+    async def scenario() -> list[str]:
+        sums = {"a": 20, "b": 22}
+        async with Visitors(url, "far_add", sums, "42") as far, Visitors(url, "near_add", sums, "42") as near:
+            await far.more_calls(20)
             await asyncio.to_thread(helm, "upgrade", RELEASE, str(CHART), *VALUES, "--wait")
             await asyncio.to_thread(eventually, upgraded, timeout=180)
-            await visitors.more_calls(40)
-        return visitors
+            await asyncio.to_thread(namespace.wait, "mcps", "near", "Programmed", timeout=120)
+            await asyncio.gather(far.more_calls(40), near.more_calls(40))
+        return [f"far: {failure}" for failure in far.failures] + [f"near: {failure}" for failure in near.failures]
 
-    visitors = asyncio.run(scenario())
-    assert visitors.failures == []
+    with conditions_of(namespace, "mcpp", "tools") as seen:
+        assert asyncio.run(scenario()) == []
+    assert "Programmed=True=Programmed" in seen
+    assert {found for found in seen if "Rejected" in found or "Stalled" in found} == set()
     assert images_of(before, OPERATORS) == {"mcp-operator/operator:dev"}
     assert {name: namespace.get("mcps", name)["metadata"]["generation"] for name in generations} == generations
+    assert namespace.get("mcpp", "tools")["status"]["revision"] == revision, (
+        "what says nothing new is written as before"
+    )
     for crd in definitions():
         assert crd["status"]["storedVersions"] == ["v1alpha1"]
     namespace.wait("mcpp", "tools", "Ready", timeout=120)
     namespace.wait("mcps", "far", "Ready")
-
-    namespace.apply(container("near", "mcp-operator-test/backend:dev", labels=CORE))
     namespace.wait("mcps", "near", "Ready")
-    eventually(lambda: call(url, "near_hello") == "near/hello")
+
+    namespace.apply(container("new", BACKEND_IMAGE, labels=CORE))
+    namespace.wait("mcps", "new", "Ready")
+    eventually(lambda: call(url, "new_hello") == "new/hello")
+
+
+def test_an_older_proxy_keeps_what_it_has(history: None, namespace: Namespace, backend: Callable[..., str]) -> None:
+    """A field that it does not know is told of, and harms nobody; when its pod is replaced, all is well."""
+    body = proxy(selector=CORE, image=f"mcp-operator/proxy:{previous.TAG}")
+    namespace.apply(remote("far", backend("far"), labels=CORE), body)
+    namespace.wait("mcpp", "tools", "Ready", timeout=120)
+    url = namespace.service_url("tools-proxy", "/mcp")
+    eventually(lambda: "far_hello" in tools(url))
+
+    body["spec"]["naming"] = {"maxLength": 128}
+    namespace.apply(body)
+    found = namespace.wait("mcpp", "tools", "Programmed", "False", reason="ConfigRejected")
+    assert "nameBudget" in found["message"]
+    assert call(url, "far_hello") == "far/hello"
+
+    body["spec"] |= {"image": "registry.invalid/proxy:none", "imagePullPolicy": "Always"}
+    namespace.apply(body)
+    found = namespace.wait("mcpp", "tools", "Programmed", "False", reason="ImagePullFailed")
+    assert "is of another version, can't read its configuration" in found["message"]
+    assert call(url, "far_hello") == "far/hello"
+
+    del body["spec"]["image"], body["spec"]["imagePullPolicy"]
+    namespace.apply(body)
+    namespace.wait("mcpp", "tools", "Ready", timeout=120)
+    assert images_of(namespace, PROXIES) == {"mcp-operator/proxy:dev"}
+    assert call(url, "far_hello") == "far/hello"

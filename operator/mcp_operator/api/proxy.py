@@ -18,7 +18,13 @@ from mcp_operator.api.exposure import (
 )
 from mcp_operator.api.pods import PodTemplate, PullSecretList
 from mcp_operator.api.scalars import Count, Duration, Image, ObjectName, Port, PullPolicy, between
-from mcp_operator_proxy.config import DEFAULT_NAMING, MIN_NAME_BUDGET, RESERVED_PATHS, naming_problem
+from mcp_operator_proxy.config import (
+    DEFAULT_NAME_BUDGET,
+    DEFAULT_NAMING,
+    MIN_NAME_BUDGET,
+    RESERVED_PATHS,
+    naming_problem,
+)
 
 PATH = r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+)$"
 """No segment starts with a dot: clients resolve `.` and `..` away, and `/.well-known` is the proxy's (RFC 8615)."""
@@ -72,7 +78,7 @@ class Naming(ApiModel):
         ),
     ] = DEFAULT_NAMING
     """Template with the placeholders {prefix}, {namespace}, {server} and {tool}. It is not applied where a prefix is empty."""
-    max_length: Annotated[int, Field(strict=True, ge=MIN_NAME_BUDGET, le=1024)] = 64
+    max_length: Annotated[int, Field(strict=True, ge=MIN_NAME_BUDGET, le=1024)] = DEFAULT_NAME_BUDGET
     """Most characters of a tool's or prompt's name, prefix included. Many clients refuse a tool with more than 64."""
     too_long: Literal["Shorten", "Refuse"] = "Shorten"
     """What becomes of a longer name. Shorten: it is cut to maxLength, its end being `_` and 8 hex digits of the sha256 of the

@@ -28,6 +28,8 @@ from mcp_operator.conditions.workload import pod_trouble, workload_verdict
 
 Body = Mapping[str, Any]
 PATHS_LIMIT: Final = 256
+CONTAINER: Final = "proxy"
+"""Of a proxy's pods, the one that the product makes."""
 _FOUND: Final = ("ready_servers", "tool_count", "replicas", "programmed_replicas", "replica_summary")
 """The fields of the status that only replicas can tell."""
 
@@ -130,7 +132,7 @@ def _resolved(seen: ProxyObservation) -> Verdict:
 
 
 def _programmed(proxy: McpProxy, seen: ProxyObservation) -> Verdict:
-    checks = (_rejected, _held_off, _known_before, _rolled_out, _in_use, _in_trouble)
+    checks = (_rejected, _held_off, _known_before, _kept_by_outdated, _rolled_out, _in_use, _in_trouble)
     verdicts = (check(proxy, seen) for check in checks)
     running = _running(seen)
     waiting = f"{running} of {plural(_wanted(proxy, seen), 'replica')} run revision {seen.compiled.config.revision}"
@@ -138,12 +140,44 @@ def _programmed(proxy: McpProxy, seen: ProxyObservation) -> Verdict:
 
 
 def _rejected(_: McpProxy, seen: ProxyObservation) -> Verdict | None:
-    refusing = next((replica for replica in seen.replicas if replica.rejected), None)
+    outdated = _outdated(seen)
+    refusing = next((replica for replica in seen.replicas if replica.rejected and replica.pod not in outdated), None)
     if refusing is None:
         return None
-    kept = refusing.revision or "no configuration at all"
-    message = f"pod {refusing.pod} refused its configuration and keeps {kept}: {refusing.rejected}"
+    message = f"pod {refusing.pod} refused its configuration and keeps {_kept(refusing)}: {refusing.rejected}"
     return no(Type.PROGRAMMED, Reason.CONFIG_REJECTED, message)
+
+
+def _kept_by_outdated(_: McpProxy, seen: ProxyObservation) -> Verdict | None:
+    """Pods of another version may refuse what is new in this one; no edit is needed, as they are being replaced."""
+    outdated = _outdated(seen)
+    refusing = next((replica for replica in seen.replicas if replica.rejected and replica.pod in outdated), None)
+    if refusing is None:
+        return None
+    rollout = workload_verdict(seen.deployment, seen.pods)
+    reason, why = (Reason.DEPLOYING, "") if rollout.status == "True" else (rollout.reason, f"; {rollout.message}")
+    message = (
+        f"pod {refusing.pod} is of another version, can't read its configuration ({refusing.rejected}) "
+        f"and keeps {_kept(refusing)} until it is replaced{why}"
+    )
+    return no(Type.PROGRAMMED, reason, message)
+
+
+def _kept(refusing: Replica) -> str:
+    return refusing.revision or "no configuration at all"
+
+
+def _outdated(seen: ProxyObservation) -> frozenset[str]:
+    """Names of the pods with another image than the Deployment asks for."""
+    wanted = _images((seen.deployment or {}).get("spec", {}).get("template", {}))
+    return frozenset(
+        pod["metadata"]["name"] for pod in seen.pods if wanted and _images(pod).get(CONTAINER) != wanted.get(CONTAINER)
+    )
+
+
+def _images(pod: Body) -> dict[str, str]:
+    """Of the containers, by their names."""
+    return {found["name"]: found.get("image", "") for found in pod.get("spec", {}).get("containers") or ()}
 
 
 def _held_off(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:

@@ -71,7 +71,7 @@ def compile_document(
         entries.append(_entry(document, name, spec))
     content: dict[str, Any] = {
         "servers": servers,
-        "routes": [{"name": "ToolProxy", "path": options.path, "servers": entries}],
+        "routes": [{"name": "ToolProxy", "path": options.path, "nameBudget": None, "servers": entries}],
         "allowedOrigins": list(options.allowed_origins),
         "accessLog": options.access_log,
     }

@@ -3,29 +3,18 @@
 The previous chart is stored beside the test that upgrades from it. How a field is to change all the same: docs/upgrades.md.
 """
 
-import tarfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from mcp_operator.api import meta
 from mcp_operator.api.crd.definitions import definition
+from support import previous
 
 Schema = Mapping[str, Any]
-(PREVIOUS,) = (Path(__file__).parents[2] / "e2e" / "previous").glob("*.tgz")
 MOST = ("maxLength", "maxItems", "maxProperties", "maximum")
 LEAST = ("minLength", "minItems", "minProperties", "minimum")
-
-
-def previous() -> dict[str, dict[str, Any]]:
-    """The definitions of the previous chart, by name."""
-    with tarfile.open(PREVIOUS) as chart:
-        files = (chart.extractfile(member) for member in chart.getmembers() if "/crds/" in member.name)
-        bodies = [yaml.safe_load(file) for file in files if file is not None]
-    return {body["metadata"]["name"]: body for body in bodies}
 
 
 def narrowed(old: Schema, new: Schema, path: str) -> Iterator[str]:
@@ -62,7 +51,7 @@ def _of(schema: Schema, bound: str, sign: int) -> float:
 def test_what_was_stored_is_valid(kind: meta.Kind) -> None:
     old, new = (
         {version["name"]: version["schema"]["openAPIV3Schema"] for version in body["spec"]["versions"]}
-        for body in (previous()[kind.crd_name], definition(kind))
+        for body in (previous.definitions()[kind.crd_name], definition(kind))
     )
     assert old.keys() <= new.keys(), "a version that objects are stored in stays until they are migrated"
     found = [text for version in old for text in narrowed(old[version], new[version], version)]

@@ -51,7 +51,13 @@ STUCK = {
 
 
 def deployment(**status: Any) -> dict[str, Any]:
-    return {"metadata": {"generation": 1}, "spec": {"replicas": 2}, "status": {**UP, **status}}
+    template = {"spec": {"containers": [{"name": "proxy", "image": "proxy:2"}]}}
+    return {"metadata": {"generation": 1}, "spec": {"replicas": 2, "template": template}, "status": {**UP, **status}}
+
+
+def pod(name: str, image: str) -> dict[str, Any]:
+    containers = [{"name": "mesh", "image": "mesh:1"}, {"name": "proxy", "image": image}]
+    return {"metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": containers}}
 
 
 def seen(**more: Any) -> ProxyObservation:
@@ -90,6 +96,15 @@ PROGRAMMED: Sequence[tuple[str, ProxyObservation, tuple[str, str], str]] = [
     ("rejected", seen(replicas=[replace(OLD, rejected="servers[0]: bad"), RUNS[1]]), ("False", "ConfigRejected"),
      "pod a refused its configuration and keeps before: servers[0]: bad"),
     ("rejected by a fresh pod", seen(replicas=[Replica("a", rejected="bad")]), ("False", "ConfigRejected"), "no configuration at all"),
+    ("rejected by a pod of the version before",
+     seen(deployment=deployment(updatedReplicas=1), pods=[pod("a", "proxy:1")], replicas=[replace(OLD, rejected="new: bad"), RUNS[1]]),
+     ("False", "Deploying"), "pod a is of another version, can't read its configuration (new: bad) and keeps before until it is replaced"),
+    ("rejected by a pod of the version before, and the new image can't be had",
+     seen(deployment=deployment(updatedReplicas=1), pods=[pod("a", "proxy:1"), STUCK], replicas=[replace(OLD, rejected="bad")]),
+     ("False", "ImagePullFailed"), "keeps before until it is replaced; pod c: image proxy:2 can't be pulled"),
+    ("rejected by a pod of this version",
+     seen(deployment=deployment(updatedReplicas=1), pods=[pod("a", "proxy:2")], replicas=[replace(OLD, rejected="bad"), RUNS[1]]),
+     ("False", "ConfigRejected"), "pod a refused its configuration"),
     ("rejected while paused", seen(paused=True, replicas=[replace(OLD, rejected="bad")]), ("False", "ConfigRejected"), "bad"),
     ("paused", seen(paused=True), ("Unknown", "Paused"), "mcp-operator.dev/paused"),
     ("refused", seen(refused=Refusal(Reason.APPLY_REFUSED, "too large")), ("False", "ApplyRefused"), "too large"),

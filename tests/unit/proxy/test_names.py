@@ -42,8 +42,7 @@ def docs() -> FastMCP[Any]:
 def config(url: str, too_long: str | None, most: int = 64) -> ProxyConfig:
     route: dict[str, Any] = {"name": "McpProxy/ns/tools", "path": "/mcp"}
     route["servers"] = [{"server": "ns/docs", "prefix": "docs"}]
-    if too_long is not None:
-        route["nameBudget"] = {"maxLength": most, "tooLong": too_long}
+    route["nameBudget"] = None if too_long is None else {"maxLength": most, "tooLong": too_long}
     return make_config({"docs": url}, routes=[route])
 
 
