@@ -70,7 +70,7 @@ async def running_program(folder: Path, *arguments: str, workers: int, **env: st
     program = Program(process)
     reading = asyncio.create_task(program.read())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while program.serving() < workers:
                 assert process.returncode is None, program.lines
                 await asyncio.sleep(0.01)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
@@ -157,7 +158,7 @@ class BackendSession:
 
     def give_back(self) -> None:
         self.borrowed -= 1
-        self.last_used = asyncio.get_running_loop().time()
+        self.last_used = time.monotonic()
         if self.retired and not self.calls and not self.borrowed:
             _end_later(self)
 

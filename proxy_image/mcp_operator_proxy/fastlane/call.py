@@ -14,28 +14,42 @@ if TYPE_CHECKING:
     from mcp_operator_proxy.state import State
 
 
-class Incoming:
-    """A request of somebody who may make it, on a route that there is. The last three are of the handshake eras."""
+class Head:
+    """What holds for every request with the same target and headers, for as long as the state is the same.
 
-    __slots__ = ("backend_session", "client", "found", "owner", "principal", "route", "session", "sink", "state")
+    So it may hold nothing that ends by itself, as a session or a credential with a time does: those are asked each time.
+    """
 
-    def __init__(  # noqa: PLR0917
+    __slots__ = ("found", "principal", "route", "session_id", "state", "version")
+
+    def __init__(
         self,
         route: "Route",
         state: "State",
         found: Mapping[bytes, bytes],
-        sink: Sink,
-        client: str | None,
         principal: Principal | None,
+        version: str | None,
     ) -> None:
         self.route = route
         self.state = state
         self.found = found
         """The headers, their names in lower case."""
+        self.principal = principal
+        self.version = version
+        """Of the modern era, or None."""
+        self.session_id = found.get(b"mcp-session-id", b"")
+
+
+class Incoming:
+    """A request of somebody who may make it, on a route that there is. The last three are of the handshake eras."""
+
+    __slots__ = ("backend_session", "client", "head", "owner", "session", "sink")
+
+    def __init__(self, head: Head, sink: Sink, client: str | None) -> None:
+        self.head = head
         self.sink = sink
         self.client = client
         """Its address."""
-        self.principal = principal
         self.owner: Client | None = None
         self.session: Session | None = None
         self.backend_session: BackendSession | None = None

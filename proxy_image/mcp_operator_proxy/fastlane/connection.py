@@ -7,6 +7,8 @@ from typing import Final, Protocol, cast
 
 import httptools
 
+from mcp_operator_proxy.fastlane.repeats import Repeats
+
 logger = logging.getLogger(__name__)
 
 MAX_HEADERS: Final = 64 * 1024
@@ -40,6 +42,8 @@ class BackendConnection(asyncio.Protocol):
     """`free` is called when a response is complete and the next request may be sent, `gone` when the connection is closed."""
 
     __slots__ = (
+        "_alone",
+        "_body",
         "_close_delimited",
         "_free",
         "_gone",
@@ -47,7 +51,9 @@ class BackendConnection(asyncio.Protocol):
         "_informational",
         "_parser",
         "_receiver",
+        "_repeats",
         "_size",
+        "_under_way",
         "idle_since",
         "transport",
     )
@@ -63,6 +69,14 @@ class BackendConnection(asyncio.Protocol):
         self._size = 0
         self._close_delimited = False
         self._informational = False
+        self._repeats: Repeats[dict[bytes, bytes]] = Repeats()
+        """Headers of answers with status 200."""
+        self._under_way = False
+        """A response has begun and not ended."""
+        self._alone: bytes | None = None
+        """What has just come, where no response was under way before it."""
+        self._body = b""
+        """The last piece of a response's body."""
         self.idle_since = 0.0
         self.transport: asyncio.Transport
 
@@ -99,19 +113,39 @@ class BackendConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         receiver = self._receiver
         try:
+            if not self._under_way and receiver is not None and receiver is not _NOBODY:
+                if (found := self._repeats.find(data)) is not None:
+                    self._again(receiver, *found)
+                    return
+                self._alone = data
             self._parser.feed_data(data)
+            self._alone = None
             if self._receiver is _NOBODY:
                 asyncio.get_running_loop().call_later(FORGOTTEN_SECONDS, self._reap)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Malformed) as error:
-            lost: Exception = Malformed(str(error))
-            cause = error.__context__
-            if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(cause, Malformed | None):
-                logger.exception("an answer could not be handled", exc_info=cause)
-                lost = cause if isinstance(cause, Exception) else lost
-            self._receiver = None
-            self.transport.abort()
-            if receiver is not None:  # also where it has been told of the end, and broke over that
-                receiver.lost(lost)
+            cause = error.__context__ if isinstance(error, httptools.HttpParserCallbackError) else None
+            self._break(receiver, cause if isinstance(cause, Exception) else error)
+        except Exception as error:  # noqa: BLE001 - it is logged there
+            self._break(receiver, error)
+
+    def _break(self, receiver: Receiver | None, error: Exception) -> None:
+        """Give up on what cannot be handled."""
+        lost: Exception = error
+        if isinstance(error, httptools.HttpParserError | httptools.HttpParserUpgrade | Malformed):
+            lost = Malformed(str(error))
+        else:
+            logger.error("an answer could not be handled", exc_info=error)
+        self._receiver = None
+        self.transport.abort()
+        if receiver is not None:  # also where it has been told of the end, and broke over that
+            receiver.lost(lost)
+
+    def _again(self, receiver: Receiver, headers: dict[bytes, bytes], body: bytes) -> None:
+        """A whole response, whose head has come before."""
+        receiver.headed(200, headers)
+        if self._receiver is not None:
+            receiver.received(body)
+        self._complete(keep_alive=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone(self)
@@ -132,6 +166,7 @@ class BackendConnection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         if self._receiver is None:
             raise Malformed("a response that nobody asked for")
+        self._under_way = True
         self._headers = {}
         self._size = 0
 
@@ -153,16 +188,26 @@ class BackendConnection(asyncio.Protocol):
         self._receiver.headed(status, headers)
 
     def on_body(self, body: bytes) -> None:
+        self._body = body
         if self._receiver is not None:
             self._receiver.received(body)
 
     def on_message_complete(self) -> None:
+        self._under_way = False
         if self._informational:
             return
+        keep_alive = self._parser.should_keep_alive() and not self._close_delimited
+        body, self._body = self._body, b""
+        counted = b"content-length" in self._headers and b"transfer-encoding" not in self._headers
+        if keep_alive and counted and self._alone is not None and self._parser.get_status_code() == 200:
+            self._repeats.keep(self._alone, body, self._headers)
+        self._complete(keep_alive=keep_alive)
+
+    def _complete(self, *, keep_alive: bool) -> None:
         receiver, self._receiver = self._receiver, None
         if receiver is None:  # given up within this response
             return
-        if self._parser.should_keep_alive() and not self._close_delimited and not self.transport.is_closing():
+        if keep_alive and not self.transport.is_closing():
             self._free(self)
         else:
             self.transport.close()

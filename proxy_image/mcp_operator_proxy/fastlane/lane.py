@@ -19,7 +19,7 @@ from mcp_operator_proxy.access import Line
 from mcp_operator_proxy.auth import Principal, same_owner
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.eras.freshness import STALE
-from mcp_operator_proxy.fastlane.call import Incoming, Side
+from mcp_operator_proxy.fastlane.call import Head, Incoming, Side
 from mcp_operator_proxy.fastlane.client import Client
 from mcp_operator_proxy.fastlane.exchange import Exchange
 from mcp_operator_proxy.fastlane.meta import ModernMeta, ModernMetas, is_token, legacy_meta, plain_meta
@@ -117,24 +117,35 @@ class Lane:
         `known` is the caller where an application around the proxy has authenticated it. Returns the exchange whose end
         the sink will hear of; True where the sink has been answered already.
         """
+        head = self.head(target, headers, scheme=scheme, known=known)
+        return head is not None and self.go(head, body, sink, client)
+
+    def head(self, target: bytes, headers: Headers, *, scheme: str, known: Principal | None = None) -> Head | None:
+        """What is known of a request by its head; None where the full path has to answer it."""
         if self._proxy.state is not self._state:
             self._renew()
         route, state = self._routes.get(target), self._state
-        if route is None or state is None or not self.enabled or self._proxy.draining:
-            return False
+        if route is None or state is None:
+            return None
         found = dict(headers)
         if len(found) != len(headers) or not _ODD.isdisjoint(found) or not self._passes(found, scheme):
-            return False
+            return None
         if state.authenticator is not None:
             known = state.authenticator.authenticate(found.get(b"authorization"), found.get(b"x-api-key"))
             if known is None:
-                return False
-        incoming = Incoming(route, state, found, sink, client, known)
+                return None
         version = found.get(b"mcp-protocol-version")
+        if version is None or version in _HANDSHAKE:
+            return Head(route, state, found, known, None)
+        return Head(route, state, found, known, version.decode()) if version in _MODERN else None
+
+    def go(self, head: Head, body: bytes, sink: Sink, client: str | None) -> "Exchange | bool":
+        """As `take`, of a request whose head is known. Declines where the state is another by now."""
+        if head.state is not self._proxy.state or not self.enabled or self._proxy.draining:
+            return False
+        incoming = Incoming(head, sink, client)
         try:
-            if version is None or version in _HANDSHAKE:
-                return self._legacy(incoming, body)
-            return self._modern(incoming, body) if version in _MODERN else False
+            return self._legacy(incoming, body) if head.version is None else self._modern(incoming, body, head.version)
         except _Declined:
             return False
 
@@ -187,9 +198,9 @@ class Lane:
     # The legacy era: on the client's session
 
     def _legacy(self, incoming: Incoming, body: bytes) -> "Exchange | bool":
-        session_id = incoming.found.get(b"mcp-session-id", b"")
-        session = incoming.route.endpoint.sessions.find(session_id.decode("latin-1"))
-        if session is None or not same_owner(session.principal, incoming.principal):
+        head = incoming.head
+        session = head.route.endpoint.sessions.find(head.session_id.decode("latin-1"))
+        if session is None or not same_owner(session.principal, head.principal):
             return False
         owner = Client.of(session)
         if owner is None:
@@ -198,7 +209,7 @@ class Lane:
         if request is None:
             return self._cancel(owner, body)
         if request.method in LIST_KEYS:
-            return self._list(incoming, request, owner.version, session_id)
+            return self._list(incoming, request, owner.version, head.session_id)
         hot = self._hot(incoming, request)
         token = _token(request.meta)
         if request.id in owner.calls:
@@ -217,7 +228,7 @@ class Lane:
             more = session_headers(backend_session)
             incoming.backend_session = backend_session
         incoming.owner, incoming.session = owner, session
-        return self._begin(incoming, request, hot, owner.side(token, incoming.route.stamp), meta, more)
+        return self._begin(incoming, request, hot, owner.side(token, head.route.stamp), meta, more)
 
     def _cancel(self, owner: Client, body: bytes) -> bool:
         """A notification that a call of the lane is not wanted any more. The full path answers it in any case."""
@@ -229,14 +240,13 @@ class Lane:
 
     # The modern era: each request for itself
 
-    def _modern(self, incoming: Incoming, body: bytes) -> "Exchange | bool":
-        found, route = incoming.found, incoming.route
+    def _modern(self, incoming: Incoming, body: bytes, version: str) -> "Exchange | bool":
+        found, route = incoming.head.found, incoming.head.route
         request = parse(body)
         if request is None or request.meta is None or found.get(b"mcp-method") != request.method.encode():
             return False
         token = _token(request.meta)
         base = request.meta if token is None else without(request.meta, _TOKEN) or b""
-        version = found[b"mcp-protocol-version"].decode()
         if request.method in LIST_KEYS:
             return self._meta(base, version, version) is not None and self._list(incoming, request, version, None)
         name = found.get(b"mcp-name", b"")
@@ -258,11 +268,12 @@ class Lane:
 
     def _hot(self, incoming: Incoming, request: Request) -> Hot:
         """What is called. Raises _Declined where the caller may not, or the lane cannot."""
-        route, state = incoming.route, incoming.state
+        head = incoming.head
+        route, state = head.route, head.state
         hot = route.hot(request.method, request.name, state, self._upstream)
         if hot is None or not hot.upstream.usable:
             raise _Declined
-        refused = state.policy.refusal(incoming.principal, route.path, _KINDS[request.method], request.name)
+        refused = state.policy.refusal(head.principal, route.path, _KINDS[request.method], request.name)
         if refused is not None:
             raise _Declined
         return hot
@@ -282,7 +293,7 @@ class Lane:
         if not ticket:
             raise _Declined
         number = next(self._numbers)
-        found = incoming.found
+        found = incoming.head.found
         trace = found.get(b"traceparent")
         if trace is not None:
             more += b"traceparent: " + trace + b"\r\n"
@@ -323,13 +334,14 @@ class Lane:
         now: float,
         server: str | None,
     ) -> None:
-        route = incoming.route
+        head = incoming.head
+        route = head.route
         route.tallies[request.method].add(outcome, seconds)
         self._tallies.lane_answered += 1
         access = self._proxy.access
-        if access is None or not incoming.state.config.access_log:
+        if access is None or not head.state.config.access_log:
             return
-        principal, trace = incoming.principal, incoming.found.get(b"traceparent")
+        principal, trace = head.principal, head.found.get(b"traceparent")
         access.add(
             Line(
                 time=now,
@@ -350,7 +362,7 @@ class Lane:
 
     def _list(self, incoming: Incoming, request: Request, version: str, session: bytes | None) -> bool:
         started = time.perf_counter()
-        route = incoming.route
+        route = incoming.head.route
         fresh = self._proxy.freshness(route.path, request.method) if version in MODERN_PROTOCOL_VERSIONS else STALE
         page = route.lists.page(request.method, version, request.name, route.stamp, fresh)
         if page is None:

@@ -8,14 +8,16 @@ watches what is used of it).
 
 import asyncio
 import logging
-from typing import Any, ClassVar, Final, cast
+from typing import Any, ClassVar, Final, NamedTuple, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from mcp_operator_proxy.fastlane.bounded import BoundedProtocol
+from mcp_operator_proxy.fastlane.call import Head
 from mcp_operator_proxy.fastlane.exchange import Exchange
 from mcp_operator_proxy.fastlane.lane import MAX_BODY, Lane
+from mcp_operator_proxy.fastlane.repeats import Repeats
 from mcp_operator_proxy.fastlane.sink import TRIED
 
 logger = logging.getLogger(__name__)
@@ -109,6 +111,14 @@ class _Cycle:
         self.protocol.lane_complete(self)
 
 
+class _Known(NamedTuple):
+    """What was made of the head of a request."""
+
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    head: Head
+
+
 class LaneProtocol(BoundedProtocol):
     """Use a subclass with `lane` set, as `lane_protocol` makes it."""
 
@@ -126,6 +136,9 @@ class LaneProtocol(BoundedProtocol):
         self._proxied = self.config.proxy_headers and host in _LOOPBACK
         """uvicorn's middleware takes the client's address and scheme from headers of a proxy on this machine, so it has to."""
         self._default_headers: tuple[list[tuple[bytes, bytes]], bytes] | None = None
+        self._repeats: Repeats[_Known] = Repeats()
+        self._alone: bytes | None = None
+        """What has just come, where no message was under way before it."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         taken = self._taken
@@ -148,6 +161,25 @@ class LaneProtocol(BoundedProtocol):
         return self._default_headers[1]
 
     # Requests
+
+    def data_received(self, data: bytes) -> None:
+        if self._incomplete_since is None:
+            if (found := self._repeats.find(data)) is not None and self._go(*found):
+                return
+            self._alone = data
+        super().data_received(data)
+        self._alone = None
+
+    def _go(self, known: "_Known", body: bytes) -> bool:
+        """Offer a request to the lane whose head has come before; as if nothing had been where it does not take it."""
+        if self._stopping or not (self.cycle is None or self.cycle.response_complete):
+            return False
+        self._unset_keepalive_if_required()
+        self.url, self.headers, self.expect_100_continue = known.target, known.headers, False
+        taken = self._offer(_Cycle(self, known.target, body, keep_alive=True), known.head)
+        if not taken:
+            self._repeats.forget()
+        return taken
 
     def on_message_begin(self) -> None:
         """As uvicorn does, but without the scope: few requests of the lane ever need one."""
@@ -204,31 +236,42 @@ class LaneProtocol(BoundedProtocol):
         body = held[0] if len(held) == 1 else b"".join(held)
         keep_alive = self.parser.should_keep_alive() and not self._stopping and not self.lane.leaving
         cycle = _Cycle(self, self.url, body, keep_alive=keep_alive)
-        before, self.cycle = self.cycle, cast("RequestResponseCycle", cycle)
-        self._taken = cycle
-        try:
-            taken = not (self._proxied and _names_another(self.headers)) and self.lane.take(
-                self.url,
-                self.headers,
-                body,
-                cycle,
-                scheme=self.scheme or "http",
-                client=self.client[0] if self.client else None,
-            )
-        except Exception:
-            logger.exception("the fast lane failed on a request")
-            if cycle.opened or cycle.response_complete:
-                self.transport.close()
-                return
-            taken = False
-        if taken is False:
-            self.cycle, self._taken = before, None
+        head = self._known_head()
+        if head is None or not self._offer(cycle, head):
             self._decline(body)
             super().on_message_complete()
             return
         self._held = None
+        if self._alone is not None and keep_alive and b"content-length" in head.found:
+            self._repeats.keep(self._alone, body, _Known(self.url, self.headers, head))
+
+    def _known_head(self) -> Head | None:
+        if self._proxied and _names_another(self.headers):
+            return None
+        try:
+            return self.lane.head(self.url, self.headers, scheme=self.scheme or "http")
+        except Exception:
+            logger.exception("the fast lane failed on a request's head")
+            return None
+
+    def _offer(self, cycle: _Cycle, head: Head) -> bool:
+        """Whether the lane has taken the request."""
+        before, self.cycle = self.cycle, cast("RequestResponseCycle", cycle)
+        self._taken = cycle
+        try:
+            taken = self.lane.go(head, cycle.body, cycle, self.client[0] if self.client else None)
+        except Exception:
+            logger.exception("the fast lane failed on a request")
+            if cycle.opened or cycle.response_complete:
+                self.transport.close()
+                return True
+            taken = False
+        if taken is False:
+            self.cycle, self._taken = before, None
+            return False
         if isinstance(taken, Exchange) and not taken.done:
             cycle.exchange = taken
+        return True
 
     def _decline(self, body: bytes) -> None:
         """Go uvicorn's way with the request and what there is of its body."""
@@ -278,7 +321,7 @@ class LaneProtocol(BoundedProtocol):
             self._taken = None
         if cycle.disconnected or self.transport.is_closing():
             return
-        scope = self._scope(cycle.headers)
+        scope = self._scope(list(cycle.headers))
         path = cycle.target
         scope.update({**more, TRIED: True})
         scope.update(path=path.decode("ascii"), raw_path=path, query_string=b"", method="POST")

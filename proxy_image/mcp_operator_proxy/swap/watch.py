@@ -70,7 +70,7 @@ async def _listen(folder: Path, changed: asyncio.Event) -> None:
     while True:
         try:
             async for _ in awatch(
-                folder, watch_filter=None, debounce=100, step=10, rust_timeout=1000, yield_on_timeout=False
+                folder, watch_filter=None, debounce=100, step=40, rust_timeout=1000, yield_on_timeout=False
             ):
                 changed.set()
         except (OSError, RuntimeError, FileNotFoundError) as error:

@@ -4,8 +4,6 @@ import asyncio
 import contextlib
 import gc
 import inspect
-import json
-import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +16,7 @@ from mcp_operator_proxy.app import App
 from mcp_operator_proxy.fastlane.lane import MAX_BODY
 from support.backends import ServedApp
 from support.gateway import Gateway, make_config, running_gateway
+from support.rawcalls import answers, wire
 from support.rawclient import RawClient, raw_client
 from support.scripted import Scripted
 from support.waiting import Eventually
@@ -40,27 +39,6 @@ async def stage() -> AsyncIterator[tuple[RawClient, Scripted, Gateway]]:
         yield client, scripted, gateway
 
 
-def wire(client: RawClient, gateway: Gateway, tool: str, request_id: int, *more: str) -> bytes:
-    """A call as bytes."""
-    body, own = client.request("tools/call", {"name": tool}, None, request_id)
-    content = json.dumps({"jsonrpc": "2.0", **body}).encode()
-    host = gateway.base.removeprefix("http://")
-    lines = [f"{k}: {v}" for k, v in {"host": host, **client.headers, **own}.items()]
-    head = "\r\n".join(["POST /mcp HTTP/1.1", *lines, *more, f"content-length: {len(content)}"])
-    return head.encode() + b"\r\n\r\n" + content
-
-
-async def answers(reader: asyncio.StreamReader, count: int) -> list[dict[str, Any]]:
-    """So many JSON answers, as they come on one connection."""
-    found = []
-    for _ in range(count):
-        head = await reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", head)
-        assert length is not None, head
-        found.append(json.loads(await reader.readexactly(int(length[1]))))
-    return found
-
-
 async def test_a_call_leaves_nothing_to_the_garbage_collector() -> None:
     """What a call was made of is freed with it; a cycle of references would keep it until a collection."""
     calls = 100
@@ -69,7 +47,7 @@ async def test_a_call_leaves_nothing_to_the_garbage_collector() -> None:
 
         async def call(first: int) -> None:
             for number in range(first, first + calls):
-                writer.write(wire(client, gateway, "a_text", number))
+                writer.write(wire(client, gateway.base, "a_text", number))
                 assert "result" in (await answers(reader, 1))[0]
 
         await call(1)
@@ -138,7 +116,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
     async with stage() as (client, scripted, gateway):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
         tools = ["a_hold", "a_text", "nobody", "a_text", "a_failed"]
-        writer.write(b"".join(wire(client, gateway, tool, number) for number, tool in enumerate(tools)))
+        writer.write(b"".join(wire(client, gateway.base, tool, number) for number, tool in enumerate(tools)))
         async with asyncio.timeout(10):
             while not scripted.calls:  # noqa: ASYNC110
                 await asyncio.sleep(0.002)
@@ -153,7 +131,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 async def test_requests_in_pieces_and_large_ones_arrive() -> None:
     async with stage() as (client, scripted, gateway):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
-        request = wire(client, gateway, "a_text", 7)
+        request = wire(client, gateway.base, "a_text", 7)
         before = taken(gateway)
         async with asyncio.timeout(10):
             for start in range(0, len(request), 97):
@@ -173,7 +151,7 @@ async def test_requests_in_pieces_and_large_ones_arrive() -> None:
 async def test_a_client_that_wants_the_connection_closed_gets_that() -> None:
     async with stage() as (client, _, gateway):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
-        writer.write(wire(client, gateway, "a_text", 1, "connection: close"))
+        writer.write(wire(client, gateway.base, "a_text", 1, "connection: close"))
         async with asyncio.timeout(10):
             whole = await reader.read()
         assert b"connection: close" in whole
@@ -238,7 +216,7 @@ async def test_an_idle_connection_is_closed_after_the_keep_alive_time(monkeypatc
         reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
         async with asyncio.timeout(10):
             for number, tool in enumerate(["a_text", "nobody", "a_text", "a_text"]):
-                writer.write(wire(client, gateway, tool, number))
+                writer.write(wire(client, gateway.base, tool, number))
                 assert (await answers(reader, 1))[0]["id"] == number
             assert await reader.read() == b""
         assert made[0].server_state.total_requests >= 4
