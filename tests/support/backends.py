@@ -202,7 +202,7 @@ class HungServer:
         await self._server.wait_closed()
 
 
-async def eventually(check: Callable[[], Any | Awaitable[Any]], seconds: float = 10.0) -> Any:
+async def eventually(check: Callable[[], Any | Awaitable[Any]], seconds: float = 30.0) -> Any:
     """Wait until `check` returns something true, and return it."""
     async with asyncio.timeout(seconds):
         while True:

