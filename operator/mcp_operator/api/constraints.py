@@ -44,9 +44,11 @@ class Rule:
 
 
 def with_rules(schema: JsonSchemaValue, rules: Iterable[Rule]) -> JsonSchemaValue:
-    """The schema with the rules put behind those that it has."""
+    """The schema with those of the rules that it lacks put behind those that it has."""
+    known = schema.get(VALIDATIONS, [])
     validations = [{"rule": rule.cel, "message": rule.message} for rule in rules]
-    return {**schema, VALIDATIONS: [*schema.get(VALIDATIONS, []), *validations]} if validations else schema
+    missing = [validation for validation in validations if validation not in known]
+    return {**schema, VALIDATIONS: [*known, *missing]} if missing else schema
 
 
 @dataclass(frozen=True, slots=True)

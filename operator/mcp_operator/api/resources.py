@@ -132,6 +132,25 @@ def parse(body: Mapping[str, Any], *, strict: bool = False) -> Resource:
         raise InvalidResource(describe(error), [item["loc"] for item in _items(error)]) from None
 
 
+def parse_again(known: Resource, body: Mapping[str, Any]) -> Resource:
+    """Read a later version of a resource: its spec is only read if it is another one. As `parse` otherwise.
+
+    Source: Kubernetes API conventions, `metadata.generation`: it changes with every change of the spec.
+    """
+    metadata = body.get("metadata") or {}
+    same = (known.metadata.uid, known.metadata.generation) == (metadata.get("uid"), metadata.get("generation"))
+    if not same or not known.metadata.generation or body.get("apiVersion") != known.api_version:
+        return parse(body)
+    try:
+        read = {
+            "metadata": ObjectMeta.model_validate(_read_metadata(metadata)),
+            "status": type(known.status).model_validate(body.get("status") or {}, extra="ignore"),
+        }
+    except ValidationError:
+        return parse(body)
+    return known.model_copy(update=read)
+
+
 def _read_metadata(metadata: object) -> object:
     """Metadata without what ObjectMeta has no field for, so that only fields that no API server knows are unknown."""
     if not isinstance(metadata, Mapping):

@@ -165,8 +165,11 @@ class Operator:
 
     def _is_confirmed(self, key: Key, facts: ServerFacts) -> bool:
         """Whether a proxy that serves a server finds it as the operator's own probe has found it."""
-        reports = self._replicas.reports(f"{key.namespace}/{key.name}") if key.kind == meta.SERVER.kind else ()
-        return any(confirms(report, facts) for report in reports)
+        if key.kind != meta.SERVER.kind:
+            return False
+        server = f"{key.namespace}/{key.name}"
+        reports = (self._replicas.reports(proxy, server) for proxy in self._context.sights.proxies(server))
+        return any(confirms(report, facts) for told in reports for report in told)
 
     def _on_data_change(self, reference: DataId) -> None:
         log.debug("%s %s/%s changed", *reference)

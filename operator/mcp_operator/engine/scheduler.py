@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 Job = Callable[[], Awaitable[object]]
+Needless = Callable[[], bool]
+"""Whether a run that is due may be left out. Asked often, so it should cost little; it must not raise."""
 
 _PER_SECOND = 100
 """First runs of new keys, while that is within the `spread`."""
@@ -27,6 +29,7 @@ _PER_SECOND = 100
 class _Entry:
     interval: float
     job: Job
+    needless: Needless | None = None
     timer: asyncio.TimerHandle | None = None
     started: float | None = None
     again: bool = False
@@ -38,8 +41,8 @@ class PeriodicScheduler(Generic[K]):
 
     The first run comes within `spread` seconds, at random, or sooner where there are few keys (`_PER_SECOND`); every later one
     `interval` after the start of the one before, more or less by `jitter` (0 to 1). Jobs that must wait for a slot run in order;
-    triggered ones go first. A job that raises or exceeds `timeout` is logged and given to `on_error`, and recurs. Use as
-    `async with`: leaving it cancels everything.
+    triggered ones go first. One that is due and `needless` is left out; a triggered one never is. A job that raises or exceeds
+    `timeout` is logged and given to `on_error`, and recurs. Use as `async with`: leaving it cancels everything.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class PeriodicScheduler(Generic[K]):
         """Jobs that run now."""
         return len(self._running)
 
-    def set(self, key: K, interval: float, job: Job) -> None:
+    def set(self, key: K, interval: float, job: Job, needless: Needless | None = None) -> None:
         """Have `job` run every `interval` seconds. For a known key: from its next run on, whose time follows the new interval."""
         if interval <= 0:
             raise ValueError(f"interval of {key} must be positive, not {interval}")
@@ -83,12 +86,12 @@ class PeriodicScheduler(Generic[K]):
             return
         entry = self._entries.get(key)
         if entry is None:
-            entry = self._entries[key] = _Entry(interval, job)
+            entry = self._entries[key] = _Entry(interval, job, needless)
             soon = min(self._spread, interval, len(self._entries) / _PER_SECOND)
             self._arm(key, entry, self._rng.uniform(0, soon))
             return
         rescheduled = entry.interval != interval and entry.timer is not None and entry.started is not None
-        entry.interval, entry.job = interval, job
+        entry.interval, entry.job, entry.needless = interval, job, needless
         if rescheduled:
             self._arm_next(key, entry)
 
@@ -145,6 +148,10 @@ class PeriodicScheduler(Generic[K]):
             entry.timer = None
         if key in self._running:  # also the run of a removed entry, which may take a moment to be cancelled
             entry.again = True
+            return
+        if not first and entry.needless is not None and entry.needless():
+            entry.started = asyncio.get_running_loop().time()
+            self._arm_next(key, entry)
             return
         self._ready[key] = None
         if first:

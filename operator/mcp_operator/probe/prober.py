@@ -116,12 +116,10 @@ class Prober(Generic[K]):
         await self.aclose()
 
     def _schedule(self, key: K, interval: float) -> None:
-        self._scheduler.set(key, interval, partial(self._run, key))
+        self._scheduler.set(key, interval, partial(self._run, key), partial(self._is_confirmed, key))
 
     async def _run(self, key: K) -> None:
         watched = self._watched[key]
-        if self._is_confirmed(key, watched):
-            return
         watched.wanted = False
         result = await self._probe(watched.target)
         if self._watched.get(key) is not watched:
@@ -137,7 +135,8 @@ class Prober(Generic[K]):
             watched.retries += 1
             self._again(key, watched, _RETRY.delay(watched.retries - 1))
 
-    def _is_confirmed(self, key: K, watched: _Watched) -> bool:
+    def _is_confirmed(self, key: K) -> bool:
+        watched = self._watched[key]
         health = watched.health
         if self._confirms is None or watched.wanted or settling(health) or not health.healthy or health.error:
             return False

@@ -92,7 +92,8 @@ class ReplicaWatch(Generic[K]):
 
         A new revision interrupts the questions for the old one.
         """
-        self._reports = None
+        if revision != self._revision or pods != {pod: replica.url for pod, replica in self._replicas.items()}:
+            self._reports = None
         for gone in [pod for pod, replica in self._replicas.items() if pods.get(pod) != replica.url]:
             self._replicas.pop(gone).stop()
         renewed, self._revision = revision != self._revision, revision
@@ -212,9 +213,10 @@ class Replicas(Generic[K]):
         watch = self._watches.get(key)
         return watch.states if watch is not None else {}
 
-    def reports(self, server: str) -> list[ServerReport]:
-        """What the replicas of all proxies say of a server, by its id."""
-        return [report for watch in self._watches.values() for report in watch.reports(server)]
+    def reports(self, key: K, server: str) -> list[ServerReport]:
+        """What a proxy's replicas that run their revision say of a server, by its id."""
+        watch = self._watches.get(key)
+        return watch.reports(server) if watch is not None else []
 
     async def aclose(self) -> None:
         """End every watch and close the client."""

@@ -1,7 +1,7 @@
 """How the replicas of all proxies see each server: their reports merged, so that a server's status tells what clients see."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mcp_operator.conditions.server import Clients, Failure, Unreached
@@ -57,26 +57,41 @@ class Sights:
     def __init__(self, on_change: Callable[[str, bool], None]) -> None:
         self._on_change = on_change
         self._of: dict[Key, Sight] = {}
+        self._with: defaultdict[str, set[Key]] = defaultdict(set)
 
     def note(self, proxy: Key, seen: Sight) -> None:
         """Remember what the replicas of `proxy` say now."""
         before, self._of[proxy] = self._of.get(proxy, _NOTHING), seen
+        self._index(proxy, before.servers, seen.servers)
         self._tell(before, seen)
 
     def forget(self, proxy: Key) -> None:
         """Drop what is known of a proxy that is gone."""
         if (before := self._of.pop(proxy, None)) is not None:
+            self._index(proxy, before.servers, frozenset())
             self._tell(before, _NOTHING)
+
+    def proxies(self, server: str) -> Collection[Key]:
+        """Those that have `server` in their configuration."""
+        return self._with.get(server, ())
 
     def of(self, server: str) -> Clients:
         """What the replicas of every proxy that has `server` say of it."""
-        with_it = [seen for seen in self._of.values() if server in seen.servers]
+        with_it = [self._of[proxy] for proxy in self.proxies(server)]
         unreached = [seen.unreached[server] for seen in with_it if server in seen.unreached]
         return Clients(
             unreached=tuple(sorted(unreached, key=lambda found: found.proxy)),
             reached=any(server in seen.reached for seen in with_it),
             waiting=any(seen.waiting for seen in with_it),
         )
+
+    def _index(self, proxy: Key, before: frozenset[str], now: frozenset[str]) -> None:
+        for server in now - before:
+            self._with[server].add(proxy)
+        for server in before - now:
+            self._with[server].discard(proxy)
+            if not self._with[server]:
+                del self._with[server]
 
     def _tell(self, before: Sight, now: Sight) -> None:
         failing = before.unreached.keys() | now.unreached.keys()

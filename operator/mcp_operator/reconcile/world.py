@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar, cast
 
 from mcp_operator.api import meta
-from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
+from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse, parse_again
 from mcp_operator.compile.candidates import Wanted, wanted_by_proxy, wanted_by_route
 from mcp_operator.compile.references import DataId, DataKind, DataObject, references
 from mcp_operator.engine.keys import Key
@@ -61,7 +61,7 @@ class World:
         version = body["metadata"].get("resourceVersion", "")
         known = self._models.get(key)
         if known is None or known[0] != version:
-            known = (version, _parsed(body))
+            known = (version, _parsed(body, known[1] if known else None))
             self._models[key] = known
             self.references.note(key, referred(known[1]))
             self._note_namespaces(key, known[1])
@@ -200,8 +200,8 @@ def is_managed(body: Mapping[str, Any]) -> bool:
     return (body["metadata"].get("labels") or {}).get(meta.LABEL_MANAGED_BY) == meta.MANAGED_BY
 
 
-def _parsed(body: Object) -> Resource | InvalidResource:
+def _parsed(body: Object, known: Resource | InvalidResource | None) -> Resource | InvalidResource:
     try:
-        return parse(body)
+        return parse_again(known, body) if isinstance(known, McpServer | McpProxy | McpRoute) else parse(body)
     except InvalidResource as problem:
         return problem
