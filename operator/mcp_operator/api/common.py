@@ -60,8 +60,9 @@ class ApiModel(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        # No validator of this class: it would be called for the many models that have no invariants, too.
         schema = handler(source)
-        for rule in cls.invariants:  # a validator of the base class would be called for the many models that have none, too
+        for rule in cls.invariants:
             schema = core_schema.no_info_after_validator_function(rule.check, schema)
         return schema
 

@@ -46,6 +46,9 @@ class Context:
     files: Swaps = field(default_factory=lambda: Swaps(annotation=meta.ANNOTATION_FILES))
     pace: Pace = field(default_factory=Pace)
     compiled: dict[Key, Compiled] = field(default_factory=dict)
+    """What each proxy was last given."""
+    compilations: dict[Key, tuple[Hashable, Compiled]] = field(default_factory=dict, repr=False)
+    """What was last compiled for each proxy, and from what (`reconcile.compilation`)."""
     showing: dict[Key, Showing] = field(default_factory=dict)
     """What each proxy shows to clients."""
     sights: Sights = field(init=False)
@@ -159,6 +162,7 @@ class Context:
             self.pace.forget(key)
             self._heard.pop(key, None)
             self.session_keys.pop(key, None)
+            self.compilations.pop(key, None)
             gone = self.world.store.get(key) is None
             self._enqueue_all(self.notices.forget(key) if gone else self.notices.note(key, Notices(), heard=True))
             self.sights.forget(key)

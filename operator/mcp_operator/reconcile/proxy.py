@@ -1,18 +1,13 @@
 """McpProxy: its children, the swap of its configuration, its probe, its status."""
 
 import logging
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy
-from mcp_operator.compile import Compiled, compile_proxy
-from mcp_operator.compile.consent import allows
-from mcp_operator.compile.proxy import SESSION_KEY_FILE
-from mcp_operator.compile.references import decoded
-from mcp_operator.compile.servers import cluster_url as server_url
+from mcp_operator.compile import Compiled
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.conditions.reasons import Reason
 from mcp_operator.conditions.surroundings import Surroundings
@@ -26,8 +21,8 @@ from mcp_operator.desired.proxy import TLS_FLAG
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object
 from mcp_operator.engine.worker import Result
-from mcp_operator.kube.paths import built_in
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
+from mcp_operator.reconcile.compilation import compiled_now
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.hurry import hurry
 from mcp_operator.reconcile.observed import (
@@ -106,43 +101,12 @@ async def _paced(context: Context, key: Key, proxy: McpProxy) -> tuple[Compiled,
     known, generation = context.compiled.get(key), proxy.metadata.generation
     if known is not None and (held := context.pace.wait(key, generation)) > 0:
         return known, held
-    compiled = await _compile(context, proxy)
+    compiled = await compiled_now(context, key, proxy)
     if known is None or compiled.config.revision != known.config.revision:
         context.pace.changed(key, generation)
     else:
         context.pace.unchanged(key)
     return compiled, None
-
-
-async def _compile(context: Context, proxy: McpProxy) -> Compiled:
-    namespace = proxy.metadata.namespace
-    routes = context.world.routes(namespace)
-    labels = context.world.namespace_labels(namespace)
-    candidates = context.world.candidates(proxy, routes)
-    servers = [server for server in candidates if allows(server, namespace, labels)]
-    return compile_proxy(
-        proxy,
-        routes=routes,
-        servers=servers,
-        namespace_labels=labels,
-        objects=await context.world.data([*servers, proxy]),
-        url_of=server_url,
-        session_key=await _session_key(context, proxy),
-    )
-
-
-async def _session_key(context: Context, proxy: McpProxy) -> bytes:
-    """The key of session ids as the proxy's Secret holds it; a new one where there never was one.
-
-    What the store lacks is asked for, and where somebody deleted the Secret the key is known still: a second one would end
-    the sessions of the first.
-    """
-    key = Key("Secret", proxy.metadata.namespace, secret_name(proxy))
-    held = context.world.store.get(key) or await context.kube.get(built_in("Secret").path(key.namespace, key.name))
-    known = decoded("Secret", held or {}).get(SESSION_KEY_FILE)
-    owner = Key(proxy.kind, proxy.metadata.namespace, proxy.metadata.name)
-    context.session_keys[owner] = known or context.session_keys.get(owner) or secrets.token_hex(32).encode()
-    return context.session_keys[owner]
 
 
 def _retained(context: Context, key: Key, proxy: McpProxy, compiled: Compiled) -> tuple[dict[str, str], bool]:

@@ -225,3 +225,21 @@ async def test_nonsense_is_refused() -> None:
         PeriodicScheduler[str](concurrency=0)
     with pytest.raises(ValueError, match="interval of a must be positive"):
         PeriodicScheduler[str]().set("a", 0, counting(Counter(), "a"))
+
+
+async def test_a_run_that_is_due_and_needless_is_left_out(eventually: Eventually) -> None:
+    runs, asked, needless = Counter[str](), 0, True
+
+    def is_needless() -> bool:
+        nonlocal asked
+        asked += 1
+        return needless
+
+    async with PeriodicScheduler[str](spread=0.0) as scheduler:
+        scheduler.set("a", 0.005, counting(runs, "a"), is_needless)
+        await eventually(lambda: asked >= 5)
+        assert not runs
+        assert scheduler.trigger("a"), "somebody wants it"
+        await eventually(lambda: runs["a"] == 1)
+        needless = False
+        await eventually(lambda: runs["a"] >= 3)

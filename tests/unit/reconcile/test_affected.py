@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mcp_operator.api import meta
+from mcp_operator.api.resources import McpServer
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Change, Store
 from mcp_operator.kube.client import KubeClient
@@ -135,7 +136,8 @@ def test_what_is_referred_to(world: World, name: str, expected: set[str]) -> Non
 def test_a_reference_that_is_gone_concerns_nobody(world: World) -> None:
     reference = ("Secret", "team-a", "token")
     assert world.referrers(reference)
-    world.store.observe("McpServer", models.stored(resources.remote("far", "https://far/mcp"), resourceVersion="2"))
+    edited = models.stored(resources.remote("far", "https://far/mcp"), generation=2, resourceVersion="2")
+    world.store.observe("McpServer", edited)
     world.servers("team-a")
     assert not world.referrers(reference)
 
@@ -155,15 +157,47 @@ def test_models_are_parsed_once_a_version(world: World, monkeypatch: pytest.Monk
     assert sorted(parsed) == ["second", "tools"]
 
 
+def test_a_spec_is_read_once_a_generation(world: World) -> None:
+    """A status is written again and again."""
+    before = world.model(Key("McpServer", "team-a", "far"))
+    assert isinstance(before, McpServer)
+    told = models.stored(resources.remote("far", "https://far/mcp"), resourceVersion="2", labels=CORE)
+    world.store.observe("McpServer", {**told, "status": {"observedGeneration": 1, "url": "https://far/mcp"}})
+    after = world.model(Key("McpServer", "team-a", "far"))
+    assert isinstance(after, McpServer)
+    assert after.spec is before.spec
+    assert (after.status.url, after.metadata.labels, after.metadata.resource_version) == ("https://far/mcp", CORE, "2")
+
+    world.store.observe(
+        "McpServer", models.stored(resources.remote("far", "https://new/mcp"), generation=2, resourceVersion="3")
+    )
+    edited = world.model(Key("McpServer", "team-a", "far"))
+    assert isinstance(edited, McpServer)
+    assert edited.spec.remote is not None
+    assert edited.spec.remote.url == "https://new/mcp"
+
+    world.store.observe(
+        "McpServer",
+        models.stored(resources.remote("far", "https://other/mcp"), generation=2, resourceVersion="4", uid="b"),
+    )
+    another = world.model(Key("McpServer", "team-a", "far"))
+    assert isinstance(another, McpServer)
+    assert another.spec.remote is not None
+    assert another.spec.remote.url == "https://other/mcp", "another object of that name"
+
+
 # Across namespaces
 
 
 def reaching(world: World, *, server: str = "far", namespace: str | None = "platform") -> None:
     """A route of team-b that brings a server of `namespace` to its proxy."""
     item = {"name": server} if namespace is None else {"name": server, "namespace": namespace}
-    body = models.stored(resources.route("across", item, parent="elsewhere"), namespace="team-b")
+    known = world.store.get(Key("McpRoute", "team-b", "across"))
+    generation = known["metadata"]["generation"] + 1 if known else 1
+    route = resources.route("across", item, parent="elsewhere")
+    version = str(100 + generation)
     world.store.observe(
-        "McpRoute", {**body, "metadata": {**body["metadata"], "resourceVersion": str(len(world.store))}}
+        "McpRoute", models.stored(route, namespace="team-b", generation=generation, resourceVersion=version)
     )
     world.routes("team-b")
 

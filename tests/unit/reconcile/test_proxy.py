@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from mcp_operator.api import meta
+from mcp_operator.compile import Compiled
 from mcp_operator.engine.keys import Key
+from mcp_operator.reconcile import compilation
 from mcp_operator.reconcile.pace import FIRST_SECONDS, Pace
 from mcp_operator.reconcile.swaps import NUDGE_SECONDS
 from mcp_operator_proxy import configfiles
@@ -107,6 +109,45 @@ async def test_ready_and_then_nothing_more_to_write(bench: Bench) -> None:
     await bench.probe(PROXY, FACTS, times=2)
     assert [request for request in bench.api.asked[asked:] if "/events" not in request.path] == []
     assert [result.requeue_after for result in results] == [None, None]
+
+
+async def test_it_is_compiled_when_something_it_follows_from_has_changed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    original = compilation.compile_proxy
+
+    def counting(*args: Any, **more: Any) -> Compiled:
+        made.append(args[0].metadata.name)
+        return original(*args, **more)
+
+    monkeypatch.setattr(compilation, "compile_proxy", counting)
+    bench.apply(_token("one"), _guarded(), _remote("two"), resources.proxy(selector=CORE))
+    revision = await bench.programmed()
+    made.clear()
+    await bench.reconcile("McpProxy", "tools")
+    await bench.probe(PROXY, FACTS)
+    bench.apply(resources.remote("elsewhere", "https://elsewhere/mcp"))
+    await bench.drain()
+    assert made == []
+
+    route = resources.route("extra", {"name": "two"}, path="/extra")
+    for edit in (
+        _token("two"),
+        _remote("two", timeouts={"call": "5s"}),
+        route,
+        resources.proxy(selector=CORE, path="/x"),
+    ):
+        bench.apply(edit)
+        await bench.drain()
+        assert made, edit
+        assert _config(bench)["revision"] != revision, edit
+        revision = _config(bench)["revision"]
+        made.clear()
+    bench.api.kubectl_delete("McpServer", "two")
+    await bench.drain()
+    assert made
+    assert "two" not in str(_config(bench)["servers"])
 
 
 async def test_what_replicas_tell_is_counted(bench: Bench) -> None:

@@ -1,0 +1,83 @@
+"""What a proxy shall serve, from the resources as the store knows them; compiled anew only when one of them has changed.
+
+A proxy is looked at whenever a pod, a probe or a replica has something to tell: mostly nothing that a configuration depends on.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
+from mcp_operator.compile import Compiled, compile_proxy
+from mcp_operator.compile.consent import allows
+from mcp_operator.compile.proxy import SESSION_KEY_FILE
+from mcp_operator.compile.references import DataObjects, decoded
+from mcp_operator.compile.selection import is_attached
+from mcp_operator.compile.servers import cluster_url
+from mcp_operator.desired.names import secret_name
+from mcp_operator.engine.keys import Key
+from mcp_operator.kube.paths import built_in
+from mcp_operator.reconcile.context import Context
+
+Version: TypeAlias = tuple[str, int, bool, frozenset[tuple[str, str]]]
+"""Everything of a resource that a configuration may depend on: uid, generation, whether it is being deleted, labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All that a configuration follows from. Equal inputs have equal configurations."""
+
+    versions: frozenset[Version]
+    namespace_labels: Mapping[str, str] | None
+    objects: DataObjects = field(repr=False)
+    session_key: bytes = field(repr=False)
+
+
+async def compiled_now(context: Context, key: Key, proxy: McpProxy) -> Compiled:
+    """What follows from the resources now. Raises the errors of `kube.errors`."""
+    namespace = proxy.metadata.namespace
+    routes = context.world.routes(namespace)
+    labels = context.world.namespace_labels(namespace)
+    candidates = context.world.candidates(proxy, routes)
+    servers = [server for server in candidates if allows(server, namespace, labels)]
+    attached = [route for route in routes if is_attached(route, proxy)]
+    inputs = Inputs(
+        versions=frozenset([version_of(proxy), *map(version_of, attached), *map(version_of, servers)]),
+        namespace_labels=labels,
+        objects=await context.world.data([*servers, proxy]),
+        session_key=await _session_key(context, key, proxy),
+    )
+    known = context.compilations.get(key)
+    if known is not None and known[0] == inputs:
+        return known[1]
+    compiled = compile_proxy(
+        proxy,
+        routes=routes,
+        servers=servers,
+        namespace_labels=labels,
+        objects=inputs.objects,
+        url_of=cluster_url,
+        session_key=inputs.session_key,
+    )
+    context.compilations[key] = inputs, compiled
+    return compiled
+
+
+def version_of(resource: McpServer | McpProxy | McpRoute) -> Version:
+    metadata = resource.metadata
+    deleted = metadata.deletion_timestamp is not None
+    return metadata.uid, metadata.generation, deleted, frozenset(metadata.labels.items())
+
+
+async def _session_key(context: Context, owner: Key, proxy: McpProxy) -> bytes:
+    """The key of session ids as the proxy's Secret holds it; a new one where there never was one.
+
+    What the store lacks is asked for, and where somebody deleted the Secret the key is known still: a second one would end
+    the sessions of the first.
+    """
+    key = Key("Secret", proxy.metadata.namespace, secret_name(proxy))
+    held = context.world.store.get(key) or await context.kube.get(built_in("Secret").path(key.namespace, key.name))
+    known = decoded("Secret", held or {}).get(SESSION_KEY_FILE)
+    context.session_keys[owner] = known or context.session_keys.get(owner) or secrets.token_hex(32).encode()
+    return context.session_keys[owner]
