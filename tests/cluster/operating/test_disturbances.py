@@ -1,19 +1,21 @@
 """What goes wrong between an operator and its API server, and that it passes without a restart.
 
-the API server is away for a minute · 410 as an event and as an answer · an error event of another code
+the API server is away for a minute · 410 as an event, as an answer, in a LIST · an error event of another code · streams that break
+429 with Retry-After · priority and fairness of a real API server · storms of conflicts · credentials refused for a while
 """
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from support import resources
-from support.between import Between
+from support.between import Asked, Between
 from support.operators import RunningOperator
 
-from .conftest import Until, World
+from .conftest import SYSTEM, Until, World
 
 IMAGE = "registry.invalid/server:1"
 AWAY_SECONDS = 60.0
@@ -55,7 +57,10 @@ def _untroubled(operator: RunningOperator) -> None:
 
 async def test_the_api_server_is_away_for_a_minute(world: World, namespace: str, until: Until) -> None:
     operator, _ = await _started(world, until, "--watch-patience-seconds", "10")
-    await _works(world, until, namespace, "before")
+    once = {"interval": "1h", "timeout": "3s", "failureThreshold": 1}
+    await world.apply(namespace, resources.remote("before", "http://127.0.0.1:9/mcp", health=once))
+    await until(lambda: _is_refused(world, namespace, "before"))
+    before = await world.get("mcpservers", namespace, "before")
     world.plane.stop_api()
     losses: Callable[[], Any] = lambda: operator.metric("mcp_operator_leadership_losses_total")  # noqa: E731
     health: list[int] = []
@@ -71,7 +76,15 @@ async def test_the_api_server_is_away_for_a_minute(world: World, namespace: str,
     assert await losses() == 1
     await until(operator.is_ready, why=lambda: operator.lines[-5:])
     await _works(world, until, namespace, "after")
+    assert (await world.get("mcpservers", namespace, "before"))["metadata"]["resourceVersion"] == before["metadata"][
+        "resourceVersion"
+    ], "nothing of it was written again"
     _untroubled(operator)
+
+
+async def _is_refused(world: World, namespace: str, name: str) -> bool:
+    status = (await world.get("mcpservers", namespace, name)).get("status") or {}
+    return any(c["type"] == "Ready" and c["reason"] == "ConnectionRefused" for c in status.get("conditions") or ())
 
 
 @pytest.mark.parametrize("event", [GONE, BROKEN], ids=["gone", "broken"])
@@ -95,4 +108,147 @@ async def test_a_watch_that_is_answered_with_410(world: World, namespace: str, u
     await until(lambda: between.watching("mcpservers"))
     assert await _works(world, until, namespace, "after") < 30
     assert await operator.metric("mcp_operator_watch_failures_total") >= 1
+    _untroubled(operator)
+
+
+async def test_streams_that_break(world: World, namespace: str, until: Until) -> None:
+    operator, between = await _started(world, until)
+    for round_ in range(3):
+        before = between.opened["mcpservers"]
+        between.cut()
+        await until(lambda before=before: between.opened["mcpservers"] > before)
+        await _works(world, until, namespace, f"after{round_}")
+    _untroubled(operator)
+
+
+async def test_a_deletion_while_the_stream_begins_anew(world: World, namespace: str, until: Until) -> None:
+    """No stream ever tells of it: what the operator remembers is put right all the same."""
+    operator, between = await _started(world, until, "--watch-patience-seconds", "3")
+    await _works(world, until, namespace, "gone")
+    refusal = between.refuse(lambda asked: asked.watches and asked.plural == "mcpservers", 410, reason="Expired")
+    between.cut("mcpservers")
+    await until(lambda: refusal.used)
+    await world.admin.delete(f"/apis/mcp-operator.dev/v1alpha1/namespaces/{namespace}/mcpservers/gone")
+    between.relent()
+    count = lambda: operator.metric("mcp_operator_objects", kind="McpServer")  # noqa: E731
+    before = await count()
+
+    async def forgotten() -> bool:
+        return await count() < max(before, 1)
+
+    await until(forgotten)
+    assert (await operator.ask("/healthz"))[0] == 200, "that is no stuck watch"
+    _untroubled(operator)
+
+
+async def test_a_list_that_expires_between_its_pages(world: World, namespace: str, until: Until) -> None:
+    token = world.install()
+    await world.apply(namespace, *(resources.container(f"s{number}", IMAGE) for number in range(3)))
+    operator = await world.operator(token)
+    world.betweens["one"].refuse(
+        lambda asked: "limit" in asked.query and asked.plural == "mcpservers", 410, reason="Expired", times=2
+    )
+    await until(operator.is_ready, why=lambda: operator.lines[-5:])
+    await _works(world, until, namespace, "after")
+    _untroubled(operator)
+
+
+async def test_an_api_server_that_throttles(world: World, namespace: str, until: Until) -> None:
+    """Retry-After is heeded: each refused key waits for as long as it was told."""
+    operator, between = await _started(world, until)
+    refusal = between.refuse(
+        lambda asked: asked.writes and asked.plural != "leases", 429, reason="TooManyRequests", times=40, retry_after=2
+    )
+    await world.apply(namespace, *(resources.container(f"s{number}", IMAGE) for number in range(10)))
+    await until(lambda: refusal.left == 0 or len(between.writes) > 10)
+    await until(lambda: _all_have_services(world, namespace, 10))
+    refused: dict[str, list[float]] = {}
+    for asked in between.asked:
+        if asked.status == 429:
+            refused.setdefault(asked.path, []).append(asked.at)
+    children = [path for path in refused if "/events" not in path]
+    assert children
+    assert all(pause >= 1.9 for path in children for pause in _pauses(refused[path])), refused
+    assert await operator.metric("mcp_operator_api_requests_total", code="429") >= 10
+    _untroubled(operator)
+
+
+def _pauses(times: list[float]) -> list[float]:
+    return [after - before for before, after in pairwise(times)]
+
+
+async def _all_have_services(world: World, namespace: str, count: int) -> bool:
+    return len(await world.names("services", namespace)) == count
+
+
+async def test_priority_and_fairness_of_the_api_server(world: World, namespace: str, until: Until) -> None:
+    """The real thing: a priority level without a seat refuses all that the operator asks, watches and the Lease too."""
+    operator, between = await _started(world, until)
+    level = {
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "PriorityLevelConfiguration",
+        "metadata": {"name": "jail"},
+        "spec": {
+            "type": "Limited",
+            "limited": {
+                "nominalConcurrencyShares": 0,
+                "lendablePercent": 0,
+                "borrowingLimitPercent": 0,
+                "limitResponse": {"type": "Reject"},
+            },
+        },
+    }
+    account = {"kind": "ServiceAccount", "serviceAccount": {"name": "mcp-operator", "namespace": SYSTEM}}
+    resource_rules = [
+        {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": True}
+    ]
+    schema = {
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": {"name": "jail"},
+        "spec": {
+            "priorityLevelConfiguration": {"name": "jail"},
+            "matchingPrecedence": 1,
+            "rules": [{"subjects": [account], "resourceRules": resource_rules}],
+        },
+    }
+    world.plane.kubectl("apply", "-f", "-", body={"apiVersion": "v1", "kind": "List", "items": [level, schema]})
+    try:
+        await until(lambda: any(asked.status == 429 for asked in between.asked))
+        between.cut()
+        await world.apply(namespace, resources.container("meanwhile", IMAGE))
+        await until(lambda: operator.said("leadership lost"), why=lambda: operator.lines[-5:])
+        assert (await operator.ask("/healthz"))[0] == 200
+    finally:
+        world.plane.kubectl("delete", "flowschema/jail", "prioritylevelconfiguration/jail")
+    await until(operator.is_ready)
+    await until(lambda: _all_have_services(world, namespace, 1))
+    _untroubled(operator)
+
+
+async def test_a_storm_of_conflicts(world: World, namespace: str, until: Until) -> None:
+    operator, between = await _started(world, until)
+
+    def children(asked: Asked) -> bool:
+        return asked.method == "PATCH" and asked.plural in {"deployments", "services", "mcpservers"}
+
+    refusal = between.refuse(children, 409, reason="Conflict", times=60)
+    await world.apply(namespace, *(resources.container(f"s{number}", IMAGE) for number in range(10)))
+    await until(lambda: refusal.left == 0)
+    await until(lambda: _all_have_services(world, namespace, 10))
+    assert await operator.metric("controller_reconcile_total", kind="McpServer", result="error") >= 10
+    _untroubled(operator)
+
+
+async def test_credentials_that_are_refused_for_a_while(world: World, namespace: str, until: Until) -> None:
+    """As when the API server starts before it can check tokens."""
+    operator, between = await _started(world, until)
+    refusal = between.refuse(lambda asked: asked.plural != "leases", 401, reason="Unauthorized", times=60)
+    between.cut()
+    await world.apply(namespace, resources.container("meanwhile", IMAGE))
+    await until(lambda: refusal.used >= 10)
+    between.relent()
+    await until(lambda: _all_have_services(world, namespace, 1))
+    await until(lambda: between.watching("mcpservers"))
+    await _works(world, until, namespace, "after")
     _untroubled(operator)

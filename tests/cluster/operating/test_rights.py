@@ -58,11 +58,27 @@ async def test_nothing_that_it_does_is_forbidden(world: World, namespace: str, u
     forbidden = {(asked.method, asked.path) for asked in between.asked if asked.status == 403}
     assert forbidden == set()
     assert not [line for line in operator.lines if " is forbidden:" in line["message"]]
+    if mode == "namespaces":
+        outside = {asked.path for asked in between.asked if asked.status == 200 and not _inside(asked.path, namespace)}
+        assert outside == set(), "it asks for nothing outside of what it watches"
 
 
 async def _told_anew(world: World, namespace: str) -> bool:
     bodies = [body for plural in ("mcpservers", "mcpproxies") for body in await world.listed(plural, namespace)]
     return all((b.get("status") or {}).get("observedGeneration") == b["metadata"]["generation"] for b in bodies)
+
+
+def _inside(path: str, namespace: str) -> bool:
+    """Of the watched namespace, its own Lease, or the API server's list of what it serves."""
+    discovery = {"/api", "/apis", "/version", "/api/v1"}
+    lists_kinds = path.startswith("/apis/") and len(path.strip("/").split("/")) == 3
+    parts = path.split("/")
+    return (
+        f"/namespaces/{namespace}/" in f"{path}/"
+        or path in discovery
+        or lists_kinds
+        or (SYSTEM in parts and "leases" in parts)
+    )
 
 
 FORBIDDEN = [
