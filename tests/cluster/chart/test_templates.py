@@ -35,6 +35,8 @@ def test_renders_as_before(helm: Helm, case: str) -> None:
         ("replicas=two", "got string, want integer"),
         ("replicas=-1", "minimum: got -1, want 0"),
         ("workers=0", "minimum: got 0, want 1"),
+        ("leaseSeconds=2", "minimum: got 2, want 3"),
+        ("watchPatienceSeconds=5m", "got string, want integer"),
         ("logLevel=verbose", "value must be one of 'debug', 'info', 'warning', 'error'"),
         ("logFormat=xml", "value must be one of 'json', 'text'"),
         ("image.pullPolicy=Sometimes", "value must be one of 'Always', 'IfNotPresent', 'Never'"),
@@ -103,7 +105,15 @@ def test_values_reach_the_operator(helm: Helm) -> None:
     assert options.hosting.image_pull_secrets == ("registry-login", "mirror-login")
     assert options.namespaces == ("team-a", "team-b")
     assert (options.workers, options.probe_concurrency, options.resync_seconds) == (4, 8, 300.0)
+    assert (options.lease_seconds, options.watch_patience_seconds) == (20.0, 300.0)
     assert (options.log_level, options.log_format) == ("debug", "text")
+
+
+def test_values_of_a_chart_without_them_do_no_harm(helm: Helm) -> None:
+    """As `helm upgrade --reuse-values` leaves them."""
+    absent = ("--set", "leaseSeconds=null", "--set", "watchPatienceSeconds=null")
+    options = parse(operator(helm, *absent)["spec"]["template"]["spec"]["containers"][0]["args"])
+    assert (options.lease_seconds, options.watch_patience_seconds) == (10.0, 120.0)
 
 
 @pytest.mark.parametrize(
