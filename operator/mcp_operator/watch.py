@@ -88,7 +88,7 @@ def settings(*, clusterwide: bool = False) -> kopf.OperatorSettings:
     chosen.watching.client_timeout = 300
     chosen.watching.connect_timeout = 30
     chosen.networking.connect_timeout = 30
-    chosen.networking.error_backoffs = _Endless(1, 2, 3, 5, 8)
+    chosen.networking.error_backoffs = _Endless(1, 2, 3, 5, 8, 13, 21, 30)
     for kind in LABELLED:
         group, version, plural = WATCHED[kind]
         chosen.watching.label_selectors[group, version, plural] = CHILD_SELECTOR

@@ -1,7 +1,7 @@
 """The operator's parts, wired: watch events and probes enqueue, workers reconcile."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -14,13 +14,13 @@ from mcp_operator.compile.references import DataId
 from mcp_operator.engine.audit import Audit, Later
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.queue import WorkQueue
-from mcp_operator.engine.resync import Lister, Resync
+from mcp_operator.engine.resync import Listed, Lister, Resync
 from mcp_operator.engine.store import Change, Object, Store
 from mcp_operator.engine.streams import Stream, Streams
 from mcp_operator.engine.worker import Result, Running, run_workers
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.discovery import Discovery
-from mcp_operator.kube.errors import ApiError, NotFound
+from mcp_operator.kube.errors import ApiError, Forbidden, NotFound
 from mcp_operator.kube.events import EventRecorder
 from mcp_operator.kube.paths import object_path
 from mcp_operator.probe.canaries import Canaries
@@ -179,21 +179,36 @@ class Operator:
     def _listers(self) -> dict[str, Lister]:
         return {kind: partial(self._list, kind) for kind in self._kinds}
 
-    async def _list(self, kind: str) -> tuple[Iterable[Mapping[str, Any]], str]:
-        items: list[Mapping[str, Any]] = []
-        as_of = ""
+    async def _list(self, kind: str) -> list[Listed]:
+        """LIST a kind, where this operator watches. A namespace that refuses (it was deleted, and its Role with it) holds up no other."""
+        parts: list[Listed] = []
+        refused: list[Forbidden] = []
         for namespace in self._options.namespaces or (None,):
             try:
                 listing = await self._kube.list(*_collection(kind, namespace))
             except NotFound:
                 if kind not in watch.OPTIONAL:
                     raise
+                parts.append(Listed((), "", namespace))
+                continue
+            except Forbidden as error:
+                refused.append(error)
                 continue
             self.streams.began(Stream(kind, namespace or ""), listing.resource_version)
-            items += [slimmed(item) for item in listing.items]
-            as_of = min(as_of, listing.resource_version, key=_age) if as_of else listing.resource_version
-        self._listed[kind] = as_of
-        return items, as_of
+            parts.append(Listed([slimmed(item) for item in listing.items], listing.resource_version, namespace))
+        self._note_refused(kind, refused, some=bool(parts))
+        self._listed[kind] = min(
+            (part.resource_version for part in parts if part.resource_version), key=_age, default=""
+        )
+        return parts
+
+    def _note_refused(self, kind: str, refused: list[Forbidden], *, some: bool) -> None:
+        """Raises where every namespace refuses: then it is the operator's rights that are missing."""
+        for error in refused:
+            if not some:
+                raise error
+            log.warning("cannot list %s of one namespace, the others go on: %s", kind, error)
+            self._metrics.resync_failed(kind)
 
     async def _relist(self, kind: str) -> str:
         await self.resync.once(kind)

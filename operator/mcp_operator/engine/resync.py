@@ -8,18 +8,26 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from mcp_operator.engine.backoff import Backoff
 from mcp_operator.engine.metrics import Metrics
-from mcp_operator.engine.store import Change, Store
+from mcp_operator.engine.store import Change, Changes, Store
 
 log = logging.getLogger(__name__)
 
 
-Lister = Callable[[], Awaitable[tuple[Iterable[Mapping[str, Any]], str]]]
-"""LISTs one kind: its objects, and the list's resourceVersion."""
+class Listed(NamedTuple):
+    """The objects of a kind (of one namespace), and the resourceVersion at which that is all of them."""
+
+    items: Iterable[Mapping[str, Any]]
+    resource_version: str
+    namespace: str | None = None
+
+
+Lister = Callable[[], Awaitable[Sequence[Listed]]]
+"""LISTs one kind. Of namespaces that the answer leaves out nothing is known, so what was known of them stays."""
 
 
 class Resync:
@@ -71,8 +79,8 @@ class Resync:
         """List one kind now and hand on the differences; how many. What the LIST raises goes through."""
         started = time.monotonic()
         async with self._slots:
-            items, resource_version = await self._listers[kind]()
-        changes = self._store.replace(kind, items, resource_version=resource_version)
+            parts = await self._listers[kind]()
+        changes = [change for part in parts for change in self._take(kind, part)]
         for change in changes:
             try:
                 self._on_change(change)
@@ -84,6 +92,10 @@ class Resync:
             if not self._unsynced:
                 self.synced.set()
         return len(changes)
+
+    def _take(self, kind: str, part: Listed) -> Changes:
+        items, as_of, namespace = part
+        return self._store.replace(kind, items, resource_version=as_of, namespace=namespace)
 
     async def _keep(self, kind: str) -> None:
         while True:

@@ -22,9 +22,10 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.engine.streams import Stream
 from mcp_operator.engine.worker import Running
 from mcp_operator.kube.client import KubeClient
+from mcp_operator.kube.errors import Forbidden
 from mcp_operator.watch import CHILD_SELECTOR, LABELLED, watched
 from support import resources
-from support.apiserver import AWAY, KINDS, ApiServer
+from support.apiserver import AWAY, KINDS, ApiServer, Refusal
 from support.backends import ServedMCP, eventually, free_port
 
 Start = Callable[..., AbstractAsyncContextManager[Operator]]
@@ -137,6 +138,37 @@ async def test_what_is_listed(
             scope.partition("/namespaces")[1:] for scope in scopes
         }
     assert len(listed) == len(kinds) * len(scopes)
+
+
+FORBIDDEN = Refusal(403, "Forbidden", "mcpservers is forbidden")
+
+
+async def test_a_namespace_that_refuses_holds_up_no_other(
+    api: ApiServer, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was deleted, and the operator's Role with it."""
+    api.refuse("GET", "/namespaces/team-b/", FORBIDDEN)
+    api.kubectl_apply(resources.container("near", "image:1"))
+    async with start("--namespaces", "team-a,team-b") as operator:
+        await eventually(lambda: api.names("Service") == {"near-server"})
+        api.relent()
+        other = resources.container("other", "image:1")
+        api.kubectl_apply({**other, "metadata": {**other["metadata"], "namespace": "team-b"}})
+        await operator.resync.once("McpServer")
+        assert len(operator.store.list("McpServer")) == 2
+        api.refuse("GET", "/namespaces/team-b/", FORBIDDEN)
+        await operator.resync.once("McpServer")
+        assert len(operator.store.list("McpServer")) == 2, "what is not told is not gone"
+    assert "cannot list McpServer of one namespace, the others go on" in caplog.text
+
+
+async def test_without_any_right_it_is_not_ready(api: ApiServer, start: Start) -> None:
+    api.refuse("GET", "/mcpservers", FORBIDDEN)
+    async with start("--namespaces", "team-a,team-b") as operator:
+        await eventually(lambda: operator.resync.unsynced == {"McpServer"})
+        with pytest.raises(Forbidden):
+            await operator.resync.once("McpServer")
+        assert not operator.resync.synced.is_set()
 
 
 async def test_a_list_finds_what_no_event_told(api: ApiServer, start: Start) -> None:

@@ -53,5 +53,5 @@ def test_settings() -> None:
     assert selectors["", "v1", "secrets"] == watch.CHILD_SELECTOR, "nobody else's is read"
     backoffs = settings.networking.error_backoffs
     assert not isinstance(backoffs, int | float)
-    assert [*islice(backoffs, 8)] == [1, 2, 3, 5, 8, 8, 8, 8]
+    assert [*islice(backoffs, 9)] == [1, 2, 3, 5, 8, 13, 21, 30, 30]
     assert [*islice(backoffs, 2)] == [1, 2], "every outage starts anew"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ import pytest
 from mcp_operator.engine.backoff import Backoff
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.metrics import Metrics
-from mcp_operator.engine.resync import Lister, Resync
+from mcp_operator.engine.resync import Listed, Lister, Resync
 from mcp_operator.engine.store import Change, Store
 from support.waiting import Eventually
 
@@ -40,11 +40,11 @@ class Server:
         del self.objects[kind][name]
 
     def lister(self, kind: str) -> Lister:
-        async def list_all() -> tuple[list[dict[str, Any]], str]:
+        async def list_all() -> list[Listed]:
             self.lists[kind] += 1
             if kind in self.failing:
                 raise ConnectionError("the API server is away")
-            return list(self.objects.get(kind, {}).values()), str(self.version)
+            return [Listed(list(self.objects.get(kind, {}).values()), str(self.version))]
 
         return list_all
 
@@ -104,7 +104,7 @@ async def test_what_the_watch_told_meanwhile_is_not_undone() -> None:
     server.put("A", "deleted-meanwhile")
     watched: list[dict[str, Any]] = []
 
-    async def slow_list() -> tuple[Iterable[Mapping[str, Any]], str]:
+    async def slow_list() -> Sequence[Listed]:
         answer = await server.lister("A")()
         server.delete("A", "deleted-meanwhile")
         store.remove("A", "ns", "deleted-meanwhile", resource_version=str(server.version))
@@ -116,6 +116,28 @@ async def test_what_the_watch_told_meanwhile_is_not_undone() -> None:
     assert await resync.once("A") == 0
     assert changes == []
     assert [body["metadata"]["name"] for body in store.list("A")] == ["created-meanwhile"]
+
+
+async def test_of_a_namespace_that_an_answer_leaves_out_everything_stays() -> None:
+    def body(namespace: str, version: int) -> dict[str, Any]:
+        return {"metadata": {"namespace": namespace, "name": "x", "uid": namespace, "resourceVersion": str(version)}}
+
+    answers = [
+        [Listed([body("a", 1)], "5", "a"), Listed([body("b", 2)], "5", "b")],
+        [Listed([], "6", "a")],
+        [Listed([], "7", "a"), Listed([], "7", "b")],
+    ]
+
+    async def lister() -> Sequence[Listed]:
+        return answers.pop(0)
+
+    store = Store()
+    resync = Resync(store, {"A": lister}, lambda _: None)
+    left: list[set[str]] = []
+    while answers:
+        assert await resync.once("A") > 0
+        left.append({body["metadata"]["namespace"] for body in store.list("A")})
+    assert left == [{"a", "b"}, {"b"}, set()]
 
 
 async def test_a_failing_callback_keeps_no_other_change_back(caplog: pytest.LogCaptureFixture) -> None:
@@ -137,13 +159,13 @@ async def test_a_failing_callback_keeps_no_other_change_back(caplog: pytest.LogC
 async def test_no_more_lists_run_at_once_than_allowed() -> None:
     running_now, most = 0, 0
 
-    async def lister() -> tuple[list[dict[str, Any]], str]:
+    async def lister() -> list[Listed]:
         nonlocal running_now, most
         running_now += 1
         most = max(most, running_now)
         await asyncio.sleep(0.002)
         running_now -= 1
-        return [], "1"
+        return [Listed([], "1")]
 
     resync = Resync(Store(), {str(number): lister for number in range(8)}, print, concurrency=3)
     async with running(resync):
@@ -187,11 +209,11 @@ class Throttled(Exception):
 async def test_a_list_that_is_throttled_waits_as_long_as_it_was_told(eventually: Eventually) -> None:
     asked: list[float] = []
 
-    async def lister() -> tuple[list[dict[str, Any]], str]:
+    async def lister() -> list[Listed]:
         asked.append(asyncio.get_running_loop().time())
         if len(asked) < 3:
             raise Throttled
-        return [], "1"
+        return [Listed([], "1")]
 
     resync = Resync(Store(), {"A": lister}, lambda _: None, backoff=FAST)
     async with running(resync):
