@@ -1,11 +1,13 @@
 """Raw, asynchronous calls to the API server. Objects are plain dicts.
 
-Nothing is retried here but a 401, once, with credentials read anew (a rotated token, an exec plugin): callers are level-triggered and
-back off. Server-side apply: https://kubernetes.io/docs/reference/using-api/server-side-apply/
+Two answers are met here, as no request that got them was carried out: a 401, once, with credentials read anew (a rotated token, an exec
+plugin), and a 429 whose `Retry-After` is short, by waiting for as long, as client-go does. For all else callers are level-triggered
+and back off. Server-side apply: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 """
 
 import asyncio
 import json
+import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
@@ -24,6 +26,7 @@ from mcp_operator.kube.errors import (
     Gone,
     NotFound,
     Timeout,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
     from_response,
@@ -38,6 +41,10 @@ _JSON: Final = "application/json"
 _METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PAGE: Final = 500
 _RENEW_INTERVAL: Final = 10.0
+_THROTTLED_TRIES: Final = 5
+"""Of one request. A pass that is given up for its last step begins anew with the first, which makes throttling worse."""
+_SHORT_SECONDS: Final = 3.0
+"""The longest `Retry-After` that a request waits for; whoever is told more has better things to do meanwhile."""
 
 
 class Listing(NamedTuple):
@@ -81,6 +88,7 @@ class KubeClient:
         self._renewing = asyncio.Lock()
         self._renewed_at = -_RENEW_INTERVAL
         self._generation = 0
+        self._rng = random.Random()  # noqa: S311 - spreads load
 
     @classmethod
     def connect(cls, kubeconfig: str | None = None, context: str | None = None, **options: Any) -> Self:
@@ -247,6 +255,18 @@ class KubeClient:
         return _decode(method, path, await self._exchange(method, path, query, body, {"Content-Type": content_type}))
 
     async def _exchange(
+        self, method: str, path: str, query: Query | None, body: Object | None, headers: dict[str, str]
+    ) -> bytes:
+        for left in range(_THROTTLED_TRIES - 1, -1, -1):
+            try:
+                return await self._authorized(method, path, query, body, headers)
+            except TooManyRequests as error:
+                if not left or not error.retry_after or error.retry_after > _SHORT_SECONDS:
+                    raise
+                await asyncio.sleep(error.retry_after * self._rng.uniform(1, 1.5))
+        raise AssertionError("the last try returns or raises")
+
+    async def _authorized(
         self, method: str, path: str, query: Query | None, body: Object | None, headers: dict[str, str]
     ) -> bytes:
         generation = self._generation

@@ -4,7 +4,9 @@ import asyncio
 import gc
 import json
 import socket
+import time
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +137,7 @@ async def test_delete_tells_whether_the_object_was_there(
     [
         (refusal(422, "Invalid", "spec.x: Invalid value", causes=[{"field": "spec.x", "message": "Invalid"}]), Invalid),
         (refusal(409, "AlreadyExists", "there"), AlreadyExists),
-        (refusal(429, "TooManyRequests", "slow down", retryAfterSeconds=2), TooManyRequests),
+        (refusal(429, "TooManyRequests", "slow down", retryAfterSeconds=60), TooManyRequests),
         (Answer(503, b"upstream connect error"), Unavailable),
         (Answer(200, b"not JSON"), ApiError),
         (Answer(200, [1]), ApiError),
@@ -149,6 +151,43 @@ async def test_refusals_have_their_type(
         await kube.create(THINGS, BODY)
     assert type(caught.value) is expected
     assert len(api.asked) == 1, "nothing is retried here"
+
+
+SLOW_DOWN = refusal(429, "TooManyRequests", "slow down", retryAfterSeconds=0.05)
+
+
+@pytest.mark.parametrize(("refused", "passes"), [(1, True), (4, True), (5, False)])
+async def test_a_request_that_is_told_to_come_again_soon_does(
+    refused: int, passes: bool, api: ApiServer, kube: KubeClient
+) -> None:
+    at: list[float] = []
+
+    def respond(_: Asked) -> Answer:
+        at.append(time.monotonic())
+        return SLOW_DOWN if len(at) <= refused else Answer(201, BODY)
+
+    api.respond = respond
+    if passes:
+        assert await kube.create(THINGS, BODY) == BODY
+    else:
+        with pytest.raises(TooManyRequests):
+            await kube.create(THINGS, BODY)
+    assert len(at) == min(refused + 1, 5)
+    assert all(after - before >= 0.05 for before, after in pairwise(at))
+
+
+async def test_who_lost_the_lead_meanwhile_does_not_come_again(api: ApiServer, tmp_path: Path) -> None:
+    leads = [True]
+
+    def respond(_: Asked) -> Answer:
+        leads[0] = False
+        return SLOW_DOWN
+
+    api.respond = respond
+    async with KubeClient.connect(kubeconfig(tmp_path / "c", api.url), may_write=lambda: leads[0]) as kube:
+        with pytest.raises(Fenced):
+            await kube.create(THINGS, BODY)
+    assert len(api.asked) == 1
 
 
 class Collection:
