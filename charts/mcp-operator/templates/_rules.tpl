@@ -3,7 +3,7 @@
 # The three kinds: read; their status: server-side apply.
 - apiGroups: [mcp-operator.dev]
   resources: [mcpservers, mcpproxies, mcproutes]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [mcp-operator.dev]
   resources: [mcpservers/status, mcpproxies/status, mcproutes/status]
   verbs: [patch]
@@ -37,7 +37,7 @@
 # Pods of proxies and servers: their addresses and readiness; an annotation that makes the kubelet sync a new configuration.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch, patch]
+  verbs: [list, watch, patch]
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]

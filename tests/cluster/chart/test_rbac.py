@@ -20,10 +20,10 @@ ROLES = {"Role", "ClusterRole"}
 def needed(*, clusterwide: bool = True) -> Iterator[Right]:
     """From what is watched, applied and written."""
     for group, _, plural in watch.watched(clusterwide=clusterwide).values():
-        yield from ((group, plural, verb) for verb in READ)
+        yield from ((group, plural, verb) for verb in ("list", "watch"))
     for kind in CHILD_KINDS:
         group, _, plural = watch.WATCHED[kind]
-        yield from ((group, plural, verb) for verb in ("create", "patch", "delete"))
+        yield from ((group, plural, verb) for verb in ("get", "create", "patch", "delete"))
     for resource in meta.KINDS:
         yield meta.GROUP, f"{resource.plural}/status", "patch"
     for owner in (meta.SERVER, meta.PROXY):
