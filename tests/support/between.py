@@ -82,6 +82,8 @@ class Between:
         self._muted: set[str] = set()
         self._streams: set[_Stream] = set()
         self.asked: list[Asked] = []
+        self.sent: list[Asked] = []
+        """What was passed on, noted before its answer is there (`status` 0): who asked may not live to hear it."""
         self.opened: Counter[str] = Counter()
         """Watch streams that were opened so far, by plural."""
         self.url = ""
@@ -162,6 +164,7 @@ class Between:
         headers = {name: request.headers[name] for name in _HEADERS if name in request.headers}
         url = URL(self._upstream + request.raw_path, encoded=True)
         timeout = aiohttp.ClientTimeout(total=None)
+        self.sent.append(asked)
         try:
             async with self._session.request(
                 request.method, url, headers=headers, data=asked.body or None, timeout=timeout

@@ -1,6 +1,7 @@
 """The operator with exactly the rights that the chart gives it, as a ServiceAccount of a real API server."""
 
 import base64
+import signal
 from typing import Any
 
 import pytest
@@ -79,6 +80,42 @@ def _inside(path: str, namespace: str) -> bool:
         or lists_kinds
         or (SYSTEM in parts and "leases" in parts)
     )
+
+
+async def test_a_namespace_that_is_gone_holds_up_no_other(world: World, namespace: str, until: Until) -> None:
+    """With a namespace goes the operator's Role in it. The others are served on, also after a restart; and it may come back."""
+    other = f"{namespace}-2"
+    world.plane.kubectl("create", "namespace", other)
+    watched = f"watchNamespaces={{{namespace},{other}}}"
+    token = world.install("--set", watched)
+
+    operator = await world.operator(token, "--namespaces", f"{namespace},{other}", "--resync-seconds", "2")
+    await until(operator.is_ready, why=lambda: operator.lines[-5:])
+    world.plane.kubectl("-n", other, "delete", "role/mcp-system-mcp-operator", "rolebinding/mcp-system-mcp-operator")
+    failures = lambda: operator.metric("controller_resync_failures_total", kind="McpServer")  # noqa: E731
+
+    async def refused_twice() -> bool:
+        return await failures() >= 2
+
+    await until(refused_twice, why=lambda: operator.lines[-5:])
+    await world.apply(namespace, resources.container("first", IMAGE))
+    await until(lambda: _has_service(world, namespace, "first"))
+
+    anew = await world.operator(token, "--namespaces", f"{namespace},{other}", name="anew")
+    operator.signal(signal.SIGTERM)
+    await until(anew.is_ready, why=lambda: anew.lines[-5:])
+    await world.apply(namespace, resources.container("second", IMAGE))
+    await until(lambda: _has_service(world, namespace, "second"), why=lambda: anew.lines[-5:])
+    assert anew.said(f'in the namespace "{other}"'), "it says where it may not read"
+
+    world.install("--set", watched)
+    await world.apply(other, resources.container("third", IMAGE))
+    await until(lambda: _has_service(world, other, "third"), why=lambda: anew.lines[-5:])
+    assert (await anew.ask("/healthz"))[0] == 200
+
+
+async def _has_service(world: World, namespace: str, name: str) -> bool:
+    return f"{name}-server" in await world.names("services", namespace)
 
 
 FORBIDDEN = [
