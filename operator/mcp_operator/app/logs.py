@@ -7,6 +7,8 @@ from mcp_operator.engine.subject import current
 from mcp_operator_proxy import logs
 
 _QUIET: Final = ("kopf", "aiohttp.access")
+_EXTRAS: Final = ("settings", "k8s_skip")
+"""What kopf puts on every record of an object beside the object."""
 
 
 def configure(level: str, log_format: logs.LogFormat) -> None:
@@ -20,9 +22,20 @@ def configure(level: str, log_format: logs.LogFormat) -> None:
 
 
 def name_the_subject(record: logging.LogRecord) -> bool:
-    """Give the record the fields `kind`, `namespace` and `object` of what it is about, unless it has its own."""
-    key = current()
-    if key is not None:
-        for field, value in (("kind", key.kind), ("namespace", key.namespace), ("object", key.name)):
-            record.__dict__.setdefault(field, value)
+    """Give the record the fields `kind`, `namespace` and `object` of what it is about, unless it has its own.
+
+    kopf's records have a reference of its form instead, and all of its settings.
+    """
+    key, fields = current(), record.__dict__
+    reference = fields.pop("k8s_ref", None) or {}
+    for extra in _EXTRAS:
+        fields.pop(extra, None)
+    about = (
+        (key.kind, key.namespace, key.name)
+        if key is not None
+        else (reference.get("kind"), reference.get("namespace"), reference.get("name"))
+    )
+    if any(about):
+        for field, value in zip(("kind", "namespace", "object"), about, strict=True):
+            fields.setdefault(field, value)
     return True

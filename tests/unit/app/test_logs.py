@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mcp_operator import watch
 from mcp_operator.app import logs
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.subject import about, current
@@ -46,6 +47,16 @@ def test_the_object_stands_on_the_line() -> None:
     assert named.items() <= inside.items()
     assert not {"kind", "namespace", "object"} & outside.keys()
     assert own["object"] == "its-own"
+
+
+def test_an_object_of_kopfs_stands_on_the_line_too() -> None:
+    reference = {"apiVersion": "v1", "kind": "Pod", "name": "tools-1", "uid": "u", "namespace": "team-a"}
+    extra = {"settings": watch.settings(), "k8s_skip": False, "k8s_ref": reference}
+    with configured() as lines:
+        logging.getLogger("kopf.objects").error("failed", extra=extra)
+    (line,) = lines
+    assert {"kind": "Pod", "namespace": "team-a", "object": "tools-1"}.items() <= line.items()
+    assert not {"settings", "k8s_skip", "k8s_ref"} & line.keys()
 
 
 def test_kopf_speaks_only_of_trouble() -> None:
