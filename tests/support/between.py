@@ -38,7 +38,7 @@ class Asked:
 
     @property
     def watches(self) -> bool:
-        return self.query.get("watch") == "true"
+        return self.query.get("watch") in {"1", "true"}
 
     @property
     def writes(self) -> bool:

@@ -147,8 +147,6 @@ class ControlPlane:
             "advertise-address": "127.0.0.1",
             "secure-port": str(self.port),
             "endpoint-reconciler-type": "none",
-            # As strict a cluster as the operator may meet: who sets blockOwnerDeletion needs the right to.
-            "enable-admission-plugins": "NodeRestriction,OwnerReferencesPermissionEnforcement",
         }
         return commands.flags({**given, **own, **self._api_own})
 

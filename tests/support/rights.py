@@ -45,7 +45,7 @@ def _rights(asked: Asked) -> Iterator[Right]:
         yield group, resource, _VERBS[asked.method]
         if asked.method == "PATCH" and asked.status == CREATED:
             yield group, resource, "create"
-    elif asked.query.get("watch") in {"1", "true"}:
+    elif asked.watches:
         yield group, resource, "watch"
     else:
         yield group, resource, "get" if len(named) > 1 else "list"

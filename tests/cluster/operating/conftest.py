@@ -23,6 +23,8 @@ CRDS = Path(__file__).resolve().parents[3] / "crds"
 SYSTEM = "mcp-system"
 LEASE = "mcp-operator-leader"
 PLURALS = {kind.kind: kind.plural for kind in meta.KINDS}
+STRICT = {"enable-admission-plugins": "NodeRestriction,OwnerReferencesPermissionEnforcement"}
+"""Who sets `blockOwnerDeletion` needs the right to."""
 RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Lease"}
 
 Body = dict[str, Any]
@@ -32,7 +34,7 @@ Body = dict[str, Any]
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """An API server of these tests' own, with the definitions of this checkout."""
     try:
-        control = ControlPlane(tmp_path_factory.mktemp("plane"))
+        control = ControlPlane(tmp_path_factory.mktemp("plane"), api=STRICT)
         rendered()
     except ClusterError as error:
         pytest.skip(f"these tests start an API server of their own ({error}): `make kubernetes-build` builds it")
