@@ -138,6 +138,27 @@ def test_a_spec_write_leaves_the_status_alone(kubectl: Kubectl, written: dict[me
     assert changed["metadata"]["generation"] == 2
 
 
+REMOTE = {"remote": {"url": "http://far.example.com"}}
+EMPTIED = {
+    "arguments": (meta.SERVER, REMOTE | {"canary": {"tool": "a", "arguments": {"a": 1}}}, {"canary": {"tool": "a", "arguments": {}}}),
+    "expect": (meta.SERVER, REMOTE | {"canary": {"tool": "a", "expect": {"contains": "x"}}}, {"canary": {"tool": "a", "expect": {}}}),
+    "health": (meta.SERVER, REMOTE | {"health": {"interval": "1m"}}, {"health": {}}),
+    "pod template": (meta.PROXY, {"podTemplate": {"metadata": {"labels": {"a": "b"}}}}, {"podTemplate": {"metadata": {}}}),
+    "servers": (meta.PROXY, {"servers": {"selector": {"matchLabels": {"a": "b"}}}}, {"servers": {}}),
+    "autoscaling": (meta.PROXY, {"autoscaling": {"maxReplicas": 4}}, {"autoscaling": {}}),
+    "resources": (meta.PROXY, {"resources": {"requests": {"cpu": "1"}}}, {"resources": {"requests": {}}}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "before", "after"), EMPTIED.values(), ids=EMPTIED)
+def test_what_becomes_empty_may_be_applied(kubectl: Kubectl, kind: meta.Kind, before: Body, after: Body) -> None:
+    """By server-side apply, as GitOps tools do it: an object whose last field goes is not refused as null."""
+    for spec in (before, {**before, **after}):
+        applied = body(kind, spec) | {"metadata": {"name": "emptied"}}
+        kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", body=applied)
+    kubectl("delete", kind.plural, "emptied")
+
+
 def test_a_proxy_scales(kubectl: Kubectl, written: dict[meta.Kind, Body]) -> None:
     kubectl("scale", "mcpp/one", "--replicas=3")
     assert kubectl.json("get", "mcpp", "one")["spec"]["replicas"] == 3

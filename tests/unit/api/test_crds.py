@@ -97,3 +97,17 @@ def test_the_status_has_no_default_but_a_pending_condition(kind: meta.Kind) -> N
     status = version(kind)["schema"]["openAPIV3Schema"]["properties"]["status"]
     assert [condition["status"] for condition in status["default"]["conditions"]] == ["Unknown"]
     assert [path for path, field in fields(status) if "default" in field] == []
+
+
+@KINDS
+def test_what_may_become_empty_survives_server_side_apply(kind: meta.Kind) -> None:
+    """It makes null of an object that becomes `{}`: harmless where there is a default, or where it is owned as a whole."""
+    spec = version(kind)["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    emptied = {
+        path: field
+        for path, field in fields(spec)
+        if field.get("type") == "object" and not field.get("required") and not path.endswith("[]")
+    }
+    assert emptied
+    lost = [path for path, field in emptied.items() if "default" not in field and "x-kubernetes-map-type" not in field]
+    assert lost == []

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from mcp_operator.api import meta
-from mcp_operator.api.crd.schema import Schema, structural
+from mcp_operator.api.crd.schema import KEY_ORDER, Schema, structural
 from mcp_operator.api.resources import MODELS
 
 _API_VERSION_TEXT: Final = (
@@ -125,10 +125,29 @@ def root_schema(kind: meta.Kind) -> Schema:
         "apiVersion": {"description": _API_VERSION_TEXT, "type": "string"},
         "kind": {"description": _KIND_TEXT, "type": "string"},
         "metadata": {"type": "object"},
-        "spec": fields["spec"],
+        "spec": whole_when_empty(fields["spec"]),
         "status": status,
     }
     return schema | {"properties": properties}
+
+
+def whole_when_empty(schema: Schema) -> Schema:
+    """The schema with each object below it that may be empty, and has no default, owned as a whole (`atomic`).
+
+    Server-side apply makes null of an object whose last field its manager takes away while it still says `{}`. What the
+    API server defaults is mended so; any other object would be refused, "must be of type object: null".
+    """
+    children = {name: _whole_when_empty(child) for name, child in schema.get("properties", {}).items()}
+    return schema | ({"properties": children} if children else {})
+
+
+def _whole_when_empty(schema: Schema) -> Schema:
+    below = whole_when_empty(schema)
+    if "items" in below:
+        below = below | {"items": whole_when_empty(below["items"])}
+    if below.get("type") == "object" and "default" not in below and not below.get("required"):
+        below = below | {"x-kubernetes-map-type": "atomic"}
+    return {key: below[key] for key in KEY_ORDER if key in below}
 
 
 def without_defaults(schema: Schema) -> Schema:
