@@ -48,6 +48,8 @@ class Probes:
 
     def __init__(self) -> None:
         self.answers: dict[str, ServerFacts | ErrorReport] = {}
+        self.seconds = 0.01
+        """What a good one takes."""
         self.asked: list[Target] = []
         self._told = asyncio.Event()
 
@@ -63,7 +65,7 @@ class Probes:
         answer = self.answers[target.url]
         if isinstance(answer, ErrorReport):
             return ProbeResult(time=NOW, seconds=0.5, error=answer)
-        return ProbeResult(time=NOW, seconds=0.01, facts=answer)
+        return ProbeResult(time=NOW, seconds=self.seconds, facts=answer)
 
 
 class Calls:

@@ -42,6 +42,8 @@ class Health:
     healthy: bool | None = None
     recovering: bool = False
     """It is not healthy, and the last probe was good: more of them in a row make it healthy."""
+    doubted: bool = False
+    """A replica has begun to say that it does not reach it, and no probe has begun since."""
     error_class: str = ""
     error: str = ""
     consecutive_failures: int = 0
@@ -129,7 +131,7 @@ def server_status(server: McpServer, seen: ServerObservation, now: datetime) -> 
     Until the probes come to a verdict, that of the same generation stands which a process before this one has found.
     """
     before = _healthy_before(server, seen)
-    healthy = before or _recently_unreached(server, seen) or _healthy(seen)
+    healthy = before or _recently_unreached(server, seen) or _healthy(server, seen)
     verdicts = [_accepted(seen), _resolved(seen), _programmed(server, seen), healthy]
     health = seen.health or Health()
     status = ServerStatus(
@@ -219,13 +221,13 @@ def _recently_unreached(server: McpServer, seen: ServerObservation) -> Verdict |
     """That a replica does not reach it stands, after a restart of the operator, until the replicas have been heard again."""
     if seen.unsupported or seen.unresolved or not seen.clients.waiting or seen.clients.unreached:
         return None
-    if seen.health is None or not seen.health.healthy:
+    if seen.health is None or not seen.health.healthy or seen.health.error_class:
         return None
     before = standing(Type.HEALTHY, _of_this_generation(server))
     return before if before and before.reason == Reason.PARTLY_REACHABLE else None
 
 
-def _healthy(seen: ServerObservation) -> Verdict:
+def _healthy(server: McpServer, seen: ServerObservation) -> Verdict:
     health = seen.health
     if seen.unsupported or seen.unresolved:
         return unknown(Type.HEALTHY, Reason.NOT_PROBED, "it is not probed before what is said above is mended")
@@ -240,7 +242,7 @@ def _healthy(seen: ServerObservation) -> Verdict:
             Type.HEALTHY, Reason.RECOVERING, "it answers again; it is healthy after health.successThreshold good probes"
         )
     if health.healthy and seen.clients.unreached:
-        return no(Type.HEALTHY, Reason.PARTLY_REACHABLE, _partly(seen.clients))
+        return _unreached_by_some(server, health, seen.clients)
     if health.healthy:
         who = " ".join(part for part in (health.server_name, health.server_version) if part) or "it"
         return yes(Type.HEALTHY, Reason.ANSWERING, f"{who} answers with {plural(len(health.tools), 'tool')}")
@@ -248,9 +250,19 @@ def _healthy(seen: ServerObservation) -> Verdict:
     return no(Type.HEALTHY, health.error_class, health.error + told)
 
 
-def _partly(clients: Clients) -> str:
-    """Who sees what."""
-    return "the operator reaches it, but not " + joined(_unreached(found) for found in clients.unreached)
+def _unreached_by_some(server: McpServer, health: Health, clients: Clients) -> Verdict:
+    """The operator has reached it, and now replicas do not: who sees what.
+
+    A probe that is older than their word proves nothing against it: until the next one, what was said before stands. Where
+    that fails too, it is one more witness: `failureThreshold` is for failures that only the operator meets.
+    """
+    if health.error_class:
+        return no(Type.HEALTHY, health.error_class, health.error)
+    who = joined(_unreached(found) for found in clients.unreached)
+    if health.doubted:
+        looking = unknown(Type.HEALTHY, Reason.NOT_PROBED, f"it is being probed, as it is not reached by {who}")
+        return standing(Type.HEALTHY, _of_this_generation(server)) or looking
+    return no(Type.HEALTHY, Reason.PARTLY_REACHABLE, f"the operator reaches it, but not {who}")
 
 
 def _unreached(found: Unreached) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Generic, Self, TypeVar
@@ -11,7 +11,7 @@ from mcp_operator.engine.backoff import Backoff
 from mcp_operator.engine.scheduler import PeriodicScheduler
 from mcp_operator.probe.facts import ProbeResult, ServerFacts
 from mcp_operator.probe.mcp import probe
-from mcp_operator.probe.state import REST, ServerHealth, fold, settling
+from mcp_operator.probe.state import REST, ServerHealth, fold, known_before, settling
 from mcp_operator.probe.target import Target
 
 K = TypeVar("K", bound=Hashable)
@@ -33,6 +33,8 @@ class _Watched:
     """How many probes were made soon after one that failed; see `_RETRIES`."""
     wanted: bool = True
     """Somebody has asked for a probe: the word of others will not do."""
+    doubts: int = 0
+    """How often others have begun to say that they do not reach it."""
 
 
 class Prober(Generic[K]):
@@ -64,16 +66,28 @@ class Prober(Generic[K]):
         self._scheduler: PeriodicScheduler[K] = PeriodicScheduler(concurrency=concurrency, spread=spread)
         self._watched: dict[K, _Watched] = {}
 
-    def watch(self, key: K, target: Target, interval: float, threshold: int, success_threshold: int = 1) -> None:
+    def watch(
+        self,
+        key: K,
+        target: Target,
+        interval: float,
+        threshold: int,
+        success_threshold: int = 1,
+        *,
+        latency: float | None = None,
+    ) -> None:
         """Probe `target` every `interval` seconds; `threshold` failures in a row make it unhealthy, `success_threshold` good
         ones healthy again. Idempotent.
+
+        `latency`, in seconds, is what was published of a new key before this process began: it stands for `REST`.
 
         A changed target is probed at once, and a probe of the old one under way is dropped. What was known stays where only
         headers or times changed; at another endpoint nothing is known.
         """
         known = self._watched.get(key)
         if known is None:
-            self._watched[key] = _Watched(target, interval, threshold, success_threshold, ServerHealth())
+            fresh = ServerHealth() if latency is None else known_before(latency, datetime.now(UTC))
+            self._watched[key] = _Watched(target, interval, threshold, success_threshold, fresh)
             self._schedule(key, interval)
             if self._scheduler.running < self._at_once:
                 self._scheduler.trigger(key)
@@ -100,6 +114,14 @@ class Prober(Generic[K]):
             watched.retries, watched.wanted = 0, True
         self._scheduler.trigger(key)
 
+    def doubt(self, key: K) -> None:
+        """Others have begun to say that they do not reach `key`: probe it now. That is told whatever is found; until then
+        the state says `doubted`. Unknown keys are ignored: their first probe is still to come."""
+        if (watched := self._watched.get(key)) is not None:
+            watched.doubts += 1
+            watched.health = replace(watched.health, doubted=True)
+            self.trigger(key)
+
     def health(self, key: K) -> ServerHealth | None:
         """What is known of `key`; None when it is not watched."""
         watched = self._watched.get(key)
@@ -120,13 +142,19 @@ class Prober(Generic[K]):
 
     async def _run(self, key: K) -> None:
         watched = self._watched[key]
-        watched.wanted = False
+        watched.wanted, doubts = False, watched.doubts
         result = await self._probe(watched.target)
         if self._watched.get(key) is not watched:
             return
         if self._on_result is not None:
             self._on_result(key, result)
-        watched.health, changed = fold(watched.health, result, watched.threshold, watched.success_threshold)
+        watched.health, changed = fold(
+            watched.health,
+            result,
+            watched.threshold,
+            watched.success_threshold,
+            doubted=watched.doubts != doubts,
+        )
         if changed:
             self._on_change(key)
         if settling(watched.health):

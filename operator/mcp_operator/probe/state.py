@@ -50,23 +50,28 @@ class ServerHealth:
     """Seconds that the latest good probes took, at most `SAMPLES` of them."""
     successes: int = field(default=0, compare=False)
     """Good probes in a row, counted while it recovers."""
+    doubted: bool = field(default=False, compare=False)
+    """Others say that they do not reach it, and no probe has begun since: what the last one found may be out of date."""
 
 
 def fold(
-    state: ServerHealth, result: ProbeResult, threshold: int, success_threshold: int = 1
+    state: ServerHealth, result: ProbeResult, threshold: int, success_threshold: int = 1, *, doubted: bool = False
 ) -> tuple[ServerHealth, bool]:
     """The state after one more probe, and whether it is worth telling.
 
-    `threshold`: failures in a row that make it unhealthy; `success_threshold`: good probes in a row that mend that.
+    `threshold`: failures in a row that make it unhealthy; `success_threshold`: good probes in a row that mend that;
+    `doubted`: others began to say that they do not reach it while this probe was under way. A doubt that ends is told, also
+    where nothing else is new.
     """
     if threshold < 1 or success_threshold < 1:
         raise ValueError(f"thresholds must be at least 1, not {threshold} and {success_threshold}")
     new = replace(
         _failed(state, result.error, threshold) if result.error else _succeeded(state, result, success_threshold),
         last_probe=result.time,
+        doubted=doubted,
     )
     if new == state:
-        return new, False
+        return new, state.doubted and not doubted
     return replace(new, time=result.time), True
 
 
@@ -97,10 +102,15 @@ def _succeeded(state: ServerHealth, result: ProbeResult, threshold: int) -> Serv
         facts=result.facts,
         samples=samples,
         latency_seconds=published_latency(state.latency_seconds, samples)
-        if looked or not state.samples
+        if looked or state.latency_seconds is None
         else state.latency_seconds,
         latency_time=result.time if looked else state.latency_time,
     )
+
+
+def known_before(latency: float, now: datetime) -> ServerHealth:
+    """The state of a server of which only its published latency is known, in seconds: from before a restart."""
+    return ServerHealth(latency_seconds=latency, latency_time=now)
 
 
 def settling(state: ServerHealth) -> bool:

@@ -49,10 +49,11 @@ def call_canary(
 
 
 def _is_back(context: Context, key: Key, server: McpServer) -> bool:
-    """The server answers again, and its status does not say so yet."""
+    """The server answers again, the proxies' replicas too, and its status does not say so yet."""
     health = context.prober.health(key)
-    listed = (condition for condition in server.status.conditions if condition.type == Type.HEALTHY)
-    return health is not None and health.healthy is True and any(condition.status == "False" for condition in listed)
+    if health is None or not health.healthy or health.error or context.clients_of(server).unreached:
+        return False
+    return any(c.type == Type.HEALTHY and c.status == "False" for c in server.status.conditions)
 
 
 def _calls(

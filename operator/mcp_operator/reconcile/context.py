@@ -21,7 +21,7 @@ from mcp_operator.reconcile.notices import NoticeBoard
 from mcp_operator.reconcile.observed import is_heard
 from mcp_operator.reconcile.pace import Pace
 from mcp_operator.reconcile.showing import Showing
-from mcp_operator.reconcile.sights import Sights, sight
+from mcp_operator.reconcile.sights import News, Sights, sight
 from mcp_operator.reconcile.status import StatusWriter
 from mcp_operator.reconcile.swaps import Swaps
 from mcp_operator.reconcile.world import World
@@ -137,12 +137,18 @@ class Context:
             if (before and before.plan(server, tool)) != (now and now.plan(server, tool)):
                 self.enqueue(_key(server))
 
-    def _on_sight(self, server: str, minor: bool) -> None:
+    def _on_sight(self, server: str, news: News) -> None:
+        """The operator's own view may be out of date where a replica fails, or reaches what it does not: it looks at once."""
         key = _key(server)
-        if not minor or self._is_doubted(key):
+        health = self.prober.health(key)
+        if news is News.FAILS:
+            self.prober.doubt(key)
+        elif health is not None and health.error is not None and self.sights.of(server).all_reach_it:
+            self.prober.trigger(key)
+        if news is not News.MINOR or self._is_in_question(key):
             self.enqueue(key)
 
-    def _is_doubted(self, server: Key) -> bool:
+    def _is_in_question(self, server: Key) -> bool:
         """The operator does not reach it, or has last said that some replicas do not."""
         health = self.prober.health(server)
         if health is not None and health.healthy is False:

@@ -58,6 +58,7 @@ def health_view(health: ServerHealth | None) -> Health | None:
     return Health(
         healthy=health.healthy,
         recovering=health.recovering,
+        doubted=health.doubted,
         error_class=health.error.error_class if health.error else "",
         error=health.error.message if health.error else "",
         consecutive_failures=health.consecutive_failures,

@@ -205,6 +205,23 @@ def _probe(context: Context, key: Key, server: McpServer, resolved: Resolved, *,
         health = server.spec.health
         target = probe_target(cluster_url(server), server, resolved)
         interval = seconds(health.interval)
-        context.prober.watch(key, target, interval, health.failure_threshold, health.success_threshold)
+        context.prober.watch(
+            key,
+            target,
+            interval,
+            health.failure_threshold,
+            health.success_threshold,
+            latency=_published_latency(server),
+        )
     else:
         context.prober.forget(key)
+
+
+def _published_latency(server: McpServer) -> float | None:
+    """Seconds, as the status says of this very spec."""
+    probe = server.status.probe
+    if probe is None or probe.latency_milliseconds is None:
+        return None
+    return (
+        probe.latency_milliseconds / 1000 if server.status.observed_generation == server.metadata.generation else None
+    )

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from mcp_operator.conditions.server import Clients, Failure, Unreached
 from mcp_operator.engine.keys import Key
@@ -23,6 +24,18 @@ class Sight:
 
 
 _NOTHING = Sight(waiting=False)
+
+
+class News(Enum):
+    """How what is said of a server has become something else."""
+
+    FAILS = auto()
+    """A replica that did not fail to reach it does now."""
+    FAILS_OTHERWISE = auto()
+    """Fewer do, or for other reasons."""
+    MINOR = auto()
+    """No replica begins or ceases to fail: that concerns only servers that the operator itself does not reach, or of which it
+    last said that some replicas do not."""
 
 
 def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]) -> Sight:
@@ -48,13 +61,11 @@ def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]
 class Sights:
     """The sights of all proxies.
 
-    `on_change(server id, minor)` is called when what is said of a server becomes something else. It is minor when no replica
-    begins or ceases to fail: that concerns only servers that the operator itself does not reach, or of which it last said
-    that some replicas do not. That one replica more reaches a server is no news at all: whoever scales a proxy would have
-    every server of it reconciled.
+    `on_change(server id, news)` is called when what is said of a server becomes something else. That one replica more reaches
+    it is no news at all: whoever scales a proxy would have every server of it reconciled.
     """
 
-    def __init__(self, on_change: Callable[[str, bool], None]) -> None:
+    def __init__(self, on_change: Callable[[str, News], None]) -> None:
         self._on_change = on_change
         self._of: dict[Key, Sight] = {}
         self._with: defaultdict[str, set[Key]] = defaultdict(set)
@@ -100,6 +111,13 @@ class Sights:
         if before.waiting != now.waiting:
             minor |= before.servers | now.servers
         for server in sorted(changed):
-            self._on_change(server, False)
+            more = _failing(now, server) - _failing(before, server)
+            self._on_change(server, News.FAILS if more else News.FAILS_OTHERWISE)
         for server in sorted(minor - changed):
-            self._on_change(server, True)
+            self._on_change(server, News.MINOR)
+
+
+def _failing(seen: Sight, server: str) -> frozenset[str]:
+    """Pods that do not reach it."""
+    found = seen.unreached.get(server)
+    return frozenset(failure.pod for failure in found.failures) if found else frozenset()

@@ -49,6 +49,8 @@ GOOD = Health(
 )
 BAD = replace(GOOD, healthy=False, error_class="Timeout", error="no answer", consecutive_failures=2)
 
+DOUBTED = replace(GOOD, doubted=True)
+FAILING = replace(GOOD, error_class="Timeout", error="no answer", consecutive_failures=1)
 RECOVERING = replace(GOOD, healthy=False, recovering=True)
 REACHED = Clients(reached=True)
 PARTLY = Clients(
@@ -114,6 +116,16 @@ TABLE: Sequence[tuple[str, McpServer, ServerObservation, dict[str, tuple[str, st
     ("a replica does not reach it", REMOTE, ServerObservation(health=GOOD, clients=PARTLY), {
         "Healthy": ("False", "PartlyReachable"), "Ready": ("False", "PartlyReachable"),
     }),
+    ("a replica does not, and the operator has not looked since", REMOTE, ServerObservation(health=DOUBTED, clients=PARTLY), {
+        "Healthy": ("Unknown", "NotProbed"), "Ready": ("Unknown", "NotProbed"), "Reconciling": ("True", "NotProbed"),
+    }),
+    ("a replica does not, nor did the last probe", REMOTE, ServerObservation(health=FAILING, clients=PARTLY), {
+        "Healthy": ("False", "Timeout"), "Ready": ("False", "Timeout"),
+    }),
+    ("nor did the last probe before it", REMOTE, ServerObservation(health=replace(FAILING, doubted=True), clients=PARTLY), {
+        "Healthy": ("False", "Timeout"),
+    }),
+    ("a doubt whose replica is gone", REMOTE, ServerObservation(health=DOUBTED), READY),
     ("nobody reaches it", REMOTE, ServerObservation(health=BAD, clients=PARTLY), {"Healthy": ("False", "Timeout")}),
     ("replicas reach it", REMOTE, ServerObservation(health=GOOD, clients=REACHED), {"Healthy": ("True", "Answering"), **READY}),
     ("only replicas reach it", REMOTE, ServerObservation(health=BAD, clients=REACHED), {"Healthy": ("False", "Timeout")}),
@@ -189,13 +201,28 @@ def test_who_sees_what() -> None:
     assert message(alone, "Healthy") == "no answer; the proxies that serve it still reach it"
 
 
+def test_a_probe_that_is_older_than_the_word_of_a_replica_proves_nothing() -> None:
+    """What was said before stands until the operator has looked again."""
+    doubted = ServerObservation(health=DOUBTED, clients=PARTLY)
+    fresh = server_status(REMOTE, doubted, NOW)
+    assert message(fresh, "Healthy").startswith(
+        "it is being probed, as it is not reached by 1 of 2 replicas of McpProxy"
+    )
+    for before in (ServerObservation(health=GOOD), ServerObservation(health=BAD)):
+        known = after(REMOTE, server_status(REMOTE, before, NOW))
+        assert server_status(known, doubted, LATER).conditions == known.status.conditions
+        edited = after(REMOTE, known.status, generation=4)
+        assert told(server_status(edited, doubted, LATER))["Healthy"] == ("Unknown", "NotProbed")
+
+
 def test_after_a_restart_what_replicas_said_stands_until_they_have_been_heard() -> None:
     partly = after(REMOTE, server_status(REMOTE, ServerObservation(health=GOOD, clients=PARTLY), NOW))
     for clients in (Clients(waiting=True), Clients(waiting=True, reached=True)):
         assert server_status(partly, ServerObservation(health=GOOD, clients=clients), LATER) == partly.status
     assert told(server_status(partly, ServerObservation(health=GOOD, clients=REACHED), LATER))["Healthy"][0] == "True"
-    news = server_status(partly, ServerObservation(health=BAD, clients=Clients(waiting=True)), LATER)
-    assert told(news)["Healthy"] == ("False", "Timeout")
+    for health in (BAD, FAILING):
+        news = server_status(partly, ServerObservation(health=health, clients=Clients(waiting=True)), LATER)
+        assert "the operator reaches it" not in message(news, "Healthy")
 
 
 def test_restarted_in_vain() -> None:

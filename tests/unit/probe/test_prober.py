@@ -173,6 +173,48 @@ async def test_a_trigger_probes_now(probes: Probes, eventually: Eventually) -> N
         await eventually(lambda: probes.started == 2)
 
 
+async def test_a_doubt_is_looked_into_at_once_and_told(probes: Probes, eventually: Eventually) -> None:
+    """A probe that was under way when the doubt came does not answer it; the one after it does, though nothing else is new."""
+    told: list[str] = []
+
+    def doubted() -> bool:
+        state = prober.health("a")
+        return state is not None and state.doubted
+
+    async with Prober[str](told.append, probe=probes, confirms=lambda _key, _facts: True) as prober:
+        prober.doubt("unknown")
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.running)
+        probes.answer()
+        await eventually(lambda: told == ["a"])
+        prober.trigger("a")
+        await eventually(lambda: probes.unanswered)
+        prober.doubt("a")
+        assert doubted()
+        probes.answer()
+        await eventually(lambda: probes.started == 3)
+        assert doubted()
+        assert told == ["a"]
+        await eventually(lambda: probes.unanswered)
+        probes.answer()
+        await eventually(lambda: told == ["a", "a"])
+        assert not doubted()
+
+
+async def test_a_doubt_outlives_other_headers(probes: Probes, eventually: Eventually) -> None:
+    async with Prober[str](lambda _: None, probe=probes) as prober:
+        prober.watch("a", A, NEVER, 3)
+        await eventually(lambda: probes.running)
+        probes.answer()
+        await eventually(lambda: not probes.running)
+        prober.doubt("a")
+        prober.watch("a", Target(url="http://a", headers={"X-Key": "rotated"}), NEVER, 3)
+        assert prober.health("a").doubted  # type: ignore[union-attr]
+        await eventually(lambda: probes.unanswered)
+        probes.answer()
+        await eventually(lambda: not prober.health("a").doubted)  # type: ignore[union-attr]
+
+
 async def test_an_interval_that_is_edited_counts_at_once(probes: Probes, eventually: Eventually) -> None:
     async with Prober[str](lambda _: None, probe=probes) as prober:
         prober.watch("a", A, NEVER, 3)

@@ -1,6 +1,7 @@
 """Folding probe results: sequences of good and bad probes, what they publish, and which of them are worth a write."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip
-from mcp_operator.probe.state import REST, SAMPLES, ServerHealth, fold, published_latency, same_error, settling
+from mcp_operator.probe.state import (
+    REST,
+    SAMPLES,
+    ServerHealth,
+    fold,
+    known_before,
+    published_latency,
+    same_error,
+    settling,
+)
 from mcp_operator_proxy.backends.digest import digest
 from mcp_operator_proxy.report import ErrorClass, ErrorReport
 
@@ -85,6 +95,36 @@ def test_recoveries(probes: str, needed: int, told: list[bool], healthy: bool | 
     state, changes = run([good() if probe == "g" else bad() for probe in probes], 2, needed)
     assert changes == told
     assert (state.healthy, state.recovering) == (healthy, recovering)
+
+
+DOUBTS = {
+    # "d" is a doubt: others begin to say that they do not reach it; "D" one that begins while the next probe is under way
+    #                        events,  worth telling,     doubted
+    "a good probe ends it": ("gdg",   [Y, Y],            False),
+    "so does a bad one":    ("gdb",   [Y, Y],            False),
+    "it is told once":      ("gdgg",  [Y, Y, N],         False),
+    "of a known failure":   ("bbbdb", [Y, Y, Y, Y],      False),
+    "during a probe":       ("gDgg",  [Y, N, Y],         False),
+    "and not yet ended":    ("gDg",   [Y, N],            True),
+    "before and during":    ("gdDgg", [Y, N, Y],         False),
+    "before the first":     ("dg",    [Y],               False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "told", "doubted"), DOUBTS.values(), ids=DOUBTS)
+def test_doubts(events: str, told: list[bool], doubted: bool) -> None:
+    """A probe that began before a doubt does not end it; the end of a doubt is told and moves no time."""
+    state, changes, during = ServerHealth(), [], False
+    for event in events:
+        if event in "dD":
+            state, during = replace(state, doubted=True), event == "D"
+            continue
+        before = state
+        state, changed = fold(state, good() if event == "g" else bad(), 3, doubted=during)
+        assert state != before or state.time is before.time
+        changes.append(changed)
+        during = False
+    assert (changes, state.doubted) == (told, doubted)
 
 
 def test_a_threshold_that_is_edited_meanwhile() -> None:
@@ -172,6 +212,16 @@ def test_a_settled_latency_rests() -> None:
         state, changed = fold(state, good(0.5, after=timedelta(seconds=second)), 3)
         assert not changed
     state, changed = fold(state, good(0.5, after=2 * REST), 3)
+    assert (changed, state.latency_seconds) == (True, 0.5)
+
+
+def test_a_latency_from_before_a_restart_rests_too() -> None:
+    """The first probes of a new process, on a machine that is busy with its start, are no reason to write every status."""
+    state = known_before(0.012, NOON)
+    for second in range(2 * SAMPLES):
+        state, _ = fold(state, good(0.5, after=timedelta(seconds=second)), 3)
+        assert state.latency_seconds == 0.012
+    state, changed = fold(state, good(0.5, after=REST), 3)
     assert (changed, state.latency_seconds) == (True, 0.5)
 
 

@@ -72,6 +72,37 @@ class TestReplicas:
         _sees(bench, two)
         await _comes(bench, "Ready", "True", "Ready")
 
+    async def test_a_server_that_dies_and_a_replica_is_the_first_to_notice(self, bench: Bench) -> None:
+        """The operator looks for itself before it says anything, and is not told to reach what it does not."""
+        one, two = await _served(bench, _far(health={"failureThreshold": 3}))
+        _sees(bench, one)
+        _sees(bench, two)
+        await _comes(bench, "Ready", "True", "Ready")
+        bench.probes.say(URL, REFUSED)
+        _sees(bench, two, REFUSED)
+        said: set[tuple[str, str]] = set()
+
+        def dead() -> bool:
+            said.add(bench.condition("McpServer", "far", "Healthy"))
+            return ("False", "ConnectionRefused") in said
+
+        await bench.until(dead)
+        assert said <= {("True", "Answering"), ("False", "ConnectionRefused")}
+        assert bench.message("McpServer", "far") == "nobody listens"
+        assert bench.status("McpServer", "far")["probe"]["consecutiveFailures"] < 3
+
+    async def test_a_server_that_is_back_and_a_replica_is_the_first_to_notice(self, bench: Bench) -> None:
+        one, two = await _served(bench, _far())
+        for pod in (one, two):
+            _sees(bench, pod, REFUSED)
+        await bench.probe(FAR, REFUSED)
+        await _comes(bench, "Ready", "False", "ConnectionRefused")
+        bench.probes.say(URL, FACTS)
+        _sees(bench, one)
+        await bench.drain()
+        _sees(bench, two)
+        await _comes(bench, "Ready", "True", "Ready")
+
     async def test_a_replica_that_has_not_answered_says_nothing(self, bench: Bench) -> None:
         one, _ = await _served(bench, _far())
         _sees(bench, one)
@@ -102,6 +133,7 @@ class TestReplicas:
         _sees(bench, two, REFUSED)
         await _comes(bench, "Ready", "False", "PartlyReachable")
         writes = len(bench.api.writes)
+        bench.probes.seconds = 0.9  # it starts on a machine that is very busy
         await bench.restart()
         await bench.until(lambda: (health := bench.prober.health(FAR)) and health.healthy)
         await bench.drain()

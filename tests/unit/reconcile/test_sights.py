@@ -7,7 +7,7 @@ import pytest
 from mcp_operator.conditions.server import Clients, Failure, Unreached
 from mcp_operator.engine.keys import Key
 from mcp_operator.probe.replica import ReplicaState
-from mcp_operator.reconcile.sights import Sights, sight
+from mcp_operator.reconcile.sights import News, Sights, sight
 from mcp_operator_proxy.report import ErrorReport, ServerReport
 
 TOOLS, MORE = Key("McpProxy", "a", "tools"), Key("McpProxy", "b", "more")
@@ -65,35 +65,51 @@ def test_several_proxies() -> None:
 BOTH, ONE, NONE = {"p1": "ready", "p2": "ready"}, {"p1": "ready", "p2": "error"}, {"p1": "error", "p2": "error"}
 CHANGES = {
     "nothing": (ONE, ONE, []),
-    "one fails": (BOTH, ONE, [False]),
-    "the other too": (ONE, NONE, [False]),
-    "it is back": (ONE, BOTH, [False]),
+    "one fails": (BOTH, ONE, [News.FAILS]),
+    "the other too": (ONE, NONE, [News.FAILS]),
+    "the other instead": (ONE, {"p1": "error", "p2": "ready"}, [News.FAILS]),
+    "the first thing that is heard": ({}, {"p1": "error"}, [News.FAILS]),
+    "one of two is back": (NONE, ONE, [News.FAILS_OTHERWISE]),
+    "it is back": (ONE, BOTH, [News.FAILS_OTHERWISE]),
+    "who failed is gone": (ONE, {"p1": "ready"}, [News.FAILS_OTHERWISE]),
     "one more reaches it": ({"p1": "ready"}, BOTH, []),
-    "one more while one fails": ({"p2": "error"}, ONE, [False]),
-    "the first reaches it": ({"p1": "pending"}, {"p1": "ready"}, [True]),
-    "nobody does any more": (BOTH, {}, [True]),
+    "one more while one fails": ({"p2": "error"}, ONE, [News.FAILS_OTHERWISE]),
+    "the first reaches it": ({"p1": "pending"}, {"p1": "ready"}, [News.MINOR]),
+    "nobody does any more": (BOTH, {}, [News.MINOR]),
 }
 
 
 @pytest.mark.parametrize(("before", "after", "expected"), CHANGES.values(), ids=CHANGES)
-def test_who_hears_of_a_change(before: dict[str, str], after: dict[str, str], expected: list[bool]) -> None:
-    """True: a minor one. The other server of the proxy is never concerned."""
-    told: list[tuple[str, bool]] = []
-    sights = Sights(lambda server, minor: told.append((server, minor)))
+def test_who_hears_of_a_change(before: dict[str, str], after: dict[str, str], expected: list[News]) -> None:
+    """The other server of the proxy is never concerned."""
+    told: list[tuple[str, News]] = []
+    sights = Sights(lambda server, news: told.append((server, news)))
     for states in (before, after):
         told.clear()
         replicas = {pod: replica(s=state, other="ready") for pod, state in states.items()}
         sights.note(TOOLS, sight(TOOLS, ["a/s", "a/other"], replicas))
-    assert [minor for server, minor in told if server == "a/s"] == expected
-    others = [minor for server, minor in told if server == "a/other"]
-    assert others == ([True] if not after else [])
+    assert [news for server, news in told if server == "a/s"] == expected
+    others = [news for server, news in told if server == "a/other"]
+    assert others == ([News.MINOR] if not (before and after) else [])
 
 
 def test_replicas_that_are_heard_at_last_concern_all_their_servers() -> None:
     """What was said of a server before the operator started may stand until then."""
-    told: list[tuple[str, bool]] = []
-    sights = Sights(lambda server, minor: told.append((server, minor)))
+    told: list[tuple[str, News]] = []
+    sights = Sights(lambda server, news: told.append((server, news)))
     sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": UNKNOWN}))
     told.clear()
     sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": AWAY}))
-    assert told == [("a/s", True)]
+    assert told == [("a/s", News.MINOR)]
+
+
+def test_another_reason_is_no_new_failure() -> None:
+    told: list[tuple[str, News]] = []
+    sights = Sights(lambda server, news: told.append((server, news)))
+    sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": replica(s="error")}))
+    refused = ErrorReport(error_class="ConnectionRefused", message="nobody listens")
+    other = ReplicaState(
+        asked="r", state="running", revision="r", servers=(ServerReport(id="a/s", state="error", error=refused),)
+    )
+    sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": other}))
+    assert told == [("a/s", News.FAILS), ("a/s", News.FAILS_OTHERWISE)]
