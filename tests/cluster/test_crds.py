@@ -17,15 +17,17 @@ READY = {
     "observedGeneration": 1,
     "lastTransitionTime": NOW,
 }
+CANARY = {**READY, "type": "CanaryPassing", "reason": "NotServed"}
 SERVER_STATUS = {
     "observedGeneration": 1,
-    "conditions": [READY],
+    "conditions": [READY, CANARY],
     "hosting": "Stdio",
     "url": "http://time-server.default.svc:8080/mcp",
     "serverInfo": {"name": "mcp-time", "version": "1.0"},
     "protocolVersion": "2025-11-25",
     "tools": {"count": 2, "names": ["convert_time", "get_current_time"], "digest": "sha256:00"},
     "probe": {"time": NOW, "latencyMilliseconds": 3.5, "latency": "4ms"},
+    "restarts": 2,
 }
 PROXY_STATUS = {
     "conditions": [READY],
@@ -60,6 +62,14 @@ COLUMNS = {
         "URL": "http://tools.default.svc/mcp",
     },
     meta.ROUTE: {"NAME": "one", "READY": "False", "PROXY": "tools", "PATH": "/research/mcp", "SERVERS": "2"},
+}
+
+
+CATALOGUE = {
+    "CANARY": "False",
+    "RESTARTS": "2",
+    "DIGEST": "sha256:00",
+    "NAMES": '["convert_time","get_current_time"]',
 }
 
 
@@ -103,10 +113,13 @@ def test_get_shows_the_columns(kubectl: Kubectl, written: dict[meta.Kind, Body],
 
 
 @pytest.mark.parametrize("kind", meta.KINDS, ids=lambda kind: kind.kind)
-def test_wide_adds_reason_and_message(kubectl: Kubectl, written: dict[meta.Kind, Body], kind: meta.Kind) -> None:
+def test_wide_adds_reason_and_message_and_of_a_server_its_catalogue(
+    kubectl: Kubectl, written: dict[meta.Kind, Body], kind: meta.Kind
+) -> None:
+    more = {"REASON": "Unreachable", "MESSAGE": "connection refused"} | (CATALOGUE if kind == meta.SERVER else {})
     head, row = rows(kubectl("get", kind.short_name, "-o", "wide"))
-    assert head == [*COLUMNS[kind], "AGE", "REASON", "MESSAGE"]
-    assert row[-2:] == ["Unreachable", "connection refused"]
+    assert head == [*COLUMNS[kind], "AGE", *more]
+    assert dict(zip(head, row, strict=True)).items() >= more.items()
 
 
 def test_the_category_lists_all_kinds(kubectl: Kubectl, written: dict[meta.Kind, Body]) -> None:
