@@ -195,14 +195,26 @@ def _known_before(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:
     return standing(Type.PROGRAMMED, proxy.status.conditions) if _unheard(proxy, seen) else None
 
 
-def _rolled_out(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:
-    """A Deployment that is not done: its own trouble, or, where every replica runs the revision, that it is not done."""
+def _rolled_out(_: McpProxy, seen: ProxyObservation) -> Verdict | None:
+    """A Deployment that is not done: its own trouble, or, where every replica that is up runs the revision, that it is not done."""
     if seen.deployment is None:
         return None
     rollout = workload_verdict(seen.deployment, seen.pods)
-    if rollout.status == "True" or (rollout.reason == Reason.DEPLOYING and not _all_run_it(proxy, seen)):
+    up = [replica for replica in seen.replicas if replica.pod not in _starting(seen)]
+    running = all(replica.revision == seen.compiled.config.revision for replica in up)
+    if rollout.status == "True" or (rollout.reason == Reason.DEPLOYING and not running):
         return None
     return rollout
+
+
+def _starting(seen: ProxyObservation) -> frozenset[str]:
+    """Names of the pods that are not ready: that such a one does not answer is no trouble yet."""
+    ready = {"type": "Ready", "status": "True"}.items()
+    return frozenset(
+        pod["metadata"]["name"]
+        for pod in seen.pods
+        if not any(ready <= condition.items() for condition in pod.get("status", {}).get("conditions") or ())
+    )
 
 
 def _in_use(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:

@@ -55,9 +55,11 @@ def deployment(**status: Any) -> dict[str, Any]:
     return {"metadata": {"generation": 1}, "spec": {"replicas": 2, "template": template}, "status": {**UP, **status}}
 
 
-def pod(name: str, image: str) -> dict[str, Any]:
+def pod(name: str, image: str, *, ready: bool = False) -> dict[str, Any]:
     containers = [{"name": "mesh", "image": "mesh:1"}, {"name": "proxy", "image": image}]
-    return {"metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"}, "spec": {"containers": containers}}
+    status = {"conditions": [{"type": "Ready", "status": str(ready), "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
+    metadata = {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return {"metadata": metadata, "spec": {"containers": containers}, "status": status}
 
 
 def seen(**more: Any) -> ProxyObservation:
@@ -111,6 +113,12 @@ PROGRAMMED: Sequence[tuple[str, ProxyObservation, tuple[str, str], str]] = [
     ("name taken", seen(refused=Refusal(Reason.CHILD_NAME_TAKEN, "taken")), ("False", "ChildNameTaken"), "taken"),
     ("unreachable", seen(replicas=[RUNS[0], Replica("b", unreachable="no answer")]), ("False", "ReplicaUnreachable"),
      "pod b does not say which revision it runs: no answer"),
+    ("rolling out, and a pod does not answer yet", seen(deployment=deployment(replicas=3), pods=[pod("c", "proxy:2")],
+     replicas=[*RUNS, Replica("c", unreachable="nothing listens")]), ("False", "Deploying"), "waiting for 2 pods"),
+    ("rolling out, and a pod that was up does not answer", seen(deployment=deployment(replicas=3), pods=[pod("b", "proxy:2", ready=True)],
+     replicas=[RUNS[0], Replica("b", unreachable="no answer")]), ("False", "ReplicaUnreachable"), "pod b does not say"),
+    ("the first pods are starting", seen(deployment=deployment(availableReplicas=0), pods=[pod("a", "proxy:2")],
+     replicas=[Replica("a", answered=False)]), ("False", "Deploying"), "waiting for 2 pods"),
     ("rolling out", seen(deployment=deployment(replicas=3)), ("False", "Deploying"), "waiting for 2 pods"),
     ("a rollout that is stuck", seen(deployment=deployment(replicas=3), pods=[STUCK]), ("False", "ImagePullFailed"), "proxy:2"),
     ("pods that cannot start", seen(deployment=deployment(availableReplicas=0), pods=[STUCK], replicas=[]),
