@@ -95,6 +95,11 @@ class ControlPlane:
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
+    @property
+    def pids(self) -> list[int]:
+        """Of what runs."""
+        return [process.pid for process in (self._etcd, self._api) if process is not None]
+
     def client_tls(self, *, admin: bool) -> ssl.SSLContext:
         """Trusts the API server; with `admin` it brings the administrator's certificate."""
         context = ssl.create_default_context(cafile=str(self.pki / "ca.crt"))

@@ -17,6 +17,8 @@ from mcp_operator.probe.target import Target
 K = TypeVar("K", bound=Hashable)
 _SETTLE_SECONDS: Final = 0.5
 """Between the first few probes of a server that answers, until its usual latency is known."""
+_SETTLED_PER_SECOND: Final = 100
+"""Where many are new, so many of those probes are made in a second: what a server has comes first, how fast it is later."""
 _RETRIES: Final = 5
 """Soon after a key is new or triggered: a pod that has just become ready takes a moment until its Service leads to it."""
 _RETRY: Final = Backoff(base=0.5, cap=10.0)
@@ -65,6 +67,7 @@ class Prober(Generic[K]):
         self._at_once = max(1, concurrency // 2)
         self._scheduler: PeriodicScheduler[K] = PeriodicScheduler(concurrency=concurrency, spread=spread)
         self._watched: dict[K, _Watched] = {}
+        self._settling: set[K] = set()
 
     def watch(
         self,
@@ -106,6 +109,7 @@ class Prober(Generic[K]):
     def forget(self, key: K) -> None:
         """Stop probing `key` and forget its state. Unknown keys are ignored."""
         self._watched.pop(key, None)
+        self._settling.discard(key)
         self._scheduler.remove(key)
 
     def trigger(self, key: K) -> None:
@@ -157,8 +161,9 @@ class Prober(Generic[K]):
         )
         if changed:
             self._on_change(key)
-        if settling(watched.health):
-            self._again(key, watched, _SETTLE_SECONDS)
+        (self._settling.add if settling(watched.health) else self._settling.discard)(key)
+        if key in self._settling:
+            self._again(key, watched, max(_SETTLE_SECONDS, len(self._settling) / _SETTLED_PER_SECOND))
         elif result.error and watched.health.healthy is not True and watched.retries < _RETRIES:
             watched.retries += 1
             self._again(key, watched, _RETRY.delay(watched.retries - 1))

@@ -3,13 +3,11 @@
 import asyncio
 import contextlib
 import json
-import os
 import random
-import shutil
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,9 +17,11 @@ import psutil
 
 from bench.operator.api import Api, eventually
 from bench.operator.apiserver import api_server
+from bench.operator.figures import Figures, Plan
 from bench.operator.observer import Observer
+from bench.operator.process import Counters, Operator, operator
 from bench.operator.world import NAMESPACE, PORT, SLOWER, TOOLS, World, address
-from bench.procs import NotReady, Process, backend, free_port, get, module_env, running
+from bench.procs import Process, backend, module_env, running
 from bench.stats import percentile
 from mcp_operator.api import meta
 from mcp_operator.api.crd.definitions import definition
@@ -30,73 +30,11 @@ from support.controlplane import ControlPlane
 APPLIERS: Final = 16
 """Requests under way while the world is applied."""
 CONVERGE_SECONDS: Final = 600.0
-QUIET_SECONDS: Final = 20.0
-"""Without any write: probes that settle soon after a start have settled by then."""
+QUIET_SECONDS: Final = 10.0
+"""Without any write, and with hardly any probe: the first few of a server that is new come soon one after the other."""
+QUIET_PROBES: Final = 0.02
+"""Probes of a server in a second of quiet, at most. At rest it is one in ten minutes where a proxy looks too."""
 MIB: Final = 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """Times in seconds, memory in MiB. `change_*`: from sending the edit until the proxy serves it."""
-
-    servers: int
-    proxies: int
-    apply_s: float
-    """Until the API server had taken all of it."""
-    converge_s: float
-    """From the first object applied until every status is right."""
-    converge_cpu_s: float
-    """CPU time of the operator meanwhile."""
-    config_writes_max: int
-    """Versions of one proxy's ConfigMap until then; the first is one."""
-    config_writes_mean: float
-    status_writes_per_server: float
-    change_p50_s: float
-    change_p95_s: float
-    change_max_s: float
-    change_cpu_ms: float
-    """CPU time of the operator for one change, its idle time left out."""
-    status_p95_s: float
-    """Until the McpProxy says that the change is in use."""
-    rss_mb: float
-    """The most that was seen."""
-    rss_idle_mb: float
-    idle_cpu_percent: float
-    """Of one core."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to look."""
-
-    changes: int = 40
-    idle_seconds: float = 60.0
-    profile: Path | None = None
-    """Where to write a profile of the operator (cProfile), which slows it down."""
-
-
-class Operator:
-    """The operator's process, and the most memory that it was seen to have."""
-
-    def __init__(self, process: Process, pid: int) -> None:
-        self.process = process
-        self._ps = psutil.Process(pid)
-        self.peak = 0
-
-    def cpu(self) -> float:
-        """Seconds of CPU time so far."""
-        times = self._ps.cpu_times()
-        return float(times.user + times.system)
-
-    def rss(self) -> int:
-        found = int(self._ps.memory_info().rss)
-        self.peak = max(self.peak, found)
-        return found
-
-    async def sample(self) -> None:
-        while True:
-            self.rss()
-            await asyncio.sleep(0.5)
 
 
 def measure(world_size: int, folder: Path, plan: Plan) -> Figures:
@@ -107,16 +45,23 @@ def measure(world_size: int, folder: Path, plan: Plan) -> Figures:
         argv = [sys.executable, "-m", "bench.operator.node", "--url", api.url, "--pki", str(api.pki)]
         with running([*argv, "--data", str(folder / "pods")], folder / "node.log", module_env()) as node:
             node.wait_until(lambda: "serving" in node.tail())
-            return asyncio.run(_measure(world, api, folder, plan))
+            return asyncio.run(_measure(world, api, node, folder, plan))
 
 
-async def _measure(world: World, server: ControlPlane, folder: Path, plan: Plan) -> Figures:
+async def _measure(world: World, server: ControlPlane, pods: Process, folder: Path, plan: Plan) -> Figures:
     async with Api(server.url, server.client_tls(admin=True)) as api:
         await _prepare(api)
-        with operator(server, world, folder, plan.profile) as running_operator:
-            observer = Observer(world)
-            async with _beside(observer.run(api), running_operator.sample()):
-                return await _figures(world, api, observer, running_operator, plan)
+        observer = Observer(world)
+        with operator(server, world, folder, plan.profile) as first:
+            async with _beside(observer.run(api), first.sample()):
+                run = Run(world, api, observer, first, plan)
+                converged = await _converge(run, server, pods)
+                rest = await _rest(run)
+                changes = await _changes_and_cost(run, rest["idle_cpu_percent"])
+                memory = {"rss_mb": round(first.peak / MIB, 1)}
+        again = await _restart(world, server, folder)
+    sizes = {"servers": world.servers, "proxies": world.proxies}
+    return Figures(**sizes, **converged, **rest, **changes, **memory, **again)  # type: ignore[arg-type]
 
 
 @contextlib.asynccontextmanager
@@ -158,71 +103,117 @@ async def _prepare(api: Api) -> None:
                 await asyncio.sleep(0.1)
 
 
-@contextlib.contextmanager
-def operator(server: ControlPlane, world: World, folder: Path, profile: Path | None) -> Iterator[Operator]:
-    """`mcp-operator run` against the API server, with a hosts file in which the proxies' Services stand."""
-    hosts = folder / "hosts"
-    hosts.write_text(world.hosts())
-    port = free_port()
-    python = [sys.executable, *(["-m", "cProfile", "-o", str(profile)] if profile else []), "-m", "mcp_operator"]
-    argv = [*python, "run", "--host", "127.0.0.1", "--port", str(port), "--identity", "bench", "--log-level", "warning"]
-    argv = [*_own_mounts(), "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts), *argv]
-    environment = module_env(KUBECONFIG=str(server.kubeconfig))
-    with running(argv, folder / "operator.log", environment) as process:
-        process.wait_until(lambda: get(f"http://127.0.0.1:{port}/readyz")[0] == 200)
-        yield Operator(process, process.pids()[0])
+@dataclass(frozen=True)
+class Run:
+    """One operator in one world."""
+
+    world: World
+    api: Api
+    observer: Observer
+    operator: Operator
+    plan: Plan
 
 
-def _own_mounts() -> list[str]:
-    """Run what follows where a mount is nobody else's."""
-    if shutil.which("unshare") is None:
-        raise NotReady(
-            "the proxies' names need a hosts file of the operator's own, and there is no unshare (util-linux)"
-        )
-    return ["unshare", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-
-
-async def _figures(world: World, api: Api, observer: Observer, operator: Operator, plan: Plan) -> Figures:
+async def _converge(run: Run, server: ControlPlane, pods: Process) -> dict[str, float]:
+    """Apply the world, and wait until all of it is right."""
+    world, observer, operator = run.world, run.observer, run.operator
+    of_others = _cpu(server.pids), _cpu(pods.pids())
     cpu, began = operator.cpu(), time.perf_counter()
-    applied = await _apply(world, api)
+    applied = await _apply(world, run.api)
     await eventually(
         lambda: observer.all_right, CONVERGE_SECONDS, lambda: f"{observer.wrong()} {operator.process.tail()}"
     )
-    converged, converge_cpu = time.perf_counter() - began, operator.cpu() - cpu
-    configs = observer.counts("ConfigMap")
-    statuses = observer.counts(meta.SERVER.kind)
+    converged, spent = time.perf_counter() - began, operator.cpu() - cpu
+    configs, statuses = observer.counts("ConfigMap"), observer.counts(meta.SERVER.kind)
     _say(
-        world,
-        f"right after {converged:.1f} s, {converge_cpu:.1f} s of CPU; a ConfigMap written {max(configs)} times at most",
+        world, f"right after {converged:.1f} s, {spent:.1f} s of CPU; a ConfigMap written {max(configs)} times at most"
     )
-    await eventually(
-        lambda: observer.all_right and time.perf_counter() - observer.last > QUIET_SECONDS, 300.0, observer.wrong
+    return {
+        "apply_s": round(applied, 1),
+        "converge_s": round(converged, 1),
+        "converge_cpu_s": round(spent, 1),
+        "converge_api_cpu_s": round(_cpu(server.pids) - of_others[0], 1),
+        "converge_pods_cpu_s": round(_cpu(pods.pids()) - of_others[1], 1),
+        "config_writes_max": max(configs),
+        "config_writes_mean": round(statistics.mean(configs), 1),
+        "status_writes_per_server": round(sum(statuses) / world.servers, 2),
+    }
+
+
+def _cpu(pids: Iterable[int]) -> float:
+    """Seconds of CPU time of these processes so far."""
+    times = [psutil.Process(pid).cpu_times() for pid in pids]
+    return sum(float(each.user + each.system) for each in times)
+
+
+async def _rest(run: Run) -> dict[str, float]:
+    """Wait until nothing happens any more, and see what that costs."""
+    operator, seconds = run.operator, run.plan.idle_seconds
+    await _until(lambda before, now: _is_quiet(run.world, before, now), operator)
+    before, cpu, began = await operator.counters(), operator.cpu(), time.perf_counter()
+    psutil.cpu_percent()
+    await asyncio.sleep(seconds)
+    idle, busy = 100 * (operator.cpu() - cpu) / (time.perf_counter() - began), psutil.cpu_percent()
+    writes, rss = (await operator.counters()).writes - before.writes, operator.rss()
+    _say(
+        run.world, f"at rest {idle:.2f} % CPU (the machine is {busy:.0f} % busy), {writes} writes, {rss / MIB:.0f} MiB"
     )
-    idle = await _idle(operator, plan.idle_seconds)
-    rss = operator.rss()
-    _say(world, f"at rest {idle:.2f} % CPU, {rss / MIB:.0f} MiB")
+    return {
+        "idle_cpu_percent": round(idle, 2),
+        "idle_writes": writes,
+        "idle_busy_percent": round(busy),
+        "rss_idle_mb": round(rss / MIB, 1),
+    }
+
+
+def _is_quiet(world: World, before: Counters, now: Counters) -> bool:
+    probes = now.probes - before.probes
+    return not now.waiting and now.writes == before.writes and probes <= QUIET_PROBES * QUIET_SECONDS * world.servers
+
+
+async def _until(holds: Callable[[Counters, Counters], bool], operator: Operator) -> None:
+    """Look every `QUIET_SECONDS` until the counters of two looks satisfy `holds`."""
+    async with asyncio.timeout(CONVERGE_SECONDS):
+        before = await operator.counters()
+        while True:
+            await asyncio.sleep(QUIET_SECONDS)
+            now = await operator.counters()
+            if holds(before, now):
+                return
+            before = now
+
+
+async def _changes_and_cost(run: Run, idle: float) -> dict[str, float]:
+    """Edit servers one after the other. `idle`: percent of CPU at rest, which is no cost of a change."""
+    operator = run.operator
     cpu, began = operator.cpu(), time.perf_counter()
-    changes = await _changes(world, api, observer, plan.changes)
+    changes = await _changes(run.world, run.api, run.observer, run.plan.changes)
     spent = operator.cpu() - cpu - idle / 100 * (time.perf_counter() - began)
     served, told = [one for one, _ in changes], [other for _, other in changes]
-    return Figures(
-        servers=world.servers,
-        proxies=world.proxies,
-        apply_s=round(applied, 1),
-        converge_s=round(converged, 1),
-        converge_cpu_s=round(converge_cpu, 1),
-        config_writes_max=max(configs),
-        config_writes_mean=round(statistics.mean(configs), 1),
-        status_writes_per_server=round(sum(statuses) / world.servers, 2),
-        change_p50_s=round(percentile(served, 0.5), 3),
-        change_p95_s=round(percentile(served, 0.95), 3),
-        change_max_s=round(max(served), 3),
-        change_cpu_ms=round(1000 * spent / len(changes), 1),
-        status_p95_s=round(percentile(told, 0.95), 3),
-        rss_mb=round(operator.peak / MIB, 1),
-        rss_idle_mb=round(rss / MIB, 1),
-        idle_cpu_percent=round(idle, 2),
+    _say(run.world, f"a change is served after {percentile(served, 0.95):.2f} s (p95), {len(changes)} of them")
+    return {
+        "change_p50_s": round(percentile(served, 0.5), 3),
+        "change_p95_s": round(percentile(served, 0.95), 3),
+        "change_max_s": round(max(served), 3),
+        "change_cpu_ms": round(1000 * spent / len(changes), 1),
+        "status_p95_s": round(percentile(told, 0.95), 3),
+    }
+
+
+async def _restart(world: World, server: ControlPlane, folder: Path) -> dict[str, float]:
+    """Start another operator, as an upgrade does, and see what it makes of a world that is as it should be."""
+    began = time.perf_counter()
+    with operator(server, world, folder, None) as second:
+        async with asyncio.timeout(CONVERGE_SECONDS):
+            now = await second.counters()
+            while now.probes < world.servers or now.waiting:
+                await asyncio.sleep(0.5)
+                now = await second.counters()
+        took, cpu = time.perf_counter() - began, second.cpu()
+    _say(
+        world, f"another operator has looked at everything after {took:.1f} s, {cpu:.1f} s of CPU, {now.writes} writes"
     )
+    return {"restart_s": round(took, 1), "restart_cpu_s": round(cpu, 1), "restart_writes": now.writes}
 
 
 async def _apply(world: World, api: Api) -> float:
@@ -235,13 +226,6 @@ async def _apply(world: World, api: Api) -> float:
 
     await asyncio.gather(*(some() for _ in range(APPLIERS)))
     return time.perf_counter() - began
-
-
-async def _idle(operator: Operator, seconds: float) -> float:
-    """Percent of one core over that time."""
-    cpu, began = operator.cpu(), time.perf_counter()
-    await asyncio.sleep(seconds)
-    return 100 * (operator.cpu() - cpu) / (time.perf_counter() - began)
 
 
 async def _changes(world: World, api: Api, observer: Observer, count: int) -> list[tuple[float, float]]:

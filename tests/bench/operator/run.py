@@ -11,13 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
 import psutil
 
-from bench.operator.measure import Figures, Plan, measure
+from bench.operator.figures import Figures, Plan
+from bench.operator.measure import measure
 
 SIZES: Final = (100, 500, 2000)
 QUICK: Final = Plan(changes=15, idle_seconds=20.0)
@@ -38,6 +39,8 @@ def summary(curve: Sequence[Figures], notes: Sequence[str]) -> dict[str, Any]:
         "rss_mb": largest.rss_mb,
         "idle_cpu_percent": largest.idle_cpu_percent,
         "config_writes_max": largest.config_writes_max,
+        "idle_writes": largest.idle_writes,
+        "restart_writes": largest.restart_writes,
         "change_cpu_ratio": _ratio(curve[0].change_cpu_ms, largest.change_cpu_ms),
         "curve": [asdict(figures) for figures in curve],
         "notes": list(notes),
@@ -78,7 +81,10 @@ def main() -> None:
     began = time.perf_counter()
     sizes = sorted(int(text) for text in args.sizes.split(","))
     with tempfile.TemporaryDirectory(prefix="mcp-bench-", dir=_memory()) as temporary:
-        curve = [measure(size, Path(temporary) / str(size), plan) for size in sizes]
+        plans = {
+            size: plan if size == sizes[-1] else replace(plan, idle_seconds=plan.idle_seconds / 2) for size in sizes
+        }
+        curve = [measure(size, Path(temporary) / str(size), plans[size]) for size in sizes]
     notes.append(f"took {time.perf_counter() - began:.0f} s; load average after: {os.getloadavg()[0]:.1f}")
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "operator.json").write_text(json.dumps(summary(curve, notes), indent=1) + "\n")

@@ -2,18 +2,25 @@
 
 import base64
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from bench.operator.measure import Figures
+from bench.operator.figures import Figures
 from bench.operator.node import projected, put
 from bench.operator.observer import Observer, proxy_is_right, server_is_right
+from bench.operator.process import Counters, counters
 from bench.operator.run import summary, table
 from bench.operator.world import TEAM, TOOLS, World, address
 from mcp_operator.api.resources import McpProxy, McpServer, parse
+from mcp_operator.app.metrics import OperatorMetrics
+from mcp_operator.engine.keys import Key
+from mcp_operator.probe.facts import ProbeResult, ServerFacts
 
+NOW = datetime(2026, 5, 1, tzinfo=UTC)
 BACKEND = "http://127.0.0.1:9"
 
 
@@ -120,3 +127,17 @@ def test_the_summary_names_the_largest_world() -> None:
     lines = table(curve).splitlines()
     assert lines[0].split() == ["servers", "100", "2000"]
     assert len(lines) == len(Figures.__dataclass_fields__)
+
+
+def test_the_operator_is_asked_for_what_it_did() -> None:
+    registry = CollectorRegistry()
+    metrics = OperatorMetrics(registry)
+    for method, status, times in (("GET", 200, 5), ("PATCH", 200, 3), ("PATCH", 409, 1), ("POST", 201, 2)):
+        for _ in range(times):
+            metrics.answered(method, status, 0.01)
+    facts = ServerFacts(protocol_version="2025-11-25", transport="streamable-http")
+    for kind in ("McpServer", "McpServer", "McpProxy"):
+        metrics.probed(Key(kind, "a", "b"), ProbeResult(time=NOW, seconds=0.1, facts=facts))
+    metrics.depth(4)
+    metrics.busy(2)
+    assert counters(generate_latest(registry).decode()) == Counters(writes=6, probes=2, waiting=6)

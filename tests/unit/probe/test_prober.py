@@ -355,3 +355,27 @@ async def test_now_and_then_it_is_probed_all_the_same(
     async with Prober[str](lambda _: None, probe=probes, spread=0, confirms=Witness()) as prober:
         started = await settled(prober, probes, eventually)
         await eventually(lambda: probes.started == started + 1)
+
+
+async def test_of_many_that_are_new_the_latencies_are_found_later(
+    probes: Probes, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they have comes first."""
+    monkeypatch.setattr("mcp_operator.probe.prober._SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr("mcp_operator.probe.prober._SETTLED_PER_SECOND", 1 / NEVER)
+
+    async with Prober[str](lambda _: None, probe=probes, spread=0) as prober:
+        for name in ("a", "b"):
+            prober.watch(name, Target(url=f"http://{name}"), NEVER, 3)
+        await eventually(lambda: len(probes.unanswered) == 2)
+        probes.answer()
+        probes.answer()
+        await eventually(lambda: all((health := prober.health(name)) and health.healthy for name in ("a", "b")))
+        assert probes.started == 2, "the interval comes first"
+        monkeypatch.setattr("mcp_operator.probe.prober._SETTLED_PER_SECOND", 1e6)
+        prober.trigger("a")
+        for number in range(3, SAMPLES + 2):
+            await eventually(lambda number=number: probes.started == number)
+            probes.answer()
+        await eventually(lambda: (health := prober.health("a")) and len(health.samples) == SAMPLES)
+        assert probes.started == SAMPLES + 1
