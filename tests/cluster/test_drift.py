@@ -7,10 +7,7 @@ How long it takes is printed and not asserted: it is a figure of the machine.
 """
 
 import asyncio
-import os
 import secrets
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -25,11 +22,11 @@ from mcp_operator.kube.errors import NotFound
 from mcp_operator.kube.paths import built_in, path_of
 from mcp_operator.reconcile.world import CHILD_KINDS
 from support import resources
+from support.beside import operating
 
 from .conftest import Kubectl
 
 Body = dict[str, Any]
-ROOT = Path(__file__).parents[2]
 CORE = {"team": "core"}
 HEADER = [{"name": "Authorization", "valueFrom": {"secretKeyRef": {"name": "token", "key": "header"}}}]
 TOKEN = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token"}, "stringData": {"header": "Bearer x"}}
@@ -68,27 +65,6 @@ def namespace(cluster: Kubectl) -> Iterator[str]:
 async def kube() -> AsyncIterator[KubeClient]:
     async with KubeClient.connect() as client:
         yield client
-
-
-class Operator:
-    """The operator as a process, for one namespace. Use as `with`."""
-
-    def __init__(self, namespace: str, log: Path) -> None:
-        command = [sys.executable, "-m", "mcp_operator", "run", "--namespaces", namespace, "--identity", "drift"]
-        self._command = [*command, "--host", "127.0.0.1", "--port", "0"]
-        self.log = log
-
-    def __enter__(self) -> "Operator":
-        paths = os.pathsep.join(str(ROOT / folder) for folder in ("operator", "proxy_image"))
-        with self.log.open("a") as stderr:
-            self._process = subprocess.Popen(self._command, env={**os.environ, "PYTHONPATH": paths}, stderr=stderr)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        running = self._process.poll() is None
-        self._process.terminate()
-        self._process.wait(timeout=60)
-        assert running, self.log.read_text()[-4000:]
 
 
 async def until(condition: Callable[[], Awaitable[object]], seconds: float = 60) -> float:
@@ -170,7 +146,7 @@ async def test_whatever_is_done_to_a_child_is_undone(kube: KubeClient, namespace
     foreign = await kube.get(built_in("Secret").path(namespace, "token"))
     assert foreign
     other = {"apiVersion": "v1", "kind": "Secret", "name": "token", "uid": foreign["metadata"]["uid"]}
-    with Operator(namespace, tmp_path / "operator.log"):
+    with operating(tmp_path / "log", "--namespaces", namespace):
         for child in await settled(kube, namespace):
             kind, name = child["kind"], child["metadata"]["name"]
             owners = child["metadata"]["ownerReferences"]
@@ -206,7 +182,7 @@ async def test_a_hijacked_child_is_left_alone_and_told(kube: KubeClient, namespa
     owner = await kube.get(built_in("Secret").path(namespace, "token"))
     assert owner
     thief = {"apiVersion": "v1", "kind": "Secret", "name": "token", "uid": owner["metadata"]["uid"], "controller": True}
-    with Operator(namespace, tmp_path / "operator.log"):
+    with operating(tmp_path / "log", "--namespaces", namespace):
         await settled(kube, namespace)
         path = built_in("Service").path(namespace, "tools-proxy")
         await kube.merge_patch(path, {"metadata": {"ownerReferences": [thief]}})
@@ -231,15 +207,15 @@ async def test_a_namespace_goes_at_once(kube: KubeClient, namespace: str, tmp_pa
     """Nothing of ours has a finalizer, and the operator does not fight against the end."""
     for body in WORLD:
         Kubectl(namespace)("apply", "-f", "-", body=body)
-    operator = Operator(namespace, tmp_path / "operator.log")
-    with operator:
+    log = tmp_path / "log"
+    with operating(log, "--namespaces", namespace):
         children = await settled(kube, namespace)
         resources_ = [await kube.get(kind.path(namespace)) for kind in meta.KINDS]
         bodies = [*children, *(item for listing in resources_ for item in (listing or {})["items"])]
         assert not [body["metadata"]["name"] for body in bodies if body["metadata"].get("finalizers")]
         if at_work:
             print(f"gone after {await gone(kube, namespace):.1f} s, with the operator at work")
-            assert "Traceback" not in operator.log.read_text()
+            assert "Traceback" not in log.read_text()
     if not at_work:
         print(f"gone after {await gone(kube, namespace):.1f} s, without an operator")
 

@@ -17,10 +17,10 @@ import pytest
 from mcp_operator_proxy.swap.read import read_folder
 from mcp_operator_proxy.swap.validate import NotThereYet
 from support import resources
+from support.beside import ONCE, operating, until
 from support.program import running_program
 
 from .conftest import Kubectl
-from .test_routes import ONCE, operating, until
 
 Body = dict[str, Any]
 ROUTES, SERVERS, OVERRIDES = 10, 8, 128

@@ -8,15 +8,8 @@ an unchanged world: a new process writes nothing; what the API server says in wo
 """
 
 import json
-import os
 import secrets
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,65 +17,12 @@ from typing import Any
 import pytest
 
 from support import resources
-from support.backends import free_port
+from support.beside import ONCE, Operator, operating, until
 
-from .conftest import POLL_SECONDS, Kubectl
+from .conftest import Kubectl
 
 Body = dict[str, Any]
-ONCE = {"interval": "24h", "timeout": "1s", "failureThreshold": 1}
 WATCHED = "mcpservers,mcpproxies,mcproutes,deployments,services,configmaps,secrets,serviceaccounts"
-
-
-def until(condition: Callable[[], Any], *, within: float = 30, why: Callable[[], object] | None = None) -> Any:
-    deadline = time.monotonic() + within
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not true after {within} s: {why() if why else found}"
-        time.sleep(POLL_SECONDS)
-    return found
-
-
-@dataclass(frozen=True)
-class Operator:
-    """A process of the operator that is at work."""
-
-    port: int
-
-    def idle(self) -> bool:
-        """Whether it has looked at everything, and nothing waits."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
-                ready = answer.status == 200
-            busy = self.metric("workqueue_depth") + self.metric("controller_active_workers")
-            return ready and self.metric("controller_reconcile_total") > 0 and busy == 0
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def metric(self, name: str, label: str = "") -> float:
-        """The sum of a metric's samples, of those that carry the label (`method="PATCH"`)."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        samples = [line.rpartition(" ") for line in lines if line.partition("{")[0].partition(" ")[0] == name]
-        return sum(float(value) for series, _, value in samples if label in series)
-
-
-@contextmanager
-def operating(log: Path, *flags: str) -> Iterator[Operator]:
-    """Use the cluster of KUBECONFIG, from outside of it."""
-    port = free_port()
-    command = [sys.executable, "-m", "mcp_operator", "run", "--host", "127.0.0.1", "--port", str(port), *flags]
-    with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ})
-    try:
-        operator = Operator(port)
-        until(operator.idle, within=60, why=lambda: log.read_text()[-4000:])
-        yield operator
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @dataclass(frozen=True)

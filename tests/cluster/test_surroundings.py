@@ -5,21 +5,17 @@ handed over · the scale subresource · `kubectl rollout restart`, labels of oth
 """
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import resources
+from support.beside import operating
 from support.kubectl import eventually
 
 from .conftest import Kubectl
 
-ROOT = Path(__file__).resolve().parents[2]
 Body = dict[str, Any]
 PARENT = {"parentRefs": [{"name": "edge"}]}
 ALL: dict[str, Any] = {
@@ -59,15 +55,9 @@ def operator(cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iter
     """The operator as a process, with the rights of the ambient kubeconfig."""
     cluster.attempt("delete", "crd", HTTP_ROUTES["metadata"]["name"], "--ignore-not-found")  # type: ignore[index]
     log = tmp_path_factory.mktemp("operator") / "log"
-    command = [sys.executable, "-m", "mcp_operator", "run", "--host", "127.0.0.1", "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'proxy_image'}"}
-    with log.open("w") as out, subprocess.Popen(command, env=environment, stdout=out, stderr=out) as process:
+    with operating(log):
         yield
-        code = process.poll()
-        process.terminate()
-        process.wait(timeout=30)
     print(log.read_text()[-6000:])
-    assert code is None, f"the operator ended by itself with {code}"
     assert "Traceback" not in log.read_text()
 
 
