@@ -42,7 +42,10 @@ def _table(
         [
             *([view.key.namespace] if namespaces else []),
             view.key.name,
-            *(age(view.created, now) if name == "Age" else view.cells.get(name, "") for name in shown),
+            *(
+                age(view.created, now) if name == "Age" else _line_of(view.cells.get(name, ""), whole=True)
+                for name in shown
+            ),
         ]
         for view in views
     ]
@@ -110,10 +113,10 @@ def _conditions(view: View, indent: str, paint: Painter, *, wide: bool) -> Itera
     shown = view.conditions if wide else view.amiss
     for condition in shown:
         colour = _colour(condition.type, condition.status)
-        message = condition.message if wide else _cut(condition.message)
+        message = _line_of(condition.message, whole=wide)
         yield f"{indent}{paint(f'{condition.type}={condition.status}', colour)} {condition.reason}: {message}"
     if not shown and view.state != "Ready":
-        yield f"{indent}{view.reason}: {view.message if wide else _cut(view.message)}"
+        yield f"{indent}{view.reason}: {_line_of(view.message, whole=wide)}"
 
 
 def _colour(kind: str, status: str) -> Colour:
@@ -146,6 +149,7 @@ def _name(view: View, with_namespace: bool) -> str:
     return f"{view.key.namespace}/{view.key.name}" if with_namespace else view.key.name
 
 
-def _cut(message: str) -> str:
-    line = " ".join(message.split())
-    return line if len(line) <= _SHORT else f"{line[: _SHORT - 1]}…"
+def _line_of(message: str, *, whole: bool) -> str:
+    """A message on one line, and without what a terminal would obey: some are the words of others."""
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(message.split()))
+    return line if whole or len(line) <= _SHORT else f"{line[: _SHORT - 1]}…"

@@ -1,5 +1,6 @@
 """What `status` shows: states, the tree, tables, data."""
 
+import copy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -141,6 +142,17 @@ def test_only_the_namespace_is_shown() -> None:
     assert [v.key.namespace for v in found.views] == ["team-b"]
     assert (list(found.trees), [v.key.name for v in found.unserved]) == ([], ["time"])
     assert found.all_ready
+
+
+def test_messages_move_no_cursor() -> None:
+    body = copy.deepcopy(of("McpServer", "unhealthy", "docs"))
+    for condition in body["status"]["conditions"]:
+        condition["message"] = "gone\x1b[2J\nand\x07 back"
+    found = overview([body])
+    for wide in (False, True):
+        lines = [*trees(found, plain, wide=wide), *tables(found, plain, NOW, wide=wide)]
+        assert any("gone\N{REPLACEMENT CHARACTER}[2J and\N{REPLACEMENT CHARACTER} back" in line for line in lines)
+        assert all(line.isprintable() for line in lines)
 
 
 def test_a_newer_spec_is_not_ready_yet() -> None:
