@@ -18,6 +18,7 @@ from mcp_operator.cli.yamls import documents
 from mcp_operator.compile import Compiled, DataObject, compile_proxy, resolve
 from mcp_operator.compile.references import DataId
 from mcp_operator.compile.servers import IDENTITY_KEY, cluster_url, identity_name, unsupported
+from mcp_operator.conditions.route import NOTHING_MATCHES
 from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
 from mcp_operator.desired.podtemplate import PodTemplateRefused
 from mcp_operator.engine.keys import Key
@@ -141,7 +142,7 @@ def _problems(snapshot: Snapshot, compiled: Mapping[Key, Compiled]) -> Iterator[
         for route, found in outcome.route_problems.items():
             yield from ((_route(route), problem.message) for problem in found)
             if not found and not outcome.route_servers[route] and not outcome.route_left_out[route]:
-                yield _route(route), "no McpServer matches; check the selector and the servers' labels"
+                yield _route(route), NOTHING_MATCHES
     for resource in snapshot.routes:
         namespace = resource.metadata.namespace
         for ref in resource.spec.parent_refs:

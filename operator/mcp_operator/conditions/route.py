@@ -3,14 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from mcp_operator.api.resources import McpRoute
 from mcp_operator.api.route import ParentStatus, RouteStatus
 from mcp_operator.compile.problems import Problem
 from mcp_operator.conditions.notices import Notice, noted
 from mcp_operator.conditions.reasons import Reason, Type
-from mcp_operator.conditions.verdict import Verdict, conditions, joined, no, plural, summed_up, yes
+from mcp_operator.conditions.verdict import Verdict, conditions, joined, no, plural, summed_up, unknown, yes
 
+NOTHING_MATCHES: Final = (
+    "no McpServer matches that another route does not bring there already; check the selector and the servers' labels"
+)
 _CONFLICTS = frozenset({Reason.SERVER_CONFLICT, Reason.PREFIX_CONFLICT})
 
 
@@ -69,28 +73,31 @@ def _accepted(route: McpRoute, parents: Parents, found: Mapping[str, Parent]) ->
         return no(
             Type.ACCEPTED, Reason.PARENT_NOT_FOUND, f"McpProxy {where} is not found; create it or mend parentRefs"
         )
-    conflicts = [
-        problem for _, parent in sorted(found.items()) for problem in parent.problems if problem.reason in _CONFLICTS
-    ]
-    if conflicts:
+    if conflicts := _conflicts(found):
         return no(Type.ACCEPTED, conflicts[0].reason, joined(problem.message for problem in conflicts))
     if hidden := [text for _, parent in sorted(found.items()) for text in parent.hidden]:
         return no(Type.ACCEPTED, Reason.NAME_CONFLICT, joined(hidden))
     return yes(Type.ACCEPTED, Reason.ACCEPTED, f"attached to {', '.join(sorted(found))}")
 
 
+def _conflicts(found: Mapping[str, Parent]) -> list[Problem]:
+    return [p for _, parent in sorted(found.items()) for p in parent.problems if p.reason in _CONFLICTS]
+
+
 def _resolved(found: Mapping[str, Parent]) -> Verdict:
+    if not found:
+        text = "the servers that it names are looked at when it has a proxy"
+        return unknown(Type.RESOLVED_REFS, Reason.PARENT_NOT_FOUND, text)
     problems = [p for _, parent in sorted(found.items()) for p in parent.problems if p.reason not in _CONFLICTS]
     for _, parent in sorted(found.items()):
         problems += [problem for _, problem in sorted((parent.left_out or {}).items())]
     if problems:
         return no(Type.RESOLVED_REFS, problems[0].reason, joined(problem.message for problem in problems))
-    if found and not any(parent.servers for parent in found.values()):
-        return no(
-            Type.RESOLVED_REFS,
-            Reason.NO_SERVER_SELECTED,
-            "no McpServer matches; check the selector and the servers' labels",
-        )
+    if _conflicts(found):
+        text = "every server that the route names is found; Accepted tells which of them it has to leave to others"
+        return yes(Type.RESOLVED_REFS, Reason.RESOLVED, text)
+    if not any(parent.servers for parent in found.values()):
+        return no(Type.RESOLVED_REFS, Reason.NO_SERVER_SELECTED, NOTHING_MATCHES)
     return yes(Type.RESOLVED_REFS, Reason.RESOLVED, "every server that the route names is served")
 
 

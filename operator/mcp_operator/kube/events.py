@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from mcp_operator.kube.client import KubeClient, Object
-from mcp_operator.kube.errors import NotFound, Unavailable
+from mcp_operator.kube.errors import Forbidden, NotFound, Unavailable
 from mcp_operator.kube.paths import built_in
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,8 @@ class EventRecorder:
                 await self._persist(note)
             except Exception as error:  # noqa: BLE001 - an event is never worth a failure
                 self.dropped += 1
-                log.warning("event %s was not recorded: %s", note.reason, error)
+                ends = isinstance(error, Forbidden) and error.namespace_terminating
+                log.log(logging.DEBUG if ends else logging.WARNING, "event %s was not recorded: %s", note.reason, error)
             finally:
                 self._notes.task_done()
 

@@ -37,7 +37,7 @@ def told(status: RouteStatus) -> Told:
             {"tools": None},
             {
                 "Accepted": ("False", "ParentNotFound"),
-                "ResolvedRefs": ("True", "Resolved"),
+                "ResolvedRefs": ("Unknown", "ParentNotFound"),
                 "Programmed": ("False", "ParentNotFound"),
                 "Ready": ("False", "ParentNotFound"),
             },
@@ -58,6 +58,14 @@ def told(status: RouteStatus) -> Told:
         (
             {"tools": Parent("/mcp", ("team-a/one",), problems=(Problem("ServerConflict", "twice"),))},
             {"Accepted": ("False", "ServerConflict"), "Stalled": ("True", "ServerConflict")},
+        ),
+        (
+            {"tools": Parent("/mcp", (), problems=(CONFLICT,))},
+            {
+                "Accepted": ("False", "PrefixConflict"),
+                "ResolvedRefs": ("True", "Resolved"),
+                "Ready": ("False", "PrefixConflict"),
+            },
         ),
         (
             {"tools": Parent("/mcp", ("team-a/one",), hidden=("tool 'x' is hidden",))},

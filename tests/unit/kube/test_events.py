@@ -111,7 +111,7 @@ async def test_a_short_outage_is_survived_and_a_refusal_is_dropped(
     answers = [
         refusal(503, "ServiceUnavailable", "away", retryAfterSeconds=0.01),
         Answer(),
-        refusal(403, "Forbidden", "namespace team is being terminated"),
+        refusal(403, "Forbidden", "no right to create events"),
         Answer(),
     ]
     api.respond = lambda _: answers.pop(0)
@@ -120,7 +120,18 @@ async def test_a_short_outage_is_survived_and_a_refusal_is_dropped(
             events.normal(thing(name), "Ready", "it runs")
     assert [asked.body["involvedObject"]["name"] for asked in api.asked] == ["a", "a", "b", "c"]
     assert events.dropped == 1
-    assert "event Ready was not recorded: namespace team is being terminated" in caplog.text
+    assert "event Ready was not recorded: no right to create events" in caplog.text
+
+
+async def test_nothing_is_said_of_a_namespace_that_ends(
+    api: ApiServer, kube: KubeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    ends = {"causes": [{"reason": "NamespaceTerminating"}]}
+    api.respond = lambda _: refusal(403, "Forbidden", "it is being terminated", **ends)
+    async with EventRecorder(kube, "op", flush_timeout=10) as events:
+        events.normal(thing("a"), "Ready", "it runs")
+    assert events.dropped == 1
+    assert caplog.text == ""
 
 
 async def test_leaving_does_not_wait_for_a_server_that_hangs(

@@ -88,6 +88,7 @@ def test_the_tree() -> None:
         "McpRoute adrift is attached to no proxy   ParentNotFound",
         "    Accepted=False ParentNotFound: McpProxy team-a/tools is not found; create it or mend parentRefs",
         "    Programmed=False ParentNotFound: no proxy serves the route",
+        "    ResolvedRefs=Unknown ParentNotFound: the servers that it names are looked at when it has a proxy",
     ]
 
 
