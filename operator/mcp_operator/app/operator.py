@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 RECONCILE_SECONDS: Final = 60.0
 STUCK_SECONDS: Final = 2 * RECONCILE_SECONDS
 """A reconcile is cancelled after the first, and known to be stuck after the second."""
+REPLICA_SECONDS: Final = 10.0
+"""Between two looks at what a replica of a proxy says."""
 
 
 class Operator:
@@ -62,11 +64,14 @@ class Operator:
             concurrency=options.probe_concurrency,
             on_result=metrics.probed,
             confirms=self._is_confirmed,
+            confirm_seconds=REPLICA_SECONDS,
         )
         self._canaries: Canaries[Key] = Canaries(
             self.queue.add, concurrency=options.probe_concurrency, on_result=metrics.called
         )
-        self._replicas: Replicas[Key] = Replicas(lambda key, _: self.queue.add(key), pace=Pace(interval=10.0))
+        self._replicas: Replicas[Key] = Replicas(
+            lambda key, _: self.queue.add(key), pace=Pace(interval=REPLICA_SECONDS)
+        )
         self._context = Context(
             kube=kube,
             world=self._world,

@@ -48,6 +48,7 @@ class Prober(Generic[K]):
 
     `confirms(key, facts)` says whether others, who look at `key` as often, find it as it was found by the last good probe: then
     a probe that is due is left out, but for one every `REST`. So servers that proxies look at cost the operator next to nothing.
+    What they say is `confirm_seconds` old at most: a key with a shorter interval is probed all the same.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Prober(Generic[K]):
         spread: float = 10.0,
         on_result: Callable[[K, ProbeResult], None] | None = None,
         confirms: Callable[[K, ServerFacts], bool] | None = None,
+        confirm_seconds: float = 0.0,
         probe: Callable[[Target], Awaitable[ProbeResult]] = probe,
     ) -> None:
         self._on_change = on_change
         self._on_result = on_result
         self._confirms = confirms
+        self._confirm_seconds = confirm_seconds
         self._probe = probe
         self._at_once = max(1, concurrency // 2)
         self._scheduler: PeriodicScheduler[K] = PeriodicScheduler(concurrency=concurrency, spread=spread)
@@ -142,7 +145,8 @@ class Prober(Generic[K]):
         await self.aclose()
 
     def _schedule(self, key: K, interval: float) -> None:
-        self._scheduler.set(key, interval, partial(self._run, key), partial(self._is_confirmed, key))
+        needless = partial(self._is_confirmed, key) if interval >= self._confirm_seconds else None
+        self._scheduler.set(key, interval, partial(self._run, key), needless)
 
     async def _run(self, key: K) -> None:
         watched = self._watched[key]

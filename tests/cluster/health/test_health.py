@@ -1,7 +1,8 @@
 """Health of servers against a real API server, with real MCP servers and real proxies on loopback.
 
 canary: passes, is told wrong by another expectation, fails in a server that is discovered all the same, Events
-replicas: one of two does not reach a server · restarts: the limit, growing pauses, a reset by `kubectl annotate`
+replicas: one of two does not reach a server; they are the first to notice that one is gone
+restarts: the limit, growing pauses, a reset by `kubectl annotate`
 an unchanged world writes nothing while probes and canary calls go on · what the API server refuses of a canary
 """
 
@@ -104,6 +105,30 @@ async def test_a_replica_that_does_not_reach_a_server(world: World) -> None:
         assert "tools-proxy-1 (ConnectionRefused:" in await world.message("far", "Ready")
         await world.synced("tools")
         await world.comes("far", "Ready", "True", "Ready")
+
+
+async def test_a_server_that_dies_while_the_operator_trusts_the_replicas(world: World) -> None:
+    """They notice first, as their streams break: the operator looks for itself before it says who reaches the server."""
+    slow = {"interval": "10s", "timeout": "3s", "failureThreshold": 3}
+    async with _served() as served, world.operating():
+        await world.apply(
+            resources.remote("far", served.url, labels=CORE, health=slow, retry={"attempts": 1}),
+            _proxy(world, replicas=2),
+        )
+        await world.runs_proxy("tools", "127.0.0.2", "127.0.0.3")
+        await world.comes("far", "Ready", "True", "Ready")
+        said: list[tuple[str, str]] = []
+
+        async def says(status: str) -> bool:
+            now = await world.condition("far", "Healthy")
+            said.extend([now] if now not in said[-1:] else [])
+            return now[0] == status
+
+        await served.stop()
+        await eventually(lambda: says("False"), 60)
+        assert said == [("True", "Answering"), ("False", "ConnectionRefused")]
+        await served.start()
+        await eventually(lambda: says("True"), 60)
 
 
 async def test_restarts(world: World) -> None:

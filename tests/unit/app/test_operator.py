@@ -66,7 +66,7 @@ async def test_what_was_there_before_it_started(api: ApiServer, start: Start) ->
     api.kubectl_apply(resources.remote("dead", f"http://127.0.0.1:{free_port()}/mcp", health=dead))
     async with start() as operator:
         await eventually(lambda: _ready(api, "McpServer", "dead") == ("False", "ConnectionRefused"))
-        await eventually(lambda: _ready(api, "McpProxy", "tools") == ("False", "Swapping"))
+        await eventually(lambda: _ready(api, "McpProxy", "tools") == ("False", "Deploying"))
         await operator.queue.join()
         writes = len(api.writes)
     async with start() as operator:

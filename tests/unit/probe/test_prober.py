@@ -336,6 +336,15 @@ async def test_what_others_confirm_is_not_probed(probes: Probes, eventually: Eve
         await eventually(lambda: probes.started == started + 2)
 
 
+async def test_an_interval_shorter_than_that_of_others_is_kept(probes: Probes, eventually: Eventually) -> None:
+    """What they say may be older than the interval: whoever asks for a second is not to wait for ten."""
+    witness = Witness()
+    async with Prober[str](lambda _: None, probe=probes, spread=0, confirms=witness, confirm_seconds=10) as prober:
+        started = await settled(prober, probes, eventually)
+        await eventually(lambda: probes.started > started)
+        assert witness.asked == 0
+
+
 async def test_what_fails_is_probed_whatever_others_say(probes: Probes, eventually: Eventually) -> None:
     witness = Witness()
     async with Prober[str](lambda _: None, probe=probes, spread=0, confirms=witness) as prober:
