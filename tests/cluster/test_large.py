@@ -6,6 +6,7 @@ in pieces, where they hardly compress · in one ConfigMap, where they do · as t
 import base64
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -129,10 +130,15 @@ STEPS: list[tuple[Callable[[int], str], int, list[list[str]]]] = [
 async def test_ten_thousand_overrides(team: Kubectl, tmp_path: Path) -> None:
     with operating(tmp_path / "log") as operator:
         for number, (describe, routes, files) in enumerate(STEPS):
+            began = time.monotonic()
             _have(team, describe, routes)
+            applied = time.monotonic()
             until(lambda files=files: operator.idle() and _files(team) == files, within=60, why=lambda: _files(team))
             folders = (tmp_path / f"{number}-{look}" for look in count())
             volume = until(lambda folders=folders, wanted=routes: _whole(team, next(folders), wanted), within=60)
+            written = time.monotonic()
             status = await _status(volume, _revision(team))
             assert status["revision"] == _revision(team), status.get("rejected")
             assert len(status["routes"]) == routes + 1
+            times = (applied - began, written - applied, time.monotonic() - written)
+            print("applied in {:.1f} s, written after {:.1f} s, read and served after {:.1f} s".format(*times))
