@@ -1,6 +1,7 @@
 """Drift on a real API server, with a real garbage collector: whatever somebody does to what the operator owns is undone.
 
 every child: deleted · edited · without its labels · without its owner · with another owner beside it · hijacked
+a resource is deleted and made anew at once, with all three ways of deletion
 a namespace that holds everything is deleted, with the operator at work and without it
 
 How long it takes is printed and not asserted: it is a figure of the machine.
@@ -200,6 +201,35 @@ async def test_a_hijacked_child_is_left_alone_and_told(kube: KubeClient, namespa
             return live is not None and live["metadata"]["ownerReferences"][0]["kind"] == meta.PROXY.kind
 
         await until(is_ours)
+
+
+@pytest.mark.parametrize("cascade", ["background", "foreground", "orphan"])
+async def test_what_is_replaced_gets_children_of_its_own(
+    kube: KubeClient, namespace: str, tmp_path: Path, cascade: str
+) -> None:
+    """Deleted and made anew under its name while the garbage collector is still at work on the children of the old one."""
+    kubectl = Kubectl(namespace)
+    for body in WORLD:
+        kubectl("apply", "-f", "-", body=body)
+    names = ("mcpp/tools", "mcps/near")
+    with operating(tmp_path / "log", "--namespaces", namespace):
+        before = {(child["kind"], child["metadata"]["name"]) for child in await settled(kube, namespace)}
+        kubectl("delete", *names, f"--cascade={cascade}", f"--wait={str(cascade == 'foreground').lower()}")
+        for body in WORLD:
+            kubectl("apply", "-f", "-", body=body)
+        uids = {kubectl("get", name, "-o", "jsonpath={.metadata.uid}") for name in names}
+
+        async def are_of_the_new() -> bool:
+            live = await owned(kube, namespace)
+            found = {(child["kind"], child["metadata"]["name"]) for child in live}
+            return found == before and all(_controller(child) in uids for child in live)
+
+        print(f"replaced after {await until(are_of_the_new, 90):.1f} s")
+
+
+def _controller(child: Body) -> str:
+    owners = child["metadata"].get("ownerReferences") or ()
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), "")
 
 
 @pytest.mark.parametrize("at_work", [True, False])
