@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from mcp_operator_proxy.logs import LogFormat
 
 Choice = TypeVar("Choice", bound=str)
 _PREFIX: Final = "MCP_OPERATOR_"
+_NAMESPACE: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _PULL_POLICIES: Final[tuple[PullPolicy, ...]] = ("Always", "IfNotPresent", "Never")
 _LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _LOG_FORMATS: Final[tuple[LogFormat, ...]] = ("json", "text")
@@ -86,7 +88,7 @@ def read(arguments: argparse.Namespace) -> Options:
             image_pull_secrets=_listed(arguments.image_pull_secrets),
             operator_namespace=arguments.lease_namespace or None,
         ),
-        namespaces=_listed(arguments.namespaces),
+        namespaces=_namespaces(arguments.namespaces),
         lease_namespace=arguments.lease_namespace or None,
         lease_name=arguments.lease_name,
         lease_seconds=float(_number("lease-seconds", arguments.lease_seconds, least=1)),
@@ -104,6 +106,15 @@ def read(arguments: argparse.Namespace) -> Options:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _namespaces(text: str) -> tuple[str, ...]:
+    """Each once. Patterns are none: kopf would take them for such, and the API server would not."""
+    names = tuple(dict.fromkeys(_listed(text)))
+    for name in names:
+        if not _NAMESPACE.fullmatch(name):
+            raise ValueError(f"--namespaces lists names of namespaces, and {name!r} is none")
+    return names
 
 
 def _one_of(name: str, text: str, choices: Sequence[Choice]) -> Choice:

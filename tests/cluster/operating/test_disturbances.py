@@ -217,7 +217,7 @@ async def test_priority_and_fairness_of_the_api_server(world: World, namespace: 
         between.cut()
         await world.apply(namespace, *(resources.container(f"s{number}", IMAGE) for number in range(20)))
         await until(lambda: sum(asked.status == 429 for asked in between.asked) >= 10)
-        await until(lambda: _all_have_services(world, namespace, 20), why=lambda: operator.lines[-5:])
+        await until(lambda: _all_have_services(world, namespace, 20), within=150, why=lambda: operator.lines[-5:])
         assert (await operator.ask("/healthz"))[0] == 200
     finally:
         world.plane.kubectl("delete", "flowschema/jail", "prioritylevelconfiguration/jail")

@@ -16,7 +16,7 @@ def test_defaults() -> None:
 
 def test_flags() -> None:
     flags = (
-        "--namespaces a,,b --proxy-image p:1 --runner-image r:1 --image-pull-policy Always --image-pull-secrets x,y "
+        "--namespaces a,,b,a --proxy-image p:1 --runner-image r:1 --image-pull-policy Always --image-pull-secrets x,y "
     )
     flags += "--lease-namespace system --lease-name lead --identity me --host 127.0.0.1 --port 0 --workers 2 "
     flags += "--lease-seconds 20 --watch-patience-seconds 30 "
@@ -53,6 +53,7 @@ def test_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     ("flags", "words"),
     [
         (["--workers", "0"], "--workers is a whole number of at least 1, not '0'"),
+        (["--namespaces", "team-*"], "--namespaces lists names of namespaces, and 'team-*' is none"),
         (["--port", "-1"], "--port is a whole number of at least 0"),
         (["--port", "http"], "not 'http'"),
         (["--resync-seconds", "1.5"], "--resync-seconds is a whole number"),
