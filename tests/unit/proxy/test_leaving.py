@@ -113,12 +113,17 @@ async def test_streams_are_ended_with_a_word_also_new_ones(tmp_path: Path) -> No
         write_config(tmp_path, make_config({"b": served.url}))
         async with running_program(tmp_path, workers=1, MCP_PROXY_LEAVE_SECONDS=LEAVE) as program:
             await eventually(lambda: any(line["message"] == "configuration in use" for line in program.lines), 60)
+            idle = await Connection.open(program)
+            await idle.ask("tools/list", MODERN, _meta=meta())
             async with SDKClient(program.url, mode="auto") as client:
                 async with client.listen(tools_list_changed=True) as changes:
                     await stopping(program)
                     assert [change async for change in changes] == []
                 async with client.listen(tools_list_changed=True) as changes:
                     assert [change async for change in changes] == []
+            assert program.process.returncode is None, "the idle connection is waited for"
+            await idle.ask("tools/list", MODERN, _meta=meta())
+            assert await idle.is_closed()
             assert await program.process.wait() == 0
 
 

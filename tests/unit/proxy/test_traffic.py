@@ -238,7 +238,7 @@ async def test_headers_of_the_exchange_itself_cannot_be_configured() -> None:
 async def test_sessions_leave_nothing_behind() -> None:
     async with (
         ServedMCP(everything(), era="legacy") as served,
-        running_gateway(make_config({"e": served.url})) as running,
+        running_gateway(make_config({"e": served.url}, server={"connectTimeoutSeconds": 60})) as running,
     ):
 
         async def visit() -> None:
