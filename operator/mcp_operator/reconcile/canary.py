@@ -42,7 +42,7 @@ def call_canary(
     )
     if _is_back(context, key, server):
         context.canaries.trigger(key)
-    waiting = any(plan.waiting for plan in plans.values()) or not context.proxies_are_known()
+    waiting = any(plan.waiting for plan in plans.values()) or not context.knows_proxies_of(key)
     return _observed(
         canary.tool, {proxy: shown[proxy] for proxy in calls}, context.canaries.states(key), waiting=waiting
     )

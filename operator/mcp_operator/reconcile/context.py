@@ -54,15 +54,17 @@ class Context:
     sights: Sights = field(init=False)
     """What the replicas of all proxies say of each server."""
     _canaried: dict[str, str] = field(default_factory=dict)
-    _until_known: set[str] = field(default_factory=set)
-    """Servers of which stands what was said before, until every proxy has been compiled."""
+    _until_known: set[Key] = field(default_factory=set)
+    """Servers of which stands what was said before, until every proxy of theirs has been looked at."""
+    _looked_at: set[Key] = field(default_factory=set)
+    """Proxies that were compiled, or of which nothing is to be expected."""
     session_keys: dict[Key, bytes] = field(default_factory=dict, repr=False)
     """As each proxy's Secret last held it."""
     _heard: dict[Key, Hashable] = field(default_factory=dict)
     notices: NoticeBoard = field(init=False)
 
     def __post_init__(self) -> None:
-        self.notices = NoticeBoard(self.world.proxy_keys)
+        self.notices = NoticeBoard(self.world.proxies_of)
         self.sights = Sights(self._on_sight)
 
     def note_compiled(
@@ -81,6 +83,7 @@ class Context:
         before, heard_before = self.compiled.get(proxy), self._heard.get(proxy)
         self.compiled[proxy], heard = compiled, _heard_of(states)
         self._heard[proxy] = heard
+        self._looked_at.add(proxy)
         self._enqueue_all(self.notices.note(proxy, notices, heard=is_heard(states)))
         servers = frozenset(server.id for server in compiled.config.servers)
         self.sights.note(proxy, sight(proxy, servers, states))
@@ -90,10 +93,10 @@ class Context:
             self.tell_routes(compiled)
 
     def _tell_those_who_waited(self) -> None:
-        """Enqueue the servers of which stood what was said before, once every proxy has been compiled."""
-        if self._until_known and self.proxies_are_known():
-            self._enqueue_all(_key(server) for server in self._until_known)
-            self._until_known.clear()
+        """Enqueue the servers of which stood what was said before, once every proxy of theirs has been looked at."""
+        known = {server for server in self._until_known if self.knows_proxies_of(server)}
+        self._until_known -= known
+        self._enqueue_all(known)
 
     def tell_routes(self, compiled: Compiled) -> None:
         """Enqueue the routes that are attached to the proxy."""
@@ -108,17 +111,18 @@ class Context:
     def clients_of(self, server: McpServer) -> Clients:
         """What the replicas of the proxies that serve it say of `server`."""
         found = self.sights.of(server.id)
-        if self.proxies_are_known():
+        key = _key(server.id)
+        if self.knows_proxies_of(key):
             return found
         if _is_partly_reachable(server):
-            self._until_known.add(server.id)
+            self._until_known.add(key)
         return replace(found, waiting=True)
 
-    def proxies_are_known(self) -> bool:
-        """Whether every proxy that there is has been compiled since this process began."""
+    def knows_proxies_of(self, server: Key) -> bool:
+        """Whether every proxy in which the server has a say has been looked at since this process began."""
         return all(
-            proxy in self.compiled or not isinstance(self.world.model(proxy), McpProxy)
-            for proxy in self.world.proxy_keys()
+            proxy in self._looked_at or not isinstance(self.world.model(proxy), McpProxy)
+            for proxy in self.world.proxies_of(server)
         )
 
     def note_canary(self, server: Key, tool: str | None) -> None:
@@ -170,6 +174,7 @@ class Context:
             self.session_keys.pop(key, None)
             self.compilations.pop(key, None)
             gone = self.world.store.get(key) is None
+            (self._looked_at.discard if gone else self._looked_at.add)(key)
             self._enqueue_all(self.notices.forget(key) if gone else self.notices.note(key, Notices(), heard=True))
             self.sights.forget(key)
             self._show(key, None)

@@ -39,7 +39,8 @@ async def reconcile(context: Context, key: Key) -> Result:
             case McpRoute():
                 return await reconcile_route(context, key, resource)
     except Forbidden as error:
-        if error.namespace_terminating:
+        if error.namespace_terminating:  # nothing comes of it any more, and nobody shall wait for it
+            context.forget(key)
             return Result()
         raise
 

@@ -10,14 +10,14 @@ from mcp_operator.engine.keys import Key
 
 
 class NoticeBoard:
-    """Remembers what each proxy had to tell. `proxies` gives those that there are.
+    """Remembers what each proxy had to tell. `proxies_of` gives those that there are in which a server has a say.
 
-    What a server's status says stands until every proxy has been looked at, and heard: else each start of the operator would
-    take it away and put it back.
+    What a server's status says stands until each of these has been looked at, and heard: else each start of the operator would
+    take it away and put it back. Other proxies hold nobody up: there may always be one that can't be looked at.
     """
 
-    def __init__(self, proxies: Callable[[], Iterable[Key]]) -> None:
-        self._proxies = proxies
+    def __init__(self, proxies_of: Callable[[Key], Iterable[Key]]) -> None:
+        self._proxies_of = proxies_of
         self._notices: dict[Key, Notices] = {}
         self._unheard: set[Key] = set()
         self._waiting: set[Key] = set()
@@ -43,7 +43,7 @@ class NoticeBoard:
 
     def of_server(self, server: Key, before: list[Verdict]) -> list[Verdict]:
         """What its status is to say of it. `before`: what it says now."""
-        if before and not self._settled():
+        if before and not self._settled(server):
             self._waiting.add(server)
             return before
         about = f"{server.namespace}/{server.name}"
@@ -53,15 +53,14 @@ class NoticeBoard:
             for notice in told.servers.get(about, ())
         )
 
-    def _settled(self) -> bool:
-        return not self._unheard and all(proxy in self._notices for proxy in self._proxies())
+    def _settled(self, server: Key) -> bool:
+        return all(proxy in self._notices and proxy not in self._unheard for proxy in self._proxies_of(server))
 
     def _look_again(self, servers: set[Key]) -> set[Key]:
         """With those that waited, when that is over."""
-        if not self._waiting or not self._settled():
-            return servers
-        waiting, self._waiting = self._waiting, set()
-        return servers | waiting
+        settled = {server for server in self._waiting if self._settled(server)}
+        self._waiting -= settled
+        return servers | settled
 
 
 def _key(server: str) -> Key:

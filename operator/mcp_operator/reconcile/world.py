@@ -88,10 +88,6 @@ class World:
     def routes(self, namespace: str) -> list[McpRoute]:
         return self._all(meta.ROUTE.kind, namespace, McpRoute)
 
-    def proxy_keys(self) -> list[Key]:
-        """Every McpProxy, readable or not."""
-        return [Key.of(meta.PROXY.kind, body) for body in self.store.list(meta.PROXY.kind)]
-
     def namespace_labels(self, namespace: str) -> Mapping[str, str] | None:
         """Labels of a namespace; None where they can't be read."""
         if not self.reads_namespaces:
@@ -124,6 +120,12 @@ class World:
             if any(wanted.includes(*named) for wanted in wanted_by_route(route)):
                 for parent in route.spec.parent_refs:
                     yield Key(meta.PROXY.kind, route.metadata.namespace, parent.name)
+
+    def proxies_of(self, server: Key) -> set[Key]:
+        """Those that there are, readable or not, in which the server has a say."""
+        body = self.store.get(server)
+        concerned = self.concerned(body) if body is not None else ()
+        return {proxy for proxy in concerned if self.store.get(proxy) is not None}
 
     def children(self, uid: str) -> dict[Key, Object]:
         """Objects that the resource with this uid controls and that carry the operator's label."""

@@ -14,7 +14,7 @@ from mcp_operator.api import meta
 from mcp_operator.engine.keys import Key
 from mcp_operator_proxy.report import Conflict, ErrorReport, RouteReport, ServerReport
 from support import resources
-from support.apiserver import Body
+from support.apiserver import TERMINATING, Body
 from support.bench import FACTS, Bench
 
 CORE = {"team": "core"}
@@ -147,7 +147,7 @@ class TestReplicas:
         _sees(bench, one)
         _sees(bench, two, REFUSED)
         await _comes(bench, "Ready", "False", "PartlyReachable")
-        bench.apply(resources.proxy("other"))
+        bench.apply(resources.proxy("other", selector=CORE))
         await bench.restart()
         del bench.waiting[Key("McpProxy", "team-a", "other")]
         await bench.until(lambda: (health := bench.prober.health(FAR)) and health.healthy)
@@ -156,6 +156,22 @@ class TestReplicas:
         await bench.drain()
         assert bench.condition("McpServer", "far", "Ready") == ("False", "PartlyReachable")
         bench.api.kubectl_delete("McpProxy", "other")
+        await _comes(bench, "Ready", "True", "Ready")
+
+    @pytest.mark.parametrize("selector", [None, CORE], ids=["of others", "in a namespace that ends"])
+    async def test_a_proxy_that_can_not_be_made_holds_nobody_up(self, bench: Bench, selector: Body | None) -> None:
+        one, two = await _served(bench, _far())
+        _sees(bench, one)
+        _sees(bench, two, REFUSED)
+        await _comes(bench, "Ready", "False", "PartlyReachable")
+        bench.apply(resources.proxy("other", selector=selector))
+        bench.api.refuse("PATCH", "/other-proxy", TERMINATING)
+        await bench.restart()
+        if selector is None:
+            del bench.waiting[Key("McpProxy", "team-a", "other")]
+        await bench.until(lambda: (health := bench.prober.health(FAR)) and health.healthy)
+        _sees(bench, one)
+        _sees(bench, two)
         await _comes(bench, "Ready", "True", "Ready")
 
 

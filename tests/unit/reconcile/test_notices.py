@@ -29,7 +29,7 @@ def proxies() -> list[Key]:
 
 @pytest.fixture
 def board(proxies: list[Key]) -> NoticeBoard:
-    return NoticeBoard(lambda: proxies)
+    return NoticeBoard(lambda _: proxies)
 
 
 def messages(board: NoticeBoard, server: Key = ONE) -> list[str]:
@@ -66,6 +66,15 @@ def test_what_stands_in_a_status_stays_until_all_have_been_heard(board: NoticeBo
     assert board.note(PROXY, Notices(), heard=True) == {ONE}
     assert board.of_server(ONE, BEFORE) == []
     assert board.note(PROXY, Notices(), heard=True) == set(), "nobody waits any more"
+
+
+def test_proxies_of_others_are_not_waited_for() -> None:
+    board = NoticeBoard(lambda server: {ONE: [PROXY], TWO: [PROXY, OTHER]}[server])
+    assert board.of_server(ONE, BEFORE) == board.of_server(TWO, BEFORE) == BEFORE
+    assert board.note(PROXY, Notices(), heard=True) == {ONE}
+    assert (board.of_server(ONE, BEFORE), board.of_server(TWO, BEFORE)) == ([], BEFORE)
+    assert board.note(OTHER, Notices(), heard=False) == set()
+    assert board.note(OTHER, Notices(), heard=True) == {TWO}
 
 
 def test_a_server_of_which_nothing_is_said_is_told_at_once(board: NoticeBoard, proxies: list[Key]) -> None:
