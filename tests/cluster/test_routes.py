@@ -205,6 +205,7 @@ def test_words_of_the_api_server_and_additions_of_others_cost_nothing(pair: Pair
     nudges = []
     with operating(tmp_path / "log") as operator:
         pair.team("wait", "mcps", "near", "--for=condition=Programmed=False", "--timeout=30s")
+        pair.team.eventually("get", "deployment", "tools-proxy")
         pair.team("patch", "deployment", "tools-proxy", "--type=json", "-p", json.dumps(added))
         until(operator.idle)
         for number in range(6):

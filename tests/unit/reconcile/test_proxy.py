@@ -67,8 +67,8 @@ async def test_children_come_in_order(bench: Bench) -> None:
     bench.apply(resources.proxy(selector=CORE))
     await bench.drain()
     assert bench.api.writes == [*CHILDREN, "McpProxy/tools/status"]
-    assert bench.condition("McpProxy", "tools", "Programmed") == ("False", "Swapping")
-    assert bench.condition("McpProxy", "tools", "Reconciling") == ("True", "Swapping")
+    assert bench.condition("McpProxy", "tools", "Programmed") == ("False", "Deploying")
+    assert bench.condition("McpProxy", "tools", "Reconciling") == ("True", "Deploying")
 
 
 async def test_the_key_of_session_ids_is_made_once(bench: Bench) -> None:
@@ -459,7 +459,7 @@ async def test_a_status_that_cannot_be_written_is_tried_again(bench: Bench) -> N
     with pytest.raises(Exception, match="away"):
         await bench.drain()
     await bench.reconcile("McpProxy", "tools")
-    assert bench.condition("McpProxy", "tools", "Programmed") == ("False", "Swapping")
+    assert bench.condition("McpProxy", "tools", "Programmed") == ("False", "Deploying")
 
 
 async def test_a_flood_of_servers_is_a_few_configurations(bench: Bench) -> None:
