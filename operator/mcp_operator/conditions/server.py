@@ -246,7 +246,7 @@ def _healthy(server: McpServer, seen: ServerObservation) -> Verdict:
     if health.healthy:
         who = " ".join(part for part in (health.server_name, health.server_version) if part) or "it"
         return yes(Type.HEALTHY, Reason.ANSWERING, f"{who} answers with {plural(len(health.tools), 'tool')}")
-    told = "; the proxies that serve it still reach it" if seen.clients.all_reach_it else ""
+    told = "; the proxies that serve it reached it when last asked" if seen.clients.all_reach_it else ""
     return no(Type.HEALTHY, health.error_class, health.error + told)
 
 

@@ -198,7 +198,7 @@ def test_who_sees_what() -> None:
         "1 of 1 replica of McpProxy team-b/more: more-1 (DNSFailure: no such name)"
     )
     alone = server_status(REMOTE, ServerObservation(health=BAD, clients=REACHED), NOW)
-    assert message(alone, "Healthy") == "no answer; the proxies that serve it still reach it"
+    assert message(alone, "Healthy") == "no answer; the proxies that serve it reached it when last asked"
 
 
 def test_a_probe_that_is_older_than_the_word_of_a_replica_proves_nothing() -> None:
