@@ -314,7 +314,7 @@ async def settled(prober: Prober[str], probes: Probes, eventually: Eventually) -
         await eventually(
             lambda number=number: len(health.samples) >= number if (health := prober.health("a")) else False
         )
-    return probes.started
+    return SAMPLES
 
 
 async def test_what_others_confirm_is_not_probed(probes: Probes, eventually: Eventually) -> None:
