@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from support.kubectl import Body, Namespace, eventually
-from support.product import tools
+from support.product import PROXY_IMAGE, tools
 from support.resources import proxy, remote
 from support.traffic import Crowd
 
@@ -14,8 +14,9 @@ CORE = {"team": "core"}
 PODS = "mcp-operator.dev/proxy=tools"
 CHANGES: list[Body] = [
     {"resources": {"requests": {"cpu": "60m", "memory": "96Mi"}}},
-    {"resources": {"requests": {"cpu": "70m", "memory": "96Mi"}}, "logLevel": "debug"},
+    {"resources": {"requests": {"cpu": "60m", "memory": "96Mi"}}, "image": f"docker.io/{PROXY_IMAGE}"},
 ]
+"""Other resources; then another image, which is the same one under its whole name."""
 
 
 def _uids(namespace: Namespace) -> set[str]:
@@ -33,19 +34,26 @@ def _rolled_out(namespace: Namespace, old: set[str], replicas: int) -> bool:
     return len(pods) == len(ready) == replicas and not old & {pod["metadata"]["uid"] for pod in pods}
 
 
+def _longest(crowd: Crowd) -> float:
+    """Seconds of the longest call so far."""
+    return max(tally.longest_seconds for tally in crowd.tallies)
+
+
 @pytest.mark.parametrize(("replicas", "workers"), [(1, 1), (2, 2)])
 def test_a_rollout_loses_nothing(
     namespace: Namespace, backend: Callable[..., str], replicas: int, workers: int
 ) -> None:
-    """Other resources, then another log level: no call fails, sessions go on, and streams are ended with a word."""
+    """Other resources, then another image: no call fails, sessions go on, and streams are ended with a word."""
     target = backend("steady")
     namespace.apply(remote("steady", target, labels=CORE), proxy(selector=CORE, replicas=replicas, workers=workers))
     namespace.wait("mcpp", "tools", "Ready")
     url = namespace.service_url("tools-proxy", "/mcp")
     eventually(lambda: "steady_add" in tools(url))
 
-    async def scenario() -> Crowd:
+    async def scenario() -> tuple[Crowd, float]:
         async with Crowd(url, "steady_add", {"a": 20, "b": 22}, "42", size=6, listens_again=True) as crowd:
+            await crowd.more_calls(20)
+            calm = _longest(crowd)
             for change in CHANGES:
                 old = await asyncio.to_thread(_uids, namespace)
                 changed = proxy(selector=CORE, replicas=replicas, workers=workers, **change)
@@ -56,10 +64,10 @@ def test_a_rollout_loses_nothing(
                 await crowd.more_calls(5)
             for caller in crowd.callers:
                 await caller.check_session()
-        return crowd
+        return crowd, calm
 
-    crowd = asyncio.run(scenario())
-    print(f"{crowd.calls} calls, longest {max(tally.longest_seconds for tally in crowd.tallies):.2f} s")
+    crowd, calm = asyncio.run(scenario())
+    print(f"{crowd.calls} calls, the longest {_longest(crowd):.2f} s; before the rollouts {calm:.2f} s")
     assert crowd.failures == []
     assert not any(tally.dropped for tally in crowd.tallies)
     assert sum(tally.ended_in_order for tally in crowd.tallies) > 0

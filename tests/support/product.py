@@ -7,6 +7,7 @@ from fastmcp import Client
 
 SYSTEM = "mcp-system"
 RELEASE = "mcp-operator"
+PROXY_IMAGE = "mcp-operator/proxy:dev"
 BACKEND_IMAGE = "mcp-operator-test/backend:dev"
 PACKAGES_IMAGE = "mcp-operator-test/packages:dev"
 PLAIN_IMAGE = "mcp-operator-test/plain:dev"
