@@ -1,5 +1,7 @@
 """`mcp-operator COMMAND`. Subcommands are imported when they are called: each brings its own weight."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -19,6 +21,8 @@ COMMANDS = {
 
 MODULES = {"import": "import_file"}
 """Of commands whose name is no name of a module."""
+PRINTING = frozenset({"import", "render", "plan", "status", "crds"})
+"""Commands whose result is what they print."""
 OF_THE_CLUSTER = frozenset({"kubernetes", "aiohttp", "kopf"})
 """Packages that only commands which talk to a cluster need."""
 
@@ -44,7 +48,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         needed = f"needs {error.name}: pip install 'mcp-operator[operator]'"
         print(f"mcp-operator {name}: {needed}", file=sys.stderr)
         return 2
-    return command(given[1:])
+    return _printed(command, given[1:]) if name in PRINTING else command(given[1:])
+
+
+def _printed(command: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """End as `head` has other programs end: without a word when nobody reads on.
+
+    Source: Python documentation, module signal, "Note on SIGPIPE".
+    """
+    try:
+        status = command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return status
 
 
 def usage() -> str:

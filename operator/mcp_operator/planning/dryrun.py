@@ -15,6 +15,10 @@ Object = dict[str, Any]
 APPLIER: Final = "kubectl"
 """The field manager of `kubectl apply --server-side`."""
 _WRITERS: Final = frozenset({APPLIER, meta.FIELD_MANAGER})
+_ABOVE: Final = 10**15
+"""More than the resourceVersion of anything: of what is there only in the plan."""
+_GIVEN: Final = frozenset({"uid", "resourceVersion", "creationTimestamp", "generation", "managedFields"})
+"""What each dry run invents anew."""
 _NO_NAMESPACE: Final = 'namespaces "'
 """How an API server begins its answer to what is put into a namespace that does not exist."""
 
@@ -39,6 +43,14 @@ class Change:
         return "delete" if self.after is None else "change"
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What the API server had, and what was answered."""
+
+    before: Object | None
+    answer: Object
+
+
 class DryRun(KubeClient):
     """Remembers what would change by path, in the order of the first writes."""
 
@@ -51,6 +63,8 @@ class DryRun(KubeClient):
         """Namespaces that do not exist, so that the API server can't say what it would make of what is put there."""
         self.writes = 0
         self._handed_over: dict[str, Object] = {}
+        self._made: dict[str, _Made] = {}
+        """What was answered last, by path: to ask for the same again is no write."""
 
     async def get(self, path: str) -> Object | None:
         return self.overlay.get(path) or await super().get(path)
@@ -69,13 +83,19 @@ class DryRun(KubeClient):
             self._handed_over[path] = body
             return before or body
         body = _united(body, self._handed_over.get(path, {}))
+        if before is None:
+            body = _without_uid(body)
         try:
             after = await super().apply(path, body, field_manager=field_manager, force=force, dry_run=True)
         except NotFound as error:
             if _NO_NAMESPACE in str(error):
                 self.unchecked.add(body["metadata"]["namespace"])
             after = body
-        return self._noted(path, before, after)
+        known = self._made.get(path)
+        if known is not None and known.before == before and _substance(known.answer) == _substance(after):
+            return known.answer
+        self._made[path] = made = _Made(before, self._noted(path, before, after))
+        return made.answer
 
     async def patched(self, path: str, patch: Object, before: Object) -> Object:
         """What a merge patch (RFC 7386) would make of an object."""
@@ -94,8 +114,8 @@ class DryRun(KubeClient):
         """`after` with a version of its own: a dry run leaves the old one, and who keeps objects by version would not see it."""
         self._note(path, before, after)
         version = (before or {}).get("metadata", {}).get("resourceVersion", "")
-        later = str(int(version) + self.writes) if version.isdigit() else version
-        return {**after, "metadata": {**after["metadata"], "resourceVersion": later}}
+        later = (int(version) if version.isdigit() else _ABOVE) + self.writes
+        return {**after, "metadata": {**after["metadata"], "resourceVersion": str(later)}}
 
     def _note(self, path: str, before: Object | None, after: Object | None) -> None:
         self.writes += 1
@@ -106,6 +126,15 @@ class DryRun(KubeClient):
         if method != "GET" and ("dryRun", "All") not in (options.get("query") or ()):
             raise AssertionError(f"a plan writes nothing, and would: {method} {path}")
         return await super()._call(method, path, **options)
+
+
+def _without_uid(body: Object) -> Object:
+    """Without the uid that a dry run before this one invented: there is no such object."""
+    return {**body, "metadata": {name: value for name, value in body["metadata"].items() if name != "uid"}}
+
+
+def _substance(body: Object) -> Object:
+    return {**body, "metadata": {name: value for name, value in body["metadata"].items() if name not in _GIVEN}}
 
 
 def _united(one: Object, other: Object) -> Object:
