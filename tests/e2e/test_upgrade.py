@@ -58,6 +58,10 @@ def images_of(namespace: Namespace, selector: str) -> set[str]:
     return {pod["spec"]["containers"][0]["image"] for pod in namespace.pods(selector) if is_ready(pod)}
 
 
+def pods_of(namespace: Namespace) -> str:
+    return namespace.run("get", "pods,mcp", "-o", "wide")
+
+
 def is_ready(pod: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
 
@@ -86,7 +90,8 @@ def test_from_the_previous_version_under_traffic(
     before: Namespace, namespace: Namespace, backend: Callable[..., str]
 ) -> None:
     """No call fails; definitions, operator and proxies are this checkout's; everything stored under the old ones is served,
-    and no proxy is given what it can't read."""
+    and no proxy is given what it can't read. (Calls go to a server that is not hosted: pods of hosted ones had no pause before
+    their end in the previous version, so what is on its way to one may be lost.)"""
     hosted = container("near", BACKEND_IMAGE, labels=CORE, env={"NAME": "near"})
     namespace.apply(remote("far", backend("far"), labels=CORE), hosted, proxy(selector=CORE, replicas=2))
     namespace.wait("mcpp", "tools", "Ready", timeout=120)
@@ -100,14 +105,12 @@ def test_from_the_previous_version_under_traffic(
         return images_of(namespace, PROXIES) == {"mcp-operator/proxy:dev"} and len(namespace.pods(PROXIES)) == 2
 
     async def scenario() -> list[str]:
-        sums = {"a": 20, "b": 22}
-        async with Visitors(url, "far_add", sums, "42") as far, Visitors(url, "near_add", sums, "42") as near:
-            await far.more_calls(20)
+        async with Visitors(url, "far_add", {"a": 20, "b": 22}, "42") as visitors:
+            await visitors.more_calls(20)
             await asyncio.to_thread(helm, "upgrade", RELEASE, str(CHART), *VALUES, "--wait")
-            await asyncio.to_thread(eventually, upgraded, timeout=180)
-            await asyncio.to_thread(namespace.wait, "mcps", "near", "Programmed", timeout=120)
-            await asyncio.gather(far.more_calls(40), near.more_calls(40))
-        return [f"far: {failure}" for failure in far.failures] + [f"near: {failure}" for failure in near.failures]
+            await asyncio.to_thread(eventually, upgraded, timeout=180, why=lambda: pods_of(namespace))
+            await visitors.more_calls(40)
+        return visitors.failures
 
     with conditions_of(namespace, "mcpp", "tools") as seen:
         assert asyncio.run(scenario()) == []
@@ -122,7 +125,8 @@ def test_from_the_previous_version_under_traffic(
         assert crd["status"]["storedVersions"] == ["v1alpha1"]
     namespace.wait("mcpp", "tools", "Ready", timeout=120)
     namespace.wait("mcps", "far", "Ready")
-    namespace.wait("mcps", "near", "Ready")
+    namespace.wait("mcps", "near", "Ready", timeout=120)
+    assert call(url, "near_hello") == "near/hello"
 
     namespace.apply(container("new", BACKEND_IMAGE, labels=CORE))
     namespace.wait("mcps", "new", "Ready")
