@@ -31,6 +31,8 @@ Body = Mapping[str, Any]
 TOOL_NAMES_LIMIT: Final = 2000
 TOOL_NAMES_BYTES: Final = 256 * 1024
 """What the names may take up of a status: an object has room for about a megabyte."""
+CRASH_LOOP: Final = "CrashLoop"
+"""Class of what a bridge tells of a process that ends at every start."""
 _FOUND: Final = ("server_info", "protocol_version", "transport", "tools", "probe")
 """The fields of the status that probes fill."""
 
@@ -207,7 +209,10 @@ def _programmed(server: McpServer, seen: ServerObservation) -> Verdict:
         return unknown(Type.PROGRAMMED, Reason.PAUSED, "the annotation mcp-operator.dev/paused holds the operator off")
     if seen.refused:
         return no(Type.PROGRAMMED, seen.refused.reason, seen.refused.message)
-    return workload_verdict(seen.deployment, seen.pods)
+    rollout = workload_verdict(seen.deployment, seen.pods)
+    if rollout.reason == Reason.DEPLOYING and seen.health and seen.health.error_class == CRASH_LOOP:
+        return no(Type.PROGRAMMED, Reason.CRASHING, f"the process in its pod does not stay: {seen.health.error}")
+    return rollout
 
 
 def _healthy_before(server: McpServer, seen: ServerObservation) -> Verdict | None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
+from mcp_operator.probe.bridge import ask_bridge
 from mcp_operator.probe.exchange import exchange
 from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip, tool_names
 from mcp_operator.probe.plain import Listed, look
@@ -34,6 +35,8 @@ async def probe(target: Target) -> ProbeResult:
         found, seconds = await exchange(rest, _list if target.lists else _meet)
         seconds += before
     if isinstance(found, ErrorReport):
+        if target.bridge is not None:
+            found = await ask_bridge(target.bridge) or found
         return ProbeResult(time=datetime.now(UTC), seconds=seconds, error=found)
     return ProbeResult(time=datetime.now(UTC), seconds=seconds, facts=found)
 

@@ -1,18 +1,20 @@
 """What probes and replicas found, in the terms of `conditions`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mcp_operator.api import meta
 from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
 from mcp_operator.compile import Compiled
 from mcp_operator.compile.references import Resolved
+from mcp_operator.compile.servers import BRIDGE_PORT
 from mcp_operator.conditions.notices import Notices, hidden, notices
 from mcp_operator.conditions.proxy import Replica
 from mcp_operator.conditions.reasons import Type
 from mcp_operator.conditions.route import Parent
 from mcp_operator.conditions.server import Health
 from mcp_operator.desired.names import cluster_url
+from mcp_operator.engine.store import Object
 from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.probe.state import ServerHealth
 from mcp_operator.probe.target import Target
@@ -23,8 +25,8 @@ def is_paused(resource: McpServer | McpProxy) -> bool:
     return resource.metadata.annotations.get(meta.ANNOTATION_PAUSED) == "true"
 
 
-def probe_target(url: str, server: McpServer, resolved: Resolved) -> Target:
-    """Where and how a server is probed: as a proxy would speak to it."""
+def probe_target(url: str, server: McpServer, resolved: Resolved, pods: Sequence[Object] = ()) -> Target:
+    """Where and how a server is probed: as a proxy would speak to it. `pods` are those of a hosted one, oldest first."""
     endpoint = server.spec.remote or server.spec.container
     return Target(
         url=url,
@@ -32,7 +34,27 @@ def probe_target(url: str, server: McpServer, resolved: Resolved) -> Target:
         headers=resolved.header_values(),
         ca_bundle=resolved.ca_bundle,
         timeout=seconds(server.spec.health.timeout),
+        bridge=_bridge(pods) if server.spec.stdio else None,
     )
+
+
+def _bridge(pods: Sequence[Object]) -> str | None:
+    """Where the bridge of the youngest pod tells of its process, while no pod is ready."""
+    if any(is_ready(pod) for pod in pods):
+        return None
+    addresses = (pod.get("status", {}).get("podIP") for pod in reversed(pods))
+    return next((f"http://{bracketed(address)}:{BRIDGE_PORT}/readyz" for address in addresses if address), None)
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the kubelet says so."""
+    found = pod.get("status", {}).get("conditions") or ()
+    return any(condition.get("type") == "Ready" and condition.get("status") == "True" for condition in found)
+
+
+def bracketed(address: str) -> str:
+    """An IP address as a URL holds it."""
+    return f"[{address}]" if ":" in address else address
 
 
 def proxy_target(proxy: McpProxy) -> Target:

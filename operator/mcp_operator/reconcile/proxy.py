@@ -26,6 +26,7 @@ from mcp_operator.reconcile.compilation import compiled_now
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.hurry import hurry
 from mcp_operator.reconcile.observed import (
+    bracketed,
     health_view,
     is_paused,
     notices_view,
@@ -188,7 +189,7 @@ async def _hurry_pods(context: Context, key: Key, revision: str, pods: list[Obje
 def addresses(pods: list[Object]) -> dict[str, str]:
     """Status URL of every pod that has an address, by its name. While TLS is switched on or off, there are both kinds."""
     return {
-        pod["metadata"]["name"]: f"{_scheme(pod)}://{_bracketed(pod['status']['podIP'])}:{PORT}"
+        pod["metadata"]["name"]: f"{_scheme(pod)}://{bracketed(pod['status']['podIP'])}:{PORT}"
         for pod in pods
         if pod.get("status", {}).get("podIP") and pod.get("status", {}).get("phase") == "Running"
     }
@@ -197,7 +198,3 @@ def addresses(pods: list[Object]) -> dict[str, str]:
 def _scheme(pod: Object) -> str:
     containers = pod.get("spec", {}).get("containers") or ()
     return "https" if any(TLS_FLAG in (container.get("args") or ()) for container in containers) else "http"
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

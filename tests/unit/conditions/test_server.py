@@ -100,6 +100,9 @@ TABLE: Sequence[tuple[str, McpServer, ServerObservation, dict[str, tuple[str, st
     ("being deployed", HOSTED, ServerObservation(), {
         "Programmed": ("False", "Deploying"), "Ready": ("False", "Deploying"), "Reconciling": ("True", "Deploying"),
     }),
+    ("being deployed, and its process ends at every start", HOSTED, ServerObservation(health=replace(BAD, error_class="CrashLoop")), {
+        "Programmed": ("False", "Crashing"), "Ready": ("False", "Crashing"), "Healthy": ("False", "CrashLoop"),
+    }),
     ("deployed", HOSTED, ServerObservation(deployment=UP, health=GOOD), {"Programmed": ("True", "Deployed"), **READY}),
     ("a name that is taken", HOSTED, ServerObservation(refused=Refusal(Reason.CHILD_NAME_TAKEN, "no"), deployment=UP), {
         "Programmed": ("False", "ChildNameTaken"), "Ready": ("False", "ChildNameTaken"), "Stalled": ("True", "ChildNameTaken"),
