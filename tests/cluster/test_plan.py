@@ -103,6 +103,21 @@ def test_an_autoscaler_takes_over_the_number_of_pods_as_it_is(kubectl: Kubectl, 
     assert [line for line in lines if line[:1] in "+-" and "replicas" in line] == []
 
 
+def test_what_the_api_server_says_in_another_way(kubectl: Kubectl, tmp_path: Path) -> None:
+    """A `false` that is a default, a quantity in another form: before they are there, and at rest when they are."""
+    words = {"team": "words"}
+    server = resources.container("worded", "worded:1", labels=words)
+    volumes = [{"name": "scratch", "emptyDir": {"sizeLimit": "1024Mi"}}]
+    server["spec"]["podTemplate"] = {"spec": {"hostNetwork": False, "volumes": volumes}}
+    path = write(tmp_path, server, resources.proxy("worded", selector=words, autoscaling={"targetSessions": 1000}))
+    assert {"create Deployment/worded-server", "create HorizontalPodAutoscaler/worded-proxy"} <= set(
+        names(changes(kubectl, "-f", path))
+    )
+    kubectl("apply", "-f", path)
+    play_the_operator(kubectl, path)
+    assert [name for name in names(changes(kubectl, "-f", path)) if "worded" in name] == []
+
+
 def play_the_operator(kubectl: Kubectl, path: str) -> None:
     """Apply what the operator would: the objects of `render`, owned by their resources."""
     done = command("render", "-f", path, "-n", kubectl.namespace, *IMAGES, "--show-secrets")
