@@ -128,7 +128,7 @@ def test_from_the_previous_version_under_traffic(
     namespace.wait("mcps", "near", "Ready", timeout=120)
     assert call(url, "near_hello") == "near/hello"
 
-    namespace.apply(container("new", BACKEND_IMAGE, labels=CORE))
+    namespace.apply(container("new", BACKEND_IMAGE, labels=CORE, env={"NAME": "new"}))
     namespace.wait("mcps", "new", "Ready")
     eventually(lambda: call(url, "new_hello") == "new/hello")
 
