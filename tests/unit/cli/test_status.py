@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,11 @@ async def test_watching_shows_what_changes_until_it_is_told_to_stop(
     out = tmp_path / "out"
     with out.open("wb") as sink:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=sink, stderr=subprocess.PIPE, env=dict(os.environ)
+            *command,
+            stdout=sink,
+            stderr=subprocess.PIPE,
+            env=dict(os.environ),
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
         )
     try:
         await eventually(lambda: "time_*" in out.read_text(), within=60)
