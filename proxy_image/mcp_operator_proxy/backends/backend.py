@@ -30,6 +30,7 @@ from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_ca
 from mcp_operator_proxy.backends.check import ConnectionReport, check, check_host, explained
 from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, connect
+from mcp_operator_proxy.backends.counted import Counted
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, BackendTransport, current_attempt, http_client, timeouts
 from mcp_operator_proxy.backends.lean.exchange import Unplain
@@ -64,6 +65,13 @@ class Backend:
     `turns` are shared by backends of one event loop, so that what many servers answer at once is read in turns.
     """
 
+    changes = 0
+    """Counts what may change how the server is reached: the four below."""
+    resolved = Counted[ResolvedServer]()
+    _uds = Counted[str | None]()
+    _era = Counted["Era | None"]()
+    _kind = Counted[ResolvedTransport | None]()
+
     def __init__(
         self,
         resolved: ResolvedServer,
@@ -87,12 +95,12 @@ class Backend:
         self._turns = turns or Turns()
         self.host = _host(resolved)
         """The processes of a stdio server."""
-        self._uds: str | None = None
-        self._era: Era | None = None
+        self._uds = None
+        self._era = None
         self._shakes_hands = True
         self.asks_in_results: set[tuple[str, str]] = set()
         """Method and own name of what answers in the modern era only, as it asks in its results (SEP-2322)."""
-        self._kind: ResolvedTransport | None = None
+        self._kind = None
         self._stale = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._lists = 0

@@ -211,7 +211,7 @@ class Lane:
         if request.method in LIST_KEYS:
             return self._list(incoming, request, owner.version, head.session_id)
         hot = self._hot(incoming, request)
-        token = _token(request.meta)
+        token = None if request.meta is None else _token(request.meta)
         if request.id in owner.calls:
             return False
         if (spoken := hot.upstream.spoken) is not None:
@@ -224,7 +224,7 @@ class Lane:
             backend_session = owner.front.held(hot.upstream.backend)
             if backend_session is None or owner.asks or token is not None:
                 return False
-            meta = plain_meta(request.meta)
+            meta = None if request.meta is None else plain_meta(request.meta)
             more = session_headers(backend_session)
             incoming.backend_session = backend_session
         incoming.owner, incoming.session = owner, session

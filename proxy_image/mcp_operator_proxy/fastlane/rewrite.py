@@ -43,6 +43,13 @@ class _NamedParams(msgspec.Struct, forbid_unknown_fields=True):
     meta: Raw | UnsetType = msgspec.field(name="_meta", default=UNSET)
 
 
+class _ToolCall(msgspec.Struct, forbid_unknown_fields=True):
+    jsonrpc: Literal["2.0"]
+    method: Literal["tools/call"]
+    id: Raw
+    params: _NamedParams
+
+
 class _UriParams(msgspec.Struct, forbid_unknown_fields=True):
     uri: str
     meta: Raw | UnsetType = msgspec.field(name="_meta", default=UNSET)
@@ -123,7 +130,13 @@ class _ToolResult(msgspec.Struct, forbid_unknown_fields=True):
     result_type: str | UnsetType = msgspec.field(name="resultType", default=UNSET)
 
 
+class _PlainResult(msgspec.Struct, forbid_unknown_fields=True):
+    content: list[_Text | _Image | _Audio]
+    is_error: bool | UnsetType = msgspec.field(name="isError", default=UNSET)
+
+
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope)
+_TOOL_CALL: Final = msgspec.json.Decoder(_ToolCall)
 _NAMED: Final = msgspec.json.Decoder(_NamedParams)
 _URI: Final = msgspec.json.Decoder(_UriParams)
 _LISTED: Final = msgspec.json.Decoder(_ListParams)
@@ -133,9 +146,11 @@ _ERROR: Final = msgspec.json.Decoder(_Error)
 _PROGRESS: Final = msgspec.json.Decoder(_Progress)
 _LOG: Final = msgspec.json.Decoder(_Log)
 _PROMPT_ARGUMENTS: Final = msgspec.json.Decoder(dict[str, str])
+_PLAIN_RESULT: Final = msgspec.json.Decoder(_PlainResult)
 _TOOL_RESULT: Final = msgspec.json.Decoder(_ToolResult)
 _BLOCKS: Final = msgspec.json.Decoder(list[_Text | _Image | _Audio])
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
+_TOOLS_CALL: Final = b'"tools/call"'
 _encode = msgspec.json.encode
 
 
@@ -149,6 +164,8 @@ def parse(body: bytes) -> Request | None:
     if len(body) > 2 * _SHALLOW and body.count(b"[") + body.count(b"{") > _SHALLOW and not _is_plain(body):
         return None
     try:
+        if _TOOLS_CALL in body and (call := _tool_call(body)) is not None:
+            return call
         envelope = _ENVELOPE.decode(body)
         method = envelope.method
         if envelope.jsonrpc != "2.0" or (request_id := _id(envelope.id)) is None:
@@ -162,6 +179,18 @@ def parse(body: bytes) -> Request | None:
     except (msgspec.MsgspecError, _NotAnObjectError, RecursionError):
         pass
     return None
+
+
+def _tool_call(body: bytes) -> Request | None:
+    """The most frequent request, read in one go; None for what has to be looked at in pieces."""
+    try:
+        call = _TOOL_CALL.decode(body)
+    except msgspec.ValidationError:
+        return None
+    request_id, params = _id(call.id), call.params
+    if request_id is None:
+        return None
+    return Request(request_id, "tools/call", params.name, _object(params.arguments), _object(params.meta))
 
 
 def is_utf8(body: bytes) -> bool:
@@ -296,7 +325,7 @@ def header_value(value: str) -> bytes:
 def answer(body: bytes) -> Answer | None:
     """A JSON-RPC message of a backend, or None for anything else."""
     try:
-        return _ANSWER.decode(body) if is_utf8(body) else None
+        return _ANSWER.decode(body) if body.isascii() or is_utf8(body) else None
     except (msgspec.MsgspecError, RecursionError):
         return None
 
@@ -347,6 +376,8 @@ def tool_result(raw: Raw | bytes, stamp: bytes, connection_keys: frozenset[str])
     result with parts that the eras treat differently (links, resources, extensions), or that is none.
     """
     try:
+        if not stamp and (failed := _plain_result(raw)) is not None:
+            return bytes(raw), failed
         result = _TOOL_RESULT.decode(raw)
         _BLOCKS.decode(result.content)
     except (msgspec.MsgspecError, RecursionError):
@@ -361,8 +392,6 @@ def tool_result(raw: Raw | bytes, stamp: bytes, connection_keys: frozenset[str])
             return None
     elif stamp:
         meta = b"{" + stamp + b"}"
-    elif result.structured is UNSET and result.result_type is UNSET:
-        return bytes(raw), failed
     parts = [b'"content":' + bytes(result.content)]
     if result.structured is not UNSET:
         structured = bytes(result.structured)
@@ -376,6 +405,14 @@ def tool_result(raw: Raw | bytes, stamp: bytes, connection_keys: frozenset[str])
     if meta and (meta != b"{}" or result.meta == Raw(b"{}")):
         parts.append(b'"_meta":' + meta)
     return b"{" + b",".join(parts) + b"}", failed
+
+
+def _plain_result(raw: Raw | bytes) -> bool | None:
+    """Whether the tool says that it failed, of a result that may pass as it is; None for any other."""
+    try:
+        return _PLAIN_RESULT.decode(raw).is_error is True
+    except msgspec.ValidationError:
+        return None
 
 
 def _stamped(meta: bytes, connection_keys: frozenset[str], stamp: bytes) -> bytes | None:

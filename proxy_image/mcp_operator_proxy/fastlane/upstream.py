@@ -25,29 +25,29 @@ class Upstream:
         self._socket: str | None = None
         self._resolved: ResolvedServer | None = None
         self._head = b""
+        self._plain = False
         self._usable = False
-        self._era: object = None
-        self._spoken: str | None = None
+        self._changes = -1
+        self.spoken: str | None = None
+        """The version that a modern server is asked in; None where it is not (known to be) modern. `usable` renews it."""
         self._asides: set[_Aside] = set()
-
-    @property
-    def spoken(self) -> str | None:
-        """The version that a modern server is asked in; None where it is not (known to be) modern."""
-        era = self.backend.era
-        if era is not self._era:
-            self._era = era
-            self._spoken = spoken_version(era) if isinstance(era, DiscoverResult) else None
-        return self._spoken
 
     @property
     def usable(self) -> bool:
         """Whether the lane speaks this server's transport: streamable HTTP over HTTP/1.1, known to work."""
-        backend = self.backend
-        if backend.transport_kind != "streamable-http" or backend.era is None or not backend.stands_alone:
-            return False
-        if backend.resolved is not self._resolved or backend.socket != self._socket:
-            self._renew()
+        if self.backend.changes != self._changes:
+            self._look()
         return self._usable
+
+    def _look(self) -> None:
+        backend, changes = self.backend, self.backend.changes
+        era = backend.era
+        self.spoken = spoken_version(era) if isinstance(era, DiscoverResult) else None
+        self._usable = backend.transport_kind == "streamable-http" and era is not None and backend.stands_alone
+        if self._usable and (backend.resolved is not self._resolved or backend.socket != self._socket):
+            self._renew()
+        self._usable = self._usable and self._plain
+        self._changes = changes
 
     @property
     def pool(self) -> Pool:
@@ -59,8 +59,8 @@ class Upstream:
         resolved = self.backend.resolved
         self._resolved, self._socket = resolved, self.backend.socket
         target = resolved.target(self._socket)
-        self._usable = is_plain(target)
-        if not self._usable:
+        self._plain = is_plain(target)
+        if not self._plain:
             return
         if self._pool is not None:
             self._pool.close()
