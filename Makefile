@@ -77,9 +77,11 @@ bench: venv ## The proxy beside direct calls, stock FastMCP and other gateways (
 bench-swap: venv cluster images ## 20 swaps under the traffic of 8 clients; figures in build/bench/swap.json
 	@$(PYTEST_IN_CLUSTER) tests/e2e/test_swap.py --capture=no
 
+BENCH_OPERATOR_quick = --quick --sizes 100,500
+
 .PHONY: bench-operator
 bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real API server; figures in build/bench/operator.json
-	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.operator.run $(if $(filter quick,$(BENCH)),--quick --sizes 100,500)
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.operator.run $(BENCH_OPERATOR_$(BENCH))
 
 .PHONY: test
 test: check conformance cluster-tests e2e ## Everything: lint, types, unit, the conformance suite, the real API server, end to end; leaves no cluster behind
