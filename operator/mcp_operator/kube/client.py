@@ -6,10 +6,11 @@ and back off. Server-side apply: https://kubernetes.io/docs/reference/using-api/
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final, NamedTuple, Self
 
@@ -180,12 +181,9 @@ class KubeClient:
             await self._renew(generation)
             answer = await self._open(path, query, accept, idle)
         try:
-            async for chunk in answer.response.content.iter_any():
-                yield chunk
-        except TimeoutError:
-            raise Timeout(f"GET {path}: nothing more from the API server in time") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"GET {path}: {type(error).__name__}: {error}") from None
+            with _told("GET", path, late="nothing more"):
+                async for chunk in answer.response.content.iter_any():
+                    yield chunk
         finally:
             answer.response.close()
 
@@ -284,13 +282,10 @@ class KubeClient:
             raise Fenced(f"{method} {path}: not sent, as this process does not lead")
         started, status = time.monotonic(), 0
         try:
-            response = await api.call_api(*request, _request_timeout=self._timeout)
-            status = response.status
-            payload: bytes = await response.read()
-        except TimeoutError:
-            raise Timeout(f"{method} {path}: no answer from the API server in time") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from None
+            with _told(method, path):
+                response = await api.call_api(*request, _request_timeout=self._timeout)
+                status = response.status
+                payload: bytes = await response.read()
         finally:
             self._answered(method, status, time.monotonic() - started)
         if not 200 <= response.status < 300:
@@ -303,15 +298,12 @@ class KubeClient:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=self._timeout.sock_connect, sock_read=idle)
         started, status = time.monotonic(), 0
         try:
-            response = await api.call_api(*request, _request_timeout=timeout)
-            status = response.status
-            if 200 <= status < 300:
-                return response
-            payload: bytes = await response.read()
-        except TimeoutError:
-            raise Timeout(f"GET {path}: no answer from the API server in time") from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise Unavailable(f"GET {path}: {type(error).__name__}: {error}") from None
+            with _told("GET", path):
+                response = await api.call_api(*request, _request_timeout=timeout)
+                status = response.status
+                if 200 <= status < 300:
+                    return response
+                payload: bytes = await response.read()
         finally:
             self._answered("GET", status, time.monotonic() - started)
         raise from_response(status, response.headers, payload, phrase=response.reason or "", path=path)
@@ -355,6 +347,17 @@ class KubeClient:
                 await self._load()
             except ConfigError as error:
                 raise Unauthorized(str(error), status=401) from None
+
+
+@contextlib.contextmanager
+def _told(method: str, path: str, *, late: str = "no answer") -> Iterator[None]:
+    """What the connection raises, as the errors of `kube.errors`."""
+    try:
+        yield
+    except TimeoutError:
+        raise Timeout(f"{method} {path}: {late} from the API server in time") from None
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable(f"{method} {path}: {type(error).__name__}: {error}") from None
 
 
 def _items(answer: Object) -> list[Object]:

@@ -325,7 +325,7 @@ def header_value(value: str) -> bytes:
 def answer(body: bytes) -> Answer | None:
     """A JSON-RPC message of a backend, or None for anything else."""
     try:
-        return _ANSWER.decode(body) if body.isascii() or is_utf8(body) else None
+        return _ANSWER.decode(body) if is_utf8(body) else None
     except (msgspec.MsgspecError, RecursionError):
         return None
 

@@ -1,8 +1,10 @@
 """Heads that come again are not parsed again, and nobody can tell: not by how bytes are cut, nor by what has changed since."""
 
 import asyncio
+import contextlib
 import json
 import random
+from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
@@ -14,7 +16,7 @@ from mcp_operator_proxy.fastlane.repeats import LONGEST, MOST, Repeats
 from support.backends import ServedApp
 from support.gateway import Gateway, make_config, running_gateway
 from support.rawcalls import answers, wire
-from support.rawclient import Front, raw_client
+from support.rawclient import Front, RawClient, raw_client
 from support.scripted import Scripted
 
 TAKEN = "mcp_proxy_fast_lane_requests_total"
@@ -202,15 +204,21 @@ def taken(gateway: Gateway) -> float:
     return gateway.proxy.metrics.registry.get_sample_value(TAKEN, {"outcome": "answered"}) or 0.0
 
 
-@pytest.mark.parametrize("front", ["legacy", "modern"])
-async def test_requests_are_answered_alike_however_their_bytes_are_cut(front: Front) -> None:
-    dice = random.Random(7)
+@contextlib.asynccontextmanager
+async def stage(front: Front) -> AsyncIterator[tuple[RawClient, Gateway]]:
     scripted = Scripted(front)
     async with (
         ServedApp(scripted.app) as served,
         running_gateway(make_config({"a": served.url})) as gateway,
         raw_client(gateway.url, front) as client,
     ):
+        yield client, gateway
+
+
+@pytest.mark.parametrize("front", ["legacy", "modern"])
+async def test_requests_are_answered_alike_however_their_bytes_are_cut(front: Front) -> None:
+    dice = random.Random(7)
+    async with stage(front) as (client, gateway):
         await client.call("a_text")
         reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
         before, number = taken(gateway), 1000
@@ -265,12 +273,7 @@ async def test_a_known_head_lets_nobody_in_who_may_not_any_more(front: Front) ->
 
 
 async def test_a_known_head_does_not_keep_a_session_alive() -> None:
-    scripted = Scripted("legacy")
-    async with (
-        ServedApp(scripted.app) as served,
-        running_gateway(make_config({"a": served.url})) as gateway,
-        raw_client(gateway.url, "legacy") as client,
-    ):
+    async with stage("legacy") as (client, gateway):
         await client.call("a_text")
         reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
         for number in (101, 102, 103):
@@ -281,12 +284,7 @@ async def test_a_known_head_does_not_keep_a_session_alive() -> None:
 
 
 async def test_the_body_still_has_to_name_what_a_known_head_names() -> None:
-    scripted = Scripted("modern")
-    async with (
-        ServedApp(scripted.app) as served,
-        running_gateway(make_config({"a": served.url})) as gateway,
-        raw_client(gateway.url, "modern") as client,
-    ):
+    async with stage("modern") as (client, gateway):
         reader, writer = await asyncio.open_connection("127.0.0.1", int(gateway.base.rpartition(":")[2]))
         for number in (101, 102, 103):
             request = wire(client, gateway.base, "a_text", number)
