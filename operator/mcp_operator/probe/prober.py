@@ -31,6 +31,7 @@ class _Watched:
     threshold: int
     success_threshold: int
     health: ServerHealth
+    retry: float | None = None
     retries: int = 0
     """How many probes were made soon after one that failed; see `_RETRIES`."""
     wanted: bool = True
@@ -81,11 +82,13 @@ class Prober(Generic[K]):
         success_threshold: int = 1,
         *,
         latency: float | None = None,
+        retry: float | None = None,
     ) -> None:
         """Probe `target` every `interval` seconds; `threshold` failures in a row make it unhealthy, `success_threshold` good
         ones healthy again. Idempotent.
 
-        `latency`, in seconds, is what was published of a new key before this process began: it stands for `REST`.
+        `latency`, in seconds, is what was published of a new key before this process began: it stands for `REST`. A healthy
+        key whose probe fails is probed again after `retry` seconds, where that is said, and not after the interval.
 
         A changed target is probed at once, and a probe of the old one under way is dropped. What was known stays where only
         headers or times changed; at another endpoint nothing is known.
@@ -93,15 +96,15 @@ class Prober(Generic[K]):
         known = self._watched.get(key)
         if known is None:
             fresh = ServerHealth() if latency is None else known_before(latency, datetime.now(UTC))
-            self._watched[key] = _Watched(target, interval, threshold, success_threshold, fresh)
+            self._watched[key] = _Watched(target, interval, threshold, success_threshold, fresh, retry)
             self._schedule(key, interval)
             if self._scheduler.running < self._at_once:
                 self._scheduler.trigger(key)
             return
-        known.threshold, known.success_threshold = threshold, success_threshold
+        known.threshold, known.success_threshold, known.retry = threshold, success_threshold, retry
         if known.target != target:
             health = known.health if known.target.same_endpoint(target) else ServerHealth()
-            self._watched[key] = _Watched(target, interval, threshold, success_threshold, health)
+            self._watched[key] = _Watched(target, interval, threshold, success_threshold, health, retry)
             self._scheduler.remove(key)
             self._schedule(key, interval)
             self._scheduler.trigger(key)
@@ -171,6 +174,8 @@ class Prober(Generic[K]):
         elif result.error and watched.health.healthy is not True and watched.retries < _RETRIES:
             watched.retries += 1
             self._again(key, watched, _RETRY.delay(watched.retries - 1))
+        elif result.error and watched.health.healthy is True and watched.retry is not None:
+            self._again(key, watched, watched.retry)
 
     def _is_confirmed(self, key: K) -> bool:
         watched = self._watched[key]

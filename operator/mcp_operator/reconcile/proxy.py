@@ -40,7 +40,9 @@ from mcp_operator_proxy.swap.read import secret_files
 
 log = logging.getLogger(__name__)
 
-PROBE_INTERVAL: Final = 10.0
+PROBE_INTERVAL: Final = 30.0
+"""Of handshakes through the Service; the pods themselves are asked more often, see `Replicas`."""
+PROBE_RETRY: Final = 5.0
 PROBE_THRESHOLD: Final = 2
 CONDITIONED: Final = ("Ingress", "HTTPRoute", "HorizontalPodAutoscaler", "ServiceMonitor", "PodMonitor")
 """Kinds that have a condition of their own."""
@@ -60,7 +62,7 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     pods = context.world.pods(proxy)
     revision = compiled.config.revision
     context.replicas.watch(key, revision, addresses(pods))
-    context.prober.watch(key, proxy_target(proxy), PROBE_INTERVAL, PROBE_THRESHOLD)
+    context.prober.watch(key, proxy_target(proxy), PROBE_INTERVAL, PROBE_THRESHOLD, retry=PROBE_RETRY)
     lag = None if paused or refused else await _hurry_pods(context, key, revision, pods)
     states = context.replicas.states(key)
     notices = notices_view(proxy, compiled, states)

@@ -46,6 +46,19 @@ async def test_the_first_run_comes_within_the_spread_and_not_all_at_once(eventua
     assert starts[0] >= began
 
 
+async def test_what_is_due_later_wakes_the_process_a_few_times_a_second_and_not_each_for_itself() -> None:
+    async def job() -> None: ...
+
+    async with PeriodicScheduler[int](spread=20.0) as scheduler:
+        for key in range(2500):  # `spread` is reached from 2,000 on
+            scheduler.set(key, 30.0, job)
+        timers = [entry.timer.when() for entry in scheduler._entries.values() if entry.timer is not None]
+    later = {when for when in timers if when > min(timers) + 4.0}
+    assert len(timers) == 2500
+    assert len(later) <= 4 * 20
+    assert all(when % 0.25 == 0 for when in later)
+
+
 async def test_no_more_jobs_run_at_once_than_allowed(eventually: Eventually) -> None:
     running, most, ended = 0, 0, 0
 

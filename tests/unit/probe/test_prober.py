@@ -225,6 +225,41 @@ async def test_an_interval_that_is_edited_counts_at_once(probes: Probes, eventua
         await eventually(lambda: probes.started == 2)
 
 
+async def test_a_healthy_key_that_fails_is_looked_at_again_soon_where_that_is_wanted(
+    probes: Probes, eventually: Eventually
+) -> None:
+    refused = ProbeResult(
+        time=datetime.now(UTC), seconds=0.01, error=ErrorReport(error_class="ConnectionRefused", message="refused")
+    )
+    async with Prober[str](lambda _: None, spread=0.001, probe=probes) as prober:
+        prober.watch("soon", A, NEVER, 2, latency=0.01, retry=0.01)
+        prober.watch("later", B, NEVER, 2, latency=0.01)
+        for _ in range(SAMPLES):
+            await answer_all(probes, eventually)
+        for key in ("soon", "later"):
+            prober.trigger(key)
+        await eventually(lambda: len(probes.unanswered) == 2)
+        for future in probes.unanswered:
+            future.set_result(refused)
+        await eventually(lambda: len(probes.unanswered) == 1)
+        assert probes.targets == [A]
+        probes.unanswered[0].set_result(refused)
+        await eventually(lambda: health_of(prober, "soon") is False)
+        assert health_of(prober, "later") is True, "its second failure comes with the interval"
+
+
+async def answer_all(probes: Probes, eventually: Eventually) -> None:
+    """One good probe of each of the two keys."""
+    await eventually(lambda: len(probes.unanswered) == 2)
+    while probes.unanswered:
+        probes.answer()
+
+
+def health_of(prober: Prober[str], key: str) -> bool | None:
+    state = prober.health(key)
+    return state.healthy if state is not None else None
+
+
 async def test_what_is_forgotten_is_probed_and_told_no_more(probes: Probes, eventually: Eventually) -> None:
     told: list[str] = []
     async with Prober[str](told.append, probe=probes) as prober:
