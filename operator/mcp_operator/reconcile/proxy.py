@@ -182,7 +182,8 @@ async def _hurry_pods(context: Context, key: Key, revision: str, pods: list[Obje
     states = context.replicas.states(key)
     done = [name for name, state in states.items() if state.state == "running" or state.refused == revision]
     by_phase = {phase: [pod for pod in pods if pod.get("status", {}).get("phase") == phase] for phase in PHASES}
-    nudges, again = context.swaps.nudges(key, revision, by_phase["Running"], done)
+    unheard = [name for name, state in states.items() if state.state == "unknown"]
+    nudges, again = context.swaps.nudges(key, revision, by_phase["Running"], done, unheard)
     nudges += context.swaps.announcements(revision, by_phase["Pending"])
     await hurry(context, nudges, meta.ANNOTATION_REVISION)
     return again

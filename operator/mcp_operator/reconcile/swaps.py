@@ -43,13 +43,14 @@ class Swaps:
         self._hurried: dict[Key, dict[str, _Hurried]] = {}
 
     def nudges(
-        self, proxy: Key, revision: str, pods: Iterable[Object], done: Iterable[str]
+        self, proxy: Key, revision: str, pods: Iterable[Object], done: Iterable[str], unheard: Iterable[str] = ()
     ) -> tuple[list[Nudge], float | None]:
         """Pods of `proxy` to annotate now, and in how many seconds to ask again (None: not by time).
 
-        `done` names the pods that answered for the revision, by running or by refusing it.
+        `done` names the pods that answered for the revision, by running or by refusing it; `unheard` those that nobody has
+        asked yet, as this process has just begun: who was annotated for the revision is not known to lag.
         """
-        before, finished = self._hurried.pop(proxy, {}), set(done)
+        before, finished, silent = self._hurried.pop(proxy, {}), set(done), set(unheard)
         lagging = [pod for pod in pods if pod["metadata"]["name"] not in finished]
         chosen, now = [], self._clock()
         after: dict[str, _Hurried] = {}
@@ -59,6 +60,8 @@ class Swaps:
             if known is None or known.revision != revision:
                 # Annotated by the process before this one: it may just be on its way.
                 known = _Hurried(revision, 0, now if annotated == revision else now - NUDGE_SECONDS)
+            if known.count == 0 and annotated == revision and pod["metadata"]["name"] in silent:
+                known = _Hurried(revision, 0, now)
             if known.count < NUDGES and now - known.at >= NUDGE_SECONDS:
                 known = _Hurried(revision, known.count + 1, now)
                 chosen.append(Nudge(pod, f"{revision}+{number + 1}" if annotated == revision else revision))

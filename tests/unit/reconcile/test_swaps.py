@@ -79,6 +79,20 @@ def test_what_another_process_annotated_is_waited_for(clock: Clock, annotated: s
     assert hurry(swaps, under_way) == [value]
 
 
+def test_a_pod_that_nobody_has_asked_yet_is_not_known_to_lag(clock: Clock) -> None:
+    swaps, waiting, other = Swaps(clock), pod("a", "rev+3"), pod("b", "before")
+    for _ in range(5):
+        clock.now += NUDGE_SECONDS
+        nudges, again = swaps.nudges(PROXY, "rev", [waiting], [], ["a"])
+        assert (nudges, again) == ([], NUDGE_SECONDS)
+    nudges, _ = swaps.nudges(PROXY, "rev", [other], [], ["b"])
+    assert [nudge.value for nudge in nudges] == ["rev"], "nobody has told it of this revision"
+    swaps.nudges(PROXY, "rev", [waiting], [], ["a"])
+    clock.now += NUDGE_SECONDS
+    nudges, _ = swaps.nudges(PROXY, "rev", [waiting], [])
+    assert [nudge.value for nudge in nudges] == ["rev+4"], "it has answered, and lags"
+
+
 def test_pods_that_are_being_started_are_told_once() -> None:
     pods = [pod("a"), pod("b", "before"), pod("c", "rev"), pod("d", "rev+2")]
     announced = Swaps.announcements("rev", pods)
