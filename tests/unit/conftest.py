@@ -1,4 +1,5 @@
 import asyncio
+import inspect
 from collections.abc import Callable
 
 import pytest
@@ -17,7 +18,10 @@ def eventually() -> Eventually:
 
     async def wait(condition: Callable[[], object], within: float = 30.0) -> None:
         async with asyncio.timeout(within):
-            while not condition():  # noqa: ASYNC110 - conditions here are plain state, without an event to wait for
+            while True:  # conditions here are plain state, without an event to wait for
+                holds = condition()
+                if await holds if inspect.isawaitable(holds) else holds:
+                    return
                 await asyncio.sleep(0.002)
 
     return wait

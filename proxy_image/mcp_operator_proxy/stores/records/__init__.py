@@ -1,0 +1,1 @@
+"""Durable records in SQLite or PostgreSQL: one set of models, one chain of migrations."""
