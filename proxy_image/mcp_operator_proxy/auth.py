@@ -3,8 +3,8 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from starlette.types import Scope
 
@@ -17,9 +17,26 @@ _BEARER: Final = b"bearer "
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller. Sessions, caches and stdio processes that belong to one are never shown to another."""
+    """An authenticated caller. Sessions, caches and processes that belong to one are never shown to another.
+
+    Two are the same when issuer and name are: one name of two issuers is two callers.
+    """
 
     name: str
+    """As it stands in logs: the API key's, or the claim of a token that names the caller."""
+    issuer: str = ""
+    """Of the token, as the configuration names it; empty for an API key."""
+    claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Of the token, verified; empty for an API key."""
+    expires: float | None = field(default=None, compare=False)
+    """When the token ends, in seconds since the epoch; None for what does not end by itself."""
+    token: str | None = field(default=None, compare=False, repr=False)
+    """The token itself, for exchange alone: no backend is ever shown it."""
+
+    @property
+    def key(self) -> str:
+        """Tells callers apart, in the names of stored values and processes."""
+        return f"{self.issuer}/{self.name}" if self.issuer else self.name
 
 
 class BadKey(Exception):

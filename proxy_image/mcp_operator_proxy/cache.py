@@ -39,7 +39,7 @@ class Key:
 def caller_of(principal: Principal | None, session: str | None) -> str:
     """The authenticated caller; without authentication the session; without a session all are one caller."""
     if principal is not None:
-        return f"principal {principal.name}"
+        return f"principal {principal.key}"
     return f"session {session}" if session is not None else "anybody"
 
 

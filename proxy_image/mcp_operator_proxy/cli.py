@@ -175,24 +175,15 @@ def _run(config_dir: Path, options: "Options") -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
+    from mcp_operator_proxy.swap.prepared import prepare  # noqa: PLC0415
     from mcp_operator_proxy.swap.read import read_folder  # noqa: PLC0415
-    from mcp_operator_proxy.swap.validate import (  # noqa: PLC0415
-        ConfigRejected,
-        authenticator,
-        parse,
-        resolve,
-        signing_keys,
-    )
+    from mcp_operator_proxy.swap.validate import ConfigRejected, parse  # noqa: PLC0415
     from mcp_operator_proxy.tls import Certificates  # noqa: PLC0415
 
     try:
         snapshot = read_folder(args.config_dir)
         config = parse(snapshot.config)
-        resolve(config, snapshot.secrets)
-        authenticator(config, snapshot.secrets)
-        signing_keys(config, snapshot.secrets)
-        if config.tls is not None:
-            Certificates().find(config, snapshot.secrets)
+        prepare(config, snapshot.secrets, Certificates() if config.tls is not None else None)
     except ConfigRejected as error:
         print(f"mcp-operator-proxy: {error}", file=sys.stderr)
         return 1

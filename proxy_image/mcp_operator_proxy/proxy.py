@@ -20,13 +20,11 @@ from typing import Final, Self
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.access import AccessLog
-from mcp_operator_proxy.auth import Authenticator
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.metrics import GateCollector
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.cache import ResultCache
-from mcp_operator_proxy.certificate import Certificate
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.endpoint import Endpoint
@@ -36,12 +34,13 @@ from mcp_operator_proxy.fastlane.lane import Lane
 from mcp_operator_proxy.metrics import CacheCollector, Metrics
 from mcp_operator_proxy.readiness import Readiness
 from mcp_operator_proxy.report import RejectedConfig, StatusReport
+from mcp_operator_proxy.services.services import Services
 from mcp_operator_proxy.sessions.holder import Holder
-from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.state import RouteView, State
 from mcp_operator_proxy.swap.build import TableBuilder
 from mcp_operator_proxy.swap.pace import Pace, Turns
-from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, authenticator, resolve, signing_keys
+from mcp_operator_proxy.swap.prepared import Prepared, prepare
+from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing
 from mcp_operator_proxy.table import RouteTable, changes
 from mcp_operator_proxy.tasks import cancel
 from mcp_operator_proxy.tls import CertificateCollector, Certificates
@@ -105,6 +104,7 @@ class Proxy:
         )
         self.metrics.registry.register(CacheCollector(self.cache.report))
         self.metrics.registry.register(CertificateCollector(lambda: certificates.current if certificates else None))
+        self.services = Services(self)
         self.lane = Lane(self)
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
@@ -148,21 +148,18 @@ class Proxy:
                 return False
             started = time.perf_counter()
             try:
-                resolved = await asyncio.to_thread(resolve, config, secrets or {})
-                callers = authenticator(config, secrets or {})
-                keys = signing_keys(config, secrets or {}) or self._own_keys
-                certificate = self.certificates.find(config, secrets or {}) if self.certificates else None
+                prepared = await asyncio.to_thread(prepare, config, secrets or {}, self.certificates)
             except SecretMissing:
                 raise  # it may be on its way: the caller knows how long to wait
             except ConfigRejected as error:
                 self.reject(config.revision, str(error))
                 raise
-            if self._in_use(config, resolved, callers, certificate) and self.holder.keys == keys:
+            if self._in_use(prepared):
                 self._accepted()
                 return False
-            await self._swap(config, resolved, callers, keys, started + self._warm_seconds)
-            if self.certificates is not None and certificate is not None:
-                self.certificates.use(certificate)
+            await self._swap(prepared, started + self._warm_seconds)
+            if self.certificates is not None and prepared.certificate is not None:
+                self.certificates.use(prepared.certificate)
             self._swap_seconds = time.perf_counter() - started
             self._swapped_at = datetime.now(UTC)
             self._swaps += 1
@@ -216,30 +213,20 @@ class Proxy:
         self._moved.set()
         self._moved = asyncio.Event()
 
-    def _in_use(
-        self,
-        config: ProxyConfig,
-        resolved: Mapping[str, ResolvedServer],
-        callers: Authenticator | None,
-        certificate: Certificate | None,
-    ) -> bool:
+    def _in_use(self, prepared: Prepared) -> bool:
         state = self.state
         return (
             state is not None
-            and (self.certificates is None or self.certificates.current == certificate)
-            and state.config == config
-            and state.authenticator == callers
-            and resolved == {k: b.resolved for k, b in state.backends.items()}
+            and (self.certificates is None or self.certificates.current == prepared.certificate)
+            and state.config == prepared.config
+            and state.authenticator == prepared.authenticator
+            and prepared.resolved == {k: b.resolved for k, b in state.backends.items()}
+            and prepared.stores == self.services.stores.settings
+            and self.holder.keys == (prepared.signing_keys or self._own_keys)
         )
 
-    async def _swap(
-        self,
-        config: ProxyConfig,
-        resolved: Mapping[str, ResolvedServer],
-        callers: Authenticator | None,
-        keys: Keys,
-        warm_until: float,
-    ) -> None:
+    async def _swap(self, prepared: Prepared, warm_until: float) -> None:
+        config, resolved = prepared.config, prepared.resolved
         before = self.state.backends if self.state else {}
         backends, fresh, updated = await self._backends(before, resolved)
         self._unstarted.update(dict.fromkeys(fresh))
@@ -257,8 +244,9 @@ class Proxy:
         self.cache.drop({b.id for b, _ in updated} | {key for key, b in before.items() if backends.get(key) is not b})
         endpoints = self._endpoints(config)
         table = self._builder.build(config, _catalogues(backends))
-        self.state = State(config, table, MappingProxyType(backends), callers)
-        self.holder.keys, self.holder.limits = keys, config.sessions
+        self.state = State(config, table, MappingProxyType(backends), prepared.authenticator, prepared.policy)
+        self.holder.keys, self.holder.limits = prepared.signing_keys or self._own_keys, config.sessions
+        self.services.use(prepared)
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
         self.endpoints = MappingProxyType(endpoints)
         self._announce(old.table if old else {}, table)
@@ -505,6 +493,7 @@ class Proxy:
         await asyncio.gather(*(backend.close() for backend in backends))
         if self.holder.forwarder is not None:
             await self.holder.forwarder.close()
+        await self.services.close()
         if self.access is not None:
             await self.access.close()
 

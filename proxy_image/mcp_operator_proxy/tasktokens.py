@@ -49,4 +49,4 @@ class TaskTokens:
 
 
 def _name(principal: Principal | None) -> str | None:
-    return principal.name if principal is not None else None
+    return principal.key if principal is not None else None

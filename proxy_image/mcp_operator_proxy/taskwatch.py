@@ -51,7 +51,7 @@ class TaskWatch:
         self, sources: Sources, tokens: TaskTokens, principal: Principal | None, ids: Iterable[str], tell: Tell
     ) -> None:
         self._sources = sources
-        self._owner = principal.name if principal is not None else None
+        self._owner = principal.key if principal is not None else None
         self._tell = tell
         self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for task_id in ids:

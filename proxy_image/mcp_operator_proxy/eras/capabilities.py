@@ -26,7 +26,7 @@ class Capabilities:
         said = declared.model_dump(by_alias=True, mode="json", exclude_none=True, include=_ASKABLE) if declared else {}
         if takes_tasks(declared):
             said["extensions"] = {TASKS: {}}
-        return cls(json.dumps(said, sort_keys=True), principal.name if principal else None)
+        return cls(json.dumps(said, sort_keys=True), principal.key if principal else None)
 
     def as_declared(self) -> ClientCapabilities:
         return ClientCapabilities.model_validate_json(self.declared)

@@ -146,7 +146,7 @@ class Exchange:
             call.on_progress = _progress_to(call)
         front = FrontSession.of(self.ctx.session._connection)  # noqa: SLF001 - the stable object behind the request's
         if (principal := principal_of(self.ctx)) is not None:
-            front.principal = principal.name
+            front.principal = principal.key
         first, level = _first_result(self.ctx), front.log_level or "debug"
         what = self.method, str(params.get("name") or params.get("uri"))
         session, relay = await front.session(self.backend, asks_in_results=what in self.backend.asks_in_results)

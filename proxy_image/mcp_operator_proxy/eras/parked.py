@@ -273,7 +273,7 @@ class ParkingLot:
         """Note that a call has asked; the error for its server where there is no room."""
         if call.id in self._taken:
             return None
-        name = call.principal.name if call.principal else None
+        name = call.principal.key if call.principal else None
         if len(self._taken) >= self.most or (name is not None and self._of_caller[name] >= self.most_of_caller):
             self._refused += 1
             return {"code": INTERNAL_ERROR, "message": "the proxy has too many calls that wait for their clients"}
@@ -287,9 +287,9 @@ class ParkingLot:
             return
         self._ended[outcome] += 1
         if call.principal is not None:
-            self._of_caller[call.principal.name] -= 1
-            if not self._of_caller[call.principal.name]:
-                del self._of_caller[call.principal.name]
+            self._of_caller[call.principal.key] -= 1
+            if not self._of_caller[call.principal.key]:
+                del self._of_caller[call.principal.key]
 
     def _expire(self, call: ParkedCall) -> None:
         logger.info("a call waited in vain for its client", extra={"asked": call.round})

@@ -94,7 +94,7 @@ class States:
 def binding_of(principal: Principal | None, route: str, method: str, params: Mapping[str, Any]) -> str:
     """A digest of who asks for what: caller, path of the route, method, name or URI as exposed, arguments."""
     said = [
-        principal.name if principal else None,
+        principal.key if principal else None,
         route,
         method,
         params.get("name"),

@@ -134,7 +134,7 @@ def _proof(key: bytes, challenge: str) -> str:
 def _name(key: bytes, salt: str, principal: Principal | None) -> str:
     if principal is None:
         return ""
-    return _encode(hmac.digest(key, _NAMED + salt.encode() + b"\0" + principal.name.encode(), hashlib.sha256)[:12])
+    return _encode(hmac.digest(key, _NAMED + salt.encode() + b"\0" + principal.key.encode(), hashlib.sha256)[:12])
 
 
 def _checked(key: bytes, fields: Any, path: str, principal: Principal | None, now: float) -> Ticket | None:

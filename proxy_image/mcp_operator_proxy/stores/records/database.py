@@ -12,6 +12,7 @@ from alembic.config import Config
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 
@@ -46,11 +47,12 @@ class Database:
             raise ValueError("the database URL must begin with sqlite:/// or postgresql://")
         self.kind = "sqlite" if driver.startswith("sqlite") else "postgresql"
         self._engine: AsyncEngine = create_async_engine(
-            parsed.set(drivername=driver), pool_pre_ping=True, **_options(self.kind)
+            parsed.set(drivername=driver), pool_pre_ping=True, **_options(self.kind, parsed.database)
         )
         if self.kind == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
+        self._file = Path(parsed.database) if self.kind == "sqlite" and not _in_memory(parsed.database) else None
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     async def __aenter__(self) -> "Database":
@@ -78,6 +80,8 @@ class Database:
 
     async def migrate(self) -> None:
         """Bring the tables to this version's form. Data that is there stays."""
+        if self._file is not None and not self._file.parent.is_dir():
+            raise StoreUnavailable("database: there is no folder for its file")
         with told():
             async with self._engine.begin() as connection:
                 if self.kind == "postgresql":
@@ -97,7 +101,14 @@ def told() -> Any:
         raise StoreUnavailable(f"database: {type(error).__name__}") from error
 
 
-def _options(kind: str) -> dict[str, Any]:
+def _in_memory(file: str | None) -> bool:
+    return file in (None, "", ":memory:")
+
+
+def _options(kind: str, file: str | None) -> dict[str, Any]:
+    if kind == "sqlite" and _in_memory(file):  # it is as long as its one connection, which transactions take in turns
+        turns = {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0, "pool_timeout": TIMEOUT_SECONDS}
+        return {"connect_args": {"timeout": TIMEOUT_SECONDS}, **turns}
     if kind == "sqlite":
         return {"connect_args": {"timeout": TIMEOUT_SECONDS}}
     return {

@@ -1,0 +1,59 @@
+"""The services of one proxy, for its whole life: what a configuration changes of them is changed by `use`."""
+
+import asyncio
+from typing import TYPE_CHECKING, Final, Protocol
+
+from mcp_operator_proxy.services.settings import StoreSettings
+from mcp_operator_proxy.services.stores import Stores
+from mcp_operator_proxy.tasks import cancel
+
+if TYPE_CHECKING:
+    from mcp_operator_proxy.proxy import Proxy
+    from mcp_operator_proxy.swap.prepared import Prepared
+
+RETIRE_SECONDS: Final = 30.0
+"""What began with stores that a swap replaced has so long to end."""
+
+
+class Service(Protocol):
+    """One of them. It begins with the proxy and ends with it."""
+
+    def use(self, prepared: "Prepared") -> None:
+        """A configuration is in use from now on. Nothing waits here: what takes time is a task of the service's own."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Services:
+    """`stores` are those of the configuration in use; ask for them anew each time."""
+
+    def __init__(self, proxy: "Proxy") -> None:
+        self.proxy = proxy
+        self.stores = Stores(StoreSettings())
+        self._all: tuple[Service, ...] = ()
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def use(self, prepared: "Prepared") -> None:
+        """Called by the swap, in the step in which the configuration comes into use."""
+        if prepared.stores != self.stores.settings:
+            old, self.stores = self.stores, Stores(prepared.stores)
+            task = asyncio.get_running_loop().create_task(_retire(old))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+        for service in self._all:
+            service.use(prepared)
+
+    async def close(self) -> None:
+        for service in reversed(self._all):
+            await service.close()
+        retiring = list(self._retiring)
+        await cancel(retiring)
+        await self.stores.close()
+
+
+async def _retire(stores: Stores) -> None:
+    try:
+        await asyncio.sleep(RETIRE_SECONDS)
+    finally:
+        await stores.close()

@@ -1,0 +1,48 @@
+"""All that a configuration needs before it can be in use, made in one place and refused as a whole. Pure but for its time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mcp_operator_proxy.auth import Authenticator
+from mcp_operator_proxy.backends.resolved import ResolvedServer
+from mcp_operator_proxy.certificate import Certificate
+from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.policy import ALLOW_ALL, Policy
+from mcp_operator_proxy.services.settings import StoreSettings, store_settings
+from mcp_operator_proxy.sessions.ids import Keys
+from mcp_operator_proxy.swap.validate import authenticator, resolve, signing_keys
+from mcp_operator_proxy.tls import Certificates
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was made of a configuration and its secrets."""
+
+    config: ProxyConfig
+    secrets: Mapping[str, str] = field(repr=False)
+    resolved: Mapping[str, ResolvedServer]
+    authenticator: Authenticator | None
+    """None: everybody may call."""
+    signing_keys: Keys | None
+    """None: the process makes them."""
+    certificate: Certificate | None
+    stores: StoreSettings
+    policy: Policy = ALLOW_ALL
+
+
+def prepare(config: ProxyConfig, secrets: Mapping[str, str], certificates: Certificates | None) -> Prepared:
+    """Make it. `certificates` are those of a listener with TLS.
+
+    Raises:
+        SecretMissing: a secret file is not there, or not yet.
+        ConfigRejected: something cannot be used.
+    """
+    return Prepared(
+        config=config,
+        secrets=secrets,
+        resolved=resolve(config, secrets),
+        authenticator=authenticator(config, secrets),
+        signing_keys=signing_keys(config, secrets),
+        certificate=certificates.find(config, secrets) if certificates else None,
+        stores=store_settings(config, secrets),
+    )
