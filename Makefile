@@ -40,8 +40,12 @@ lint: venv ## Style and layers
 types: venv ## Strict types
 	@$(VENV)/bin/mypy
 
+.PHONY: stores
+stores: ## Install the Redis and the PostgreSQL that unit tests start, where they are missing (Debian's; needs root)
+	@hack/stores
+
 .PHONY: unit
-unit: venv ## Unit tests: no cluster
+unit: venv stores ## Unit tests: no cluster
 	@$(VENV)/bin/pytest tests/unit --numprocesses auto --quiet
 
 .PHONY: crds

@@ -29,9 +29,9 @@ POLICY_DENIES = "#!/bin/sh\n# Written by mcp-operator while it installs packages
 
 
 def installed(probe: str) -> bool:
-    """Whether a command is on PATH (or in the system folders), or an absolute path exists."""
+    """Whether a command is on PATH (or in the system folders), or an absolute path exists; that may have wildcards."""
     if probe.startswith("/"):
-        return Path(probe).exists()
+        return any(Path("/").glob(probe[1:]))
     return (
         shutil.which(probe, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]))
         is not None
