@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mcp_operator_proxy.services.credentials.source import Credentials
 from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
 from mcp_operator_proxy.tasks import cancel
@@ -31,7 +32,8 @@ class Services:
     def __init__(self, proxy: "Proxy") -> None:
         self.proxy = proxy
         self.stores = Stores(StoreSettings())
-        self._all: tuple[Service, ...] = ()
+        self.credentials = Credentials(proxy)
+        self._all: tuple[Service, ...] = (self.credentials,)
         self._retiring: set[asyncio.Task[None]] = set()
 
     def use(self, prepared: "Prepared") -> None:

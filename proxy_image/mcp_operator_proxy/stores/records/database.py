@@ -52,7 +52,7 @@ class Database:
         if self.kind == "sqlite":
             event.listen(self._engine.sync_engine, "connect", _prepare_sqlite)
             event.listen(self._engine.sync_engine, "begin", _begin_sqlite)
-        self._file = Path(parsed.database) if self.kind == "sqlite" and not _in_memory(parsed.database) else None
+        self._file = Path(parsed.database or "") if self.kind == "sqlite" and not _in_memory(parsed.database) else None
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
     async def __aenter__(self) -> "Database":

@@ -90,6 +90,8 @@ class Credential(Base):
     failures: Mapped[int] = mapped_column(Integer, default=0)
     """Refreshes that failed in a row."""
     retry_at: Mapped[datetime | None] = mapped_column(Instant)
+    leased_until: Mapped[datetime | None] = mapped_column(Instant)
+    """One replica refreshes it until then, if it lives."""
     problem: Mapped[str | None] = mapped_column(String(NAME))
     """Why the user has to sign in again; None while it works."""
     updated_at: Mapped[datetime] = mapped_column(Instant)

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("expires_at", INSTANT),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("retry_at", INSTANT),
+        sa.Column("leased_until", INSTANT),
         sa.Column("problem", sa.String(NAME)),
         sa.Column("updated_at", INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_credentials"),

@@ -1,0 +1,1 @@
+"""What users and the proxy itself show to backends: kept encrypted, renewed in time, obtained where it is missing."""
