@@ -48,6 +48,9 @@ class Metrics:
             registry=self.registry,
         )
         self.rejected = Counter("mcp_proxy_rejected_configs", "Configurations refused.", registry=self.registry)
+        self.search_seconds = Histogram(
+            "mcp_proxy_search_seconds", "Time to find tools.", buckets=BUCKETS, registry=self.registry
+        )
         self.registry.register(_State(status, sessions))
 
     def observe(self, route: str, method: str, status: str, seconds: float) -> None:

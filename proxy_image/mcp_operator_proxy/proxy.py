@@ -222,6 +222,7 @@ class Proxy:
             and state.authenticator == prepared.authenticator
             and prepared.resolved == {k: b.resolved for k, b in state.backends.items()}
             and prepared.stores == self.services.stores.settings
+            and prepared.search == self.services.registry.settings
             and self.holder.keys == (prepared.signing_keys or self._own_keys)
         )
 
@@ -408,6 +409,7 @@ class Proxy:
         began = loop.time()
         table = self._builder.build(state.config, _catalogues(state.backends))
         self.state = replace(state, table=table)
+        self.services.registry.moved()
         self._announce(state.table, table)
         self._next_rebuild = loop.time() + (loop.time() - began) / REBUILD_SHARE
 

@@ -485,6 +485,11 @@ class Backend:
         self.pool.drop_idle()
         self._looked()
 
+    @property
+    def available(self) -> bool:
+        """Its lists have been read, the last attempt to list it worked, and its circuit is not open."""
+        return self.status.ever_ready and self.status.error is None and self.gate.report().circuit != "open"
+
     def report(self) -> ServerReport:
         # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.
         process = self.host.report().model_copy(update={"stderr": ()}) if self.host else None

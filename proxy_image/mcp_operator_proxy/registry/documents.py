@@ -1,12 +1,11 @@
 """A tool as the registry shows it and as search reads it. Pure."""
 
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
-
-import snowballstemmer
 
 DEEPEST: Final = 6
 """Levels of a schema that are read."""
@@ -76,9 +75,17 @@ def arguments(schema: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, 
         yield from arguments(items, depth + 1)
 
 
-_stemmer: Final = snowballstemmer.stemmer("english")
+@lru_cache(maxsize=1)
+def _stemmer() -> Any:
+    import snowballstemmer  # noqa: PLC0415 - only where search is on
+
+    return snowballstemmer.stemmer("english")
+
+
+_STEMMING: Final = threading.Lock()
 
 
 @lru_cache(maxsize=20_000)
 def _stem(word: str) -> str:
-    return str(_stemmer.stemWord(word))
+    with _STEMMING:  # a stemmer has a state, and indexes are made in threads
+        return str(_stemmer().stemWord(word))

@@ -39,6 +39,8 @@ class WordLlamaEmbedder:
     id = f"wordllama/l2_supercat/{DIMENSIONS}"
 
     async def embed(self, texts: Sequence[str]) -> Vectors:
+        if len(texts) == 1 and _model.cache_info().currsize:  # a query: done before a thread would have begun
+            return self.embed_now(texts)
         return await asyncio.to_thread(self.embed_now, texts)
 
     def embed_now(self, texts: Sequence[str]) -> Vectors:

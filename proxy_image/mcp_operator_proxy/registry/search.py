@@ -4,6 +4,7 @@ An index is made of all documents at once and never changes; embeddings of those
 the caller may not call, nothing is told: it is left out before anything is ranked.
 """
 
+import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class SearchIndex:
     ) -> "SearchIndex":
         """An index of `tools`. Where the embedder fails it goes by words alone, and the next one tries again."""
         ordered = sorted(tools, key=lambda tool: tool.id)
-        texts = [tool.text() for tool in ordered]
+        texts = await asyncio.to_thread(_texts, ordered)
         vectors = None
         if embedder is not None:
             known = before if before is not None and before.shares(embedder) else None
@@ -68,7 +69,7 @@ class SearchIndex:
                 vectors = await _embedded(texts, embedder, known)
             except EmbedderUnavailable as error:
                 logger.warning("search goes by words alone for now", extra={"error": str(error)})
-        return cls(ordered, vectors, embedder, {text: number for number, text in enumerate(texts)})
+        return await asyncio.to_thread(cls, ordered, vectors, embedder, {text: n for n, text in enumerate(texts)})
 
     async def search(
         self, query: str, limit: int = 10, *, allowed: Collection[str] | None = None, mode: Mode = "fused"
@@ -128,6 +129,10 @@ async def _embedded(texts: Sequence[str], embedder: Embedder, before: SearchInde
     if len({len(vector) for vector in vectors}) > 1:
         raise EmbedderUnavailable("the embedder gave vectors of another length than before")
     return np.stack(vectors) if vectors else np.zeros((0, 1), np.float32)
+
+
+def _texts(tools: Sequence[ToolDocument]) -> list[str]:
+    return [tool.text() for tool in tools]
 
 
 def _lexical(tools: Sequence[ToolDocument]) -> Any:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mcp_operator_proxy.registry.registry import Registry
 from mcp_operator_proxy.services.credentials.source import Credentials
 from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
@@ -33,7 +34,11 @@ class Services:
         self.proxy = proxy
         self.stores = Stores(StoreSettings())
         self.credentials = Credentials(proxy)
-        self._all: tuple[Service, ...] = (self.credentials,)
+        self.registry = Registry(proxy)
+        self._all: tuple[Service, ...] = (
+            self.credentials,
+            self.registry,
+        )
         self._retiring: set[asyncio.Task[None]] = set()
 
     def use(self, prepared: "Prepared") -> None:

@@ -8,6 +8,7 @@ from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.certificate import Certificate
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
+from mcp_operator_proxy.registry.settings import SearchSettings, search_settings
 from mcp_operator_proxy.services.settings import StoreSettings, store_settings
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.swap.validate import authenticator, resolve, signing_keys
@@ -27,6 +28,7 @@ class Prepared:
     """None: the process makes them."""
     certificate: Certificate | None
     stores: StoreSettings
+    search: SearchSettings
     policy: Policy = ALLOW_ALL
 
 
@@ -45,4 +47,5 @@ def prepare(config: ProxyConfig, secrets: Mapping[str, str], certificates: Certi
         signing_keys=signing_keys(config, secrets),
         certificate=certificates.find(config, secrets) if certificates else None,
         stores=store_settings(config, secrets),
+        search=search_settings(config, secrets),
     )

@@ -1,0 +1,225 @@
+"""The registry of one proxy: every tool that its routes show, who may see it, whether it answers now, and search over them.
+
+    found = registry.tools(principal)
+    hits = await registry.search("open a pull request", principal=principal)
+
+What it lists is read from the state that requests are answered from, so it is never behind a swap. The index is made
+where the configuration has a use for search, or by the first search; until then no library of it is loaded.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import httpx2
+
+from mcp_operator_proxy.auth import Principal
+from mcp_operator_proxy.config.services import EmbeddingEndpoint
+from mcp_operator_proxy.policy import ALLOW_ALL
+from mcp_operator_proxy.registry.documents import ToolDocument
+from mcp_operator_proxy.registry.listing import Listing, Registered, Shown, listing
+from mcp_operator_proxy.registry.settings import SearchSettings
+from mcp_operator_proxy.table import Entry
+
+if TYPE_CHECKING:
+    from mcp_operator_proxy.proxy import Proxy
+    from mcp_operator_proxy.registry.embedders import Embedder
+    from mcp_operator_proxy.registry.indexing import Indexing
+    from mcp_operator_proxy.state import State
+    from mcp_operator_proxy.swap.prepared import Prepared
+
+logger = logging.getLogger(__name__)
+MOST_CALLERS: Final = 256
+"""Whose listings are kept."""
+_NOTHING: Final = Listing()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A tool that fits a query; `score` is comparable within one answer only."""
+
+    tool: Registered
+    score: float
+
+
+class Registry:
+    """One for each proxy."""
+
+    def __init__(self, proxy: "Proxy") -> None:
+        self._proxy = proxy
+        self.settings = SearchSettings()
+        self._whole: tuple[State | None, Listing] = (None, _NOTHING)
+        self._callers: OrderedDict[tuple[Any, ...], Listing] = OrderedDict()
+        self._indexing: Indexing | None = None
+        self._http: httpx2.AsyncClient | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    # The service
+
+    def use(self, prepared: "Prepared") -> None:
+        before, self.settings = self.settings, prepared.search
+        if self._indexing is not None:
+            if (before.search.embedder, before.key) != (self.settings.search.embedder, self.settings.key):
+                self._indexing.use(self._embedder())
+            else:
+                self._indexing.moved()
+        elif self.settings.wanted:
+            self._index().moved()
+
+    def moved(self) -> None:
+        """What the routes show may have changed."""
+        if self._indexing is not None:
+            self._indexing.moved()
+
+    async def close(self) -> None:
+        if self._indexing is not None:
+            await self._indexing.close()
+        if self._http is not None:
+            await self._http.aclose()
+        await asyncio.gather(*self._closing)
+
+    # What there is
+
+    def tools(self, principal: Principal | None = None, user: str | None = None) -> list[ToolDocument]:
+        """All that some route shows and the caller may call, in the order of the routes; those of servers that do not answer
+        now have `available` False."""
+        up = self._availability()
+        return [_as_it_is(found, up).document for found in self._listing(principal, user).tools.values()]
+
+    def get(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> ToolDocument | None:
+        """None where there is none that the caller may call."""
+        found = self.find(tool_id, principal, user)
+        return found.document if found is not None else None
+
+    def find(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> Registered | None:
+        """The same, with the place where it is called."""
+        found = self._listing(principal, user).tools.get(tool_id)
+        return _as_it_is(found, self._availability()) if found is not None else None
+
+    async def search(
+        self,
+        query: str,
+        limit: int | None = None,
+        *,
+        principal: Principal | None = None,
+        user: str | None = None,
+        path: str | None = None,
+        unavailable: bool = False,
+        keep: Callable[[ToolDocument], bool] | None = None,
+    ) -> list[Found]:
+        """What fits, the best first: of what the caller may call, on the route at `path` or on any, and of what `keep` wants.
+
+        Tools of servers that do not answer now are left out, unless `unavailable`. `limit` defaults to the configured one.
+        """
+        began = time.perf_counter()
+        index = await self._index().current()
+        up = self._availability()
+        seen = self._listing(principal, user, path).tools
+        allowed = {
+            tool_id: found
+            for tool_id, found in seen.items()
+            if (unavailable or up(found.server)) and (keep is None or keep(found.document))
+        }
+        hits = await index.search(query, limit or self.settings.search.limit, allowed=allowed)
+        made = [Found(_as_it_is(allowed[hit.tool.id], up), hit.score) for hit in hits]
+        self._proxy.metrics.search_seconds.observe(time.perf_counter() - began)
+        return made
+
+    # Of one caller
+
+    def _listing(self, principal: Principal | None, user: str | None, path: str | None = None) -> Listing:
+        state = self._proxy.state
+        if state is None:
+            return _NOTHING
+        whole = self._of_all(state)
+        if path is None and state.policy is ALLOW_ALL:
+            return whole
+        key = (path, user, None if principal is None else (principal.key, principal.token))
+        found = self._callers.get(key)
+        if found is None:
+            found = listing(state.config, _shown(state, principal, path), whole)
+            while len(self._callers) >= MOST_CALLERS:
+                self._callers.popitem(last=False)
+            self._callers[key] = found
+        else:
+            self._callers.move_to_end(key)
+        return found
+
+    def _of_all(self, state: "State") -> Listing:
+        """Made once for each state."""
+        if self._whole[0] is not state:
+            self._callers.clear()
+            known = self._whole[1]
+            same = self._whole[0] is not None and self._whole[0].config is state.config
+            shown = {path: table.tools for path, table in state.table.items()}
+            self._whole = state, listing(state.config, shown, _reusable(known) if same else None)
+        return self._whole[1]
+
+    def _availability(self) -> Callable[[str], bool]:
+        """Whether a server answers, by its id; each is looked at once."""
+        state, seen = self._proxy.state, dict[str, bool]()
+
+        def up(server: str) -> bool:
+            if server not in seen:
+                backend = state.backends.get(server) if state is not None else None
+                seen[server] = backend is not None and backend.available
+            return seen[server]
+
+        return up
+
+    # The index
+
+    def _index(self) -> "Indexing":
+        if self._indexing is None:
+            from mcp_operator_proxy.registry.indexing import Indexing  # noqa: PLC0415 - numpy and all: who searches
+
+            self._indexing = Indexing(self._documents, self._embedder())
+        return self._indexing
+
+    def _documents(self) -> list[ToolDocument]:
+        state = self._proxy.state
+        return [found.document for found in self._of_all(state).tools.values()] if state is not None else []
+
+    def _embedder(self) -> "Embedder | None":
+        from mcp_operator_proxy.registry.embedders import EndpointEmbedder, WordLlamaEmbedder  # noqa: PLC0415 - as above
+
+        if self._http is not None:
+            self._retire(self._http)
+            self._http = None
+        wanted = self.settings.search.embedder
+        if isinstance(wanted, EmbeddingEndpoint):
+            self._http = httpx2.AsyncClient()
+            return EndpointEmbedder(self._http, str(wanted.url), wanted.model, self.settings.key)
+        return WordLlamaEmbedder() if wanted == "wordllama" else None
+
+    def _retire(self, http: httpx2.AsyncClient) -> None:
+        task = asyncio.get_running_loop().create_task(http.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+def _shown(state: "State", principal: Principal | None, path: str | None) -> Shown:
+    tables = state.table.items() if path is None else [(path, state.table[path])] if path in state.table else []
+    return {route: _permitted(state, principal, route, table.tools) for route, table in tables}
+
+
+def _permitted(
+    state: "State", principal: Principal | None, path: str, tools: Mapping[str, Entry]
+) -> Mapping[str, Entry]:
+    policy = state.policy
+    if policy is ALLOW_ALL:
+        return tools
+    return {name: entry for name, entry in tools.items() if policy.refusal(principal, path, "tool", name) is None}
+
+
+def _as_it_is(found: Registered, up: Callable[[str], bool]) -> Registered:
+    return found if up(found.server) else replace(found, document=replace(found.document, available=False))
+
+
+def _reusable(known: Listing) -> Listing:
+    """For the same configuration: entries that stay keep their documents, and their ids are worked out anew."""
+    return Listing({}, {}, known.places)

@@ -1,0 +1,64 @@
+"""How tools are found, with the keys filled in from the secrets. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Final
+
+from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.config.services import EmbeddingEndpoint, Search
+from mcp_operator_proxy.swap.validate import ConfigRejected, secret
+
+SCHEMES: Final = ("http://", "https://", "tcp://", "unix:", "/", "./")
+"""A Milvus by address, or the file of a Milvus Lite."""
+
+
+@dataclass(frozen=True)
+class Milvus:
+    """`token` is `user:password` or an API key; empty: none."""
+
+    uri: str
+    token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """`ProxyConfig.search`, and whether the configuration has a use for it: then an index is kept from the start."""
+
+    search: Search = field(default_factory=Search)
+    key: str | None = field(default=None, repr=False)
+    milvus: Milvus | None = None
+    wanted: bool = False
+
+
+def search_settings(config: ProxyConfig, secrets: Mapping[str, str]) -> SearchSettings:
+    """Raises SecretMissing, and ConfigRejected where a URI can be none or a library is missing."""
+    search, revision = config.search, config.revision
+    wanted = config.rest is not None or search != Search() or any(route.find_tools for route in config.routes)
+    if wanted:
+        _installed(search, revision)
+    endpoint = search.embedder if isinstance(search.embedder, EmbeddingEndpoint) else None
+    key = secret(endpoint.key, secrets, "search.embedder.key", revision).strip() if endpoint and endpoint.key else None
+    milvus = None
+    if search.milvus is not None:
+        milvus = milvus_of(secret(search.milvus, secrets, "search.milvus", revision), revision)
+    return SearchSettings(search, key, milvus, wanted)
+
+
+def milvus_of(text: str, revision: str | None = None) -> Milvus:
+    """A URI, with an optional `#TOKEN` behind it. Raises ConfigRejected."""
+    uri, _, token = text.strip().partition("#")
+    if not uri.startswith(SCHEMES):
+        raise ConfigRejected("search.milvus: the URI must begin with http://, https://, tcp:// or unix:", revision)
+    return Milvus(uri, token)
+
+
+def _installed(search: Search, revision: str) -> None:
+    needed = {"bm25s": "gateway", "snowballstemmer": "gateway", "numpy": "gateway"}
+    if search.embedder == "wordllama":
+        needed["wordllama"] = "gateway"
+    if search.milvus is not None:
+        needed["pymilvus"] = "milvus"
+    missing = sorted({extra for module, extra in needed.items() if find_spec(module) is None})
+    if missing:
+        raise ConfigRejected(f"search: mcp-operator[{','.join(missing)}] is not installed, and it is needed", revision)
