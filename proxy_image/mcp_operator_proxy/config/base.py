@@ -22,6 +22,8 @@ NAME: Final = r"^[A-Za-z0-9._@-]{1,128}$"
 
 BackendUrl = Annotated[AnyHttpUrl, UrlConstraints(allowed_schemes=["http", "https"], max_length=2048)]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
+CallerName = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,384}$")]
+"""Of an API key, or `ISSUER/NAME` of a token."""
 
 
 class ConfigModel(BaseModel):

@@ -101,6 +101,8 @@ class ProxyConfig(ConfigModel):
                 raise ValueError(f"server {server.id} names provider {named}, which is not defined")
         if self.audit is not None and self.audit.database and self.stores.database is None:
             raise ValueError("audit.database needs stores.database")
+        if self.auth is not None and any(issuer.name == "key" for issuer in self.auth.jwt):
+            raise ValueError("no issuer is named key: key/NAME is the user that an API key is")
         if self.rest is not None:
             for route in self.routes:
                 if any(within(route.path, self.rest.prefix + path) for path in REST_PATHS):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from mcp_operator_proxy.config.base import BackendUrl, ConfigModel, Name, SecretRef
+from mcp_operator_proxy.config.base import BackendUrl, CallerName, ConfigModel, Name, SecretRef
 
 NoticeType = Literal[
     "server.restarted", "server.gave-up", "credential.not-refreshed", "definition.quarantined", "definition.changed"
@@ -19,7 +19,7 @@ class Rest(ConfigModel):
     """Serve `/docs`, a page that reads `/openapi.json`."""
     tool_timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 30.0
     """Of a call over REST, where the tool or server says nothing of its own."""
-    operators: Annotated[tuple[Name, ...], Field(max_length=256)] = ()
+    operators: Annotated[tuple[CallerName, ...], Field(max_length=256)] = ()
     """Callers that may start, stop and restart servers and read their logs. Without authentication: whoever reaches the proxy."""
 
 
@@ -50,7 +50,7 @@ class Users(ConfigModel):
     max_sessions: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     issuer: Name | None = None
     """Of `auth.jwt`, whose callers are the users of their plain names; those of others are `ISSUER/NAME`."""
-    applications: Annotated[tuple[Name, ...], Field(max_length=1024)] = ()
+    applications: Annotated[tuple[CallerName, ...], Field(max_length=1024)] = ()
     """Callers that act for any user they name. Others act for themselves alone."""
 
 

@@ -7,6 +7,7 @@ from mcp_operator_proxy.registry.registry import Registry
 from mcp_operator_proxy.services.credentials.source import Credentials
 from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
+from mcp_operator_proxy.services.users.sessions import UserSessions
 from mcp_operator_proxy.tasks import cancel
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ class Services:
         self.proxy = proxy
         self.stores = Stores(StoreSettings())
         self.credentials = Credentials(proxy)
+        self.users = UserSessions(proxy)
         self.registry = Registry(proxy)
         self._all: tuple[Service, ...] = (
             self.credentials,
+            self.users,
             self.registry,
         )
         self._retiring: set[asyncio.Task[None]] = set()

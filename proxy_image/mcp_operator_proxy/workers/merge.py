@@ -26,6 +26,7 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_proxy_result_cache_entries": sum,
     "mcp_proxy_result_cache_bytes": sum,
     "mcp_proxy_config_info": max,
+    "mcp_user_sessions_active": max,
     "mcp_proxy_certificate_not_after_timestamp_seconds": min,
 }
 """How the values of the workers become one; a sum where nothing is said. Counters and histograms are sums."""
