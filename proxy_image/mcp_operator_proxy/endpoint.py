@@ -7,6 +7,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from fastmcp import FastMCP
@@ -21,6 +23,7 @@ from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.eras.elsewhere import handed_on
 from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.eras.states import States
+from mcp_operator_proxy.findtools import CALL, BadArguments, meant
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.fronts.channel import Channels
 from mcp_operator_proxy.fronts.sse import SSEFront
@@ -61,7 +64,7 @@ class Endpoint:
         server = self.mcp._mcp_server  # noqa: SLF001
         # States of multi-round-trip requests are sealed by `eras.states`, with keys that replicas share.
         server.middleware[:] = [m for m in server.middleware if not isinstance(m, RequestStateBoundary)]
-        server.middleware.insert(0, self._watch)
+        server.middleware[:0] = [partial(_meaning, route), self._watch]
         self.listening = Listening(server, route, self.audience.bus, self.audience.updated, tokens)
         self.sessions = SessionTable(server, path, holder, self._opened)
         """Those that this process holds."""
@@ -193,6 +196,15 @@ class Endpoint:
             self._observe(ctx.method, outcome, seconds)
             if ctx.method == "tools/call" and self.on_call is not None:
                 self.on_call(str((ctx.params or {}).get("name")), outcome, seconds)
+
+
+async def _meaning(route: RouteState, ctx: FrontContext, call_next: CallNext) -> HandlerResult:
+    """Before all else: a call by `call_tool` is that of the tool that it names. What is wrong with one, its handler tells."""
+    params = ctx.params
+    if ctx.method == "tools/call" and params and params.get("name") == CALL and route.table().find_tools:
+        with contextlib.suppress(BadArguments):
+            ctx = replace(ctx, params=meant(params))
+    return await call_next(ctx)
 
 
 def _ended_stream() -> Response:

@@ -26,9 +26,11 @@ from mcp_types import (
 from mcp_types.methods import is_input_required
 from pydantic import BaseModel
 
+from mcp_operator_proxy import findtools
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.catalogue import JsonObject
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.backends.session import TASK_METHODS
@@ -65,6 +67,10 @@ class RouteState(Protocol):
         """Why the caller may not use what the route shows as `name`."""
         ...
 
+    async def find(self, principal: Principal | None, query: str, limit: int | None) -> list[JsonObject]:
+        """Definitions of the tools of the route that fit, the best first, of those that the caller may call."""
+        ...
+
     def cache(self) -> ResultCache: ...
 
     def freshness(self, method: str) -> Freshness:
@@ -84,7 +90,7 @@ class RouteProvider:
         # The modern era's header check asks for one schema; unset, the server would list all tools for every call.
         server.get_tool_input_schema = lambda name: route.table().schema_of(name)
         handlers: dict[str, tuple[type[BaseModel], Callable[..., Any]]] = {
-            "tools/list": (PaginatedRequestParams, self._list("tools/list", lambda t: t.tools, "tools")),
+            "tools/list": (PaginatedRequestParams, self._list("tools/list", lambda t: t.listed_tools, "tools")),
             "prompts/list": (PaginatedRequestParams, self._list("prompts/list", lambda t: t.prompts, "prompts")),
             "resources/list": (
                 PaginatedRequestParams,
@@ -122,6 +128,8 @@ class RouteProvider:
         return handler
 
     async def _call_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
+        if params.name in findtools.PAIR and self._route.table().find_tools:
+            return await self._find_tool(ctx, params)
         entry = await self._found(params.name, lambda table: table.tools)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
@@ -138,6 +146,17 @@ class RouteProvider:
         if result.get("resultType") == "task" and isinstance(task_id := result.get("taskId"), str):
             return {**result, "taskId": self._tokens.seal(entry.server, task_id, principal_of(ctx))}
         return result
+
+    async def _find_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
+        """Answer `find_tool`, or a `call_tool` that means no call."""
+        try:
+            if params.name == findtools.CALL:
+                findtools.meant(ctx.params or {})
+            wanted = findtools.wanted(params.arguments)
+        except findtools.BadArguments as error:
+            return _shown(ctx, "tools/call", findtools.refused(error))
+        definitions = await self._route.find(principal_of(ctx), wanted.query, wanted.limit)
+        return _shown(ctx, "tools/call", findtools.found(definitions))
 
     def _task_request(self, method: str) -> Callable[..., Any]:
         """SEP-2663: the task's id says which server has it, and whether it is the caller's."""

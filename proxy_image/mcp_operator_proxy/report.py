@@ -82,7 +82,7 @@ class ServerReport(ConfigModel):
 
 
 class Conflict(ConfigModel):
-    """A name that two servers of a route claim: `loser`'s is not served."""
+    """A name that two servers of a route claim: `loser`'s is not served. `winner` is empty where it is the proxy's own tool."""
 
     route: str
     kind: Literal["tool", "prompt", "resource", "resource_template"]
@@ -104,7 +104,7 @@ class LongName(ConfigModel):
 
 
 class RouteReport(ConfigModel):
-    """One route's endpoint: its exposed names, sorted, as clients list them."""
+    """One route's endpoint: its exposed names, sorted. Those of a route with `findTools` are called, and not listed."""
 
     name: str
     path: str

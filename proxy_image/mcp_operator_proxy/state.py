@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mcp_operator_proxy.arrivals import arrived
 from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.catalogue import JsonObject
 from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.eras.freshness import STALE, Freshness, aged, least
@@ -61,6 +62,11 @@ class RouteView:
     def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
         state = self.proxy.state
         return state.policy.refusal(principal, self.path, kind, name) if state else None
+
+    async def find(self, principal: Principal | None, query: str, limit: int | None) -> list[JsonObject]:
+        registry = self.proxy.services.registry
+        hits = await registry.search(query, limit, principal=principal, path=self.path)
+        return [hit.tool.entry.definition for hit in hits]
 
     def cache(self) -> ResultCache:
         return self.proxy.cache

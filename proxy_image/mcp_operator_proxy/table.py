@@ -27,6 +27,7 @@ from mcp_operator_proxy.config import (
     exposed_name,
 )
 from mcp_operator_proxy.eras.uris import Expose, rewrite_tool
+from mcp_operator_proxy.findtools import DEFINITIONS
 from mcp_operator_proxy.report import Conflict, LongName, RouteReport
 
 Kind: TypeAlias = Literal["tool", "prompt", "resource", "resource_template"]
@@ -80,10 +81,17 @@ class RouteTable:
     long_names: tuple[LongName, ...] = ()
     page_size: int | None = None
     """Entries on one page of a list; None: all."""
+    find_tools: bool = False
+    """Its list of tools has `find_tool` and `call_tool` alone; `tools` are found and called by them, or called by their names."""
+
+    @property
+    def listed_tools(self) -> Mapping[str, Entry]:
+        """What `tools/list` shows."""
+        return _FINDING if self.find_tools else self.tools
 
     def schema_of(self, tool: str) -> Mapping[str, Any] | None:
         """The input schema of an exposed tool, or None where there is no such tool."""
-        entry = self.tools.get(tool)
+        entry = self.listed_tools.get(tool) or self.tools.get(tool)
         return None if entry is None else entry.definition.get("inputSchema")
 
     def resource(self, uri: str) -> tuple[str, str] | None:
@@ -167,7 +175,7 @@ class Changes:
 def changes(old: RouteTable, new: RouteTable) -> Changes:
     """Compare what clients see; that a name moved to an equal definition of another server is no change to them."""
     return Changes(
-        tools=_shown(old.tools) != _shown(new.tools),
+        tools=_shown(old.listed_tools) != _shown(new.listed_tools),
         prompts=_shown(old.prompts) != _shown(new.prompts),
         resources=_shown(old.resources) != _shown(new.resources)
         or _shown(old.resource_templates) != _shown(new.resource_templates),
@@ -176,6 +184,10 @@ def changes(old: RouteTable, new: RouteTable) -> Changes:
 
 def _shown(entries: Mapping[str, Entry]) -> list[JsonObject]:
     return [entry.definition for entry in entries.values()]
+
+
+_FINDING: Final = MappingProxyType({name: Entry("", name, definition) for name, definition in DEFINITIONS.items()})
+"""No server's."""
 
 
 def build_table(config: ProxyConfig, catalogues: Mapping[str, Catalogue]) -> Mapping[str, RouteTable]:
@@ -247,9 +259,10 @@ def join_parts(route: Route, parts: Sequence[Part]) -> RouteTable:
     """The table of a route from what each of its servers puts on it, in the order of the servers."""
     of: dict[Kind, dict[str, Entry]] = {"tool": {}, "prompt": {}, "resource": {}, "resource_template": {}}
     conflicts: list[Conflict] = []
+    own = _FINDING if route.find_tools else {}
     for part in parts:
         for kind, name, entry in part.entries:
-            winner = of[kind].setdefault(name, entry)
+            winner = own[name] if kind == "tool" and name in own else of[kind].setdefault(name, entry)
             if winner is not entry:
                 conflicts.append(
                     Conflict(route=route.name, kind=kind, name=name, winner=winner.server, loser=entry.server)
@@ -266,6 +279,7 @@ def join_parts(route: Route, parts: Sequence[Part]) -> RouteTable:
         conflicts=tuple(conflicts),
         long_names=tuple(_long_names(route, parts)),
         page_size=route.page_size,
+        find_tools=route.find_tools,
     )
 
 

@@ -14,7 +14,7 @@ from mcp_operator_proxy.table import RouteTable
 
 _STALE: Final = msgspec.json.encode(STALE.wire())[:-1] + b","
 _ATTRIBUTES: Final = {
-    "tools": "tools",
+    "tools": "listed_tools",
     "prompts": "prompts",
     "resources": "resources",
     "resourceTemplates": "resource_templates",
