@@ -65,6 +65,22 @@ def _parser() -> argparse.ArgumentParser:
         help="after SIGTERM, for clients to leave before connections are closed (MCP_PROXY_LEAVE_SECONDS, 0)",
     )
     serve.add_argument(
+        "--egress",
+        default=env.get("MCP_PROXY_EGRESS", "off"),
+        metavar="off|enforce",
+        help="whether servers may only be at public addresses and Services of the cluster (MCP_PROXY_EGRESS, off)",
+    )
+    serve.add_argument(
+        "--egress-allow",
+        default=env.get("MCP_PROXY_EGRESS_ALLOW", ""),
+        help="what enforced egress allows beside them: loopback, networks such as 10.0.0.0/8, by commas (MCP_PROXY_EGRESS_ALLOW)",
+    )
+    serve.add_argument(
+        "--cluster-domain",
+        default=env.get("MCP_PROXY_CLUSTER_DOMAIN", "cluster.local"),
+        help="of the names of Services (MCP_PROXY_CLUSTER_DOMAIN)",
+    )
+    serve.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default=env.get("LOG_LEVEL", "info").lower(),
@@ -120,9 +136,15 @@ def _peers(text: str) -> "tuple[PeerName, ...]":
 def _serve(args: argparse.Namespace) -> int:
     gc.disable()  # while a hundred thousand objects are made that all stay: a fifth of the start
     from mcp_operator_proxy import logs  # noqa: PLC0415
+    from mcp_operator_proxy.egress import Egress  # noqa: PLC0415
     from mcp_operator_proxy.workers.place import Options  # noqa: PLC0415
 
     logs.configure(args.log_level, args.log_format)
+    try:
+        egress = Egress.parse(args.egress, args.egress_allow, args.cluster_domain)
+    except ValueError as error:
+        print(f"mcp-operator-proxy: {error}", file=sys.stderr)
+        return 2
     options = Options(
         args.host,
         args.port,
@@ -132,6 +154,7 @@ def _serve(args: argparse.Namespace) -> int:
         args.peers,
         tls=args.tls,
         leave_seconds=args.leave_seconds,
+        egress=egress,
     )
     if options.peers and options.internal_host is None:
         print("mcp-operator-proxy: --peers needs --internal-host, at which they reach this one", file=sys.stderr)
@@ -158,18 +181,20 @@ def _run(config_dir: Path, options: "Options") -> int:
             runner.run(serving)
         return 0
 
-    leave = options.leave_seconds
+    leave, egress = options.leave_seconds, options.egress
     if options.alone:
-        return run(serve(config_dir, options.host, options.port, tls=options.tls, leave_seconds=leave))
+        return run(serve(config_dir, options.host, options.port, tls=options.tls, leave_seconds=leave, egress=egress))
     with places(options) as all_of_them:
         if len(all_of_them) == 1:
-            return run(serve_at(config_dir, all_of_them[0], None, tls=options.tls, leave_seconds=leave))
+            return run(serve_at(config_dir, all_of_them[0], None, tls=options.tls, leave_seconds=leave, egress=egress))
         gc.collect()
         gc.freeze()  # what is imported stays in the pages that the workers share
 
         def work(index: int, parent: int) -> int:
             logs.mark(worker=index)
-            return run(serve_at(config_dir, all_of_them[index], parent, tls=options.tls, leave_seconds=leave))
+            return run(
+                serve_at(config_dir, all_of_them[index], parent, tls=options.tls, leave_seconds=leave, egress=egress)
+            )
 
         return Supervisor(options.workers, work, kill_after=KILL_AFTER_SECONDS + leave).run()
 

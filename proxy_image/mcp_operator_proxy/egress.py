@@ -13,6 +13,9 @@ from typing import Final, TypeAlias
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
+LOOPBACK: Final = "loopback"
+MODES: Final = ("off", "enforce")
+CLUSTER_DOMAIN: Final = "cluster.local"
 METADATA: Final[frozenset[Address]] = frozenset(
     map(ip_address, ("169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254", "168.63.129.16"))
 )
@@ -29,14 +32,34 @@ class Egress:
 
     loopback: bool = False
     networks: tuple[Network, ...] = ()
-    cluster_domain: str = "cluster.local"
+    cluster_domain: str = CLUSTER_DOMAIN
 
     @classmethod
     def of(
-        cls, networks: Iterable[str] = (), *, loopback: bool = False, cluster_domain: str = "cluster.local"
+        cls, networks: Iterable[str] = (), *, loopback: bool = False, cluster_domain: str = CLUSTER_DOMAIN
     ) -> "Egress":
         """Raises ValueError for what is no network in CIDR notation."""
         return cls(loopback, tuple(ip_network(network) for network in networks), cluster_domain)
+
+    @classmethod
+    def parse(cls, mode: str, allow: str, cluster_domain: str) -> "Egress | None":
+        """From the words of a process's settings: `off` (None) or `enforce`, and what is allowed, by commas. Raises ValueError."""
+        words = [word.strip() for word in allow.split(",") if word.strip()]
+        networks = [word for word in words if word != LOOPBACK]
+        try:
+            found = cls.of(
+                networks, loopback=LOOPBACK in words, cluster_domain=cluster_domain.strip(" .") or CLUSTER_DOMAIN
+            )
+        except ValueError as error:
+            raise ValueError(f"what egress allows is loopback or networks such as 10.0.0.0/8: {error}") from None
+        if mode not in MODES:
+            raise ValueError(f"egress is {' or '.join(MODES)}, not {mode!r}")
+        return found if mode == "enforce" else None
+
+    @property
+    def allowed(self) -> str:
+        """What `parse` takes."""
+        return ",".join([*([LOOPBACK] if self.loopback else []), *map(str, self.networks)])
 
     def refusal(self, host: str, address: str) -> str | None:
         """Why no connection to `address` may be made for the name (or literal address) `host`; None where it may.

@@ -27,6 +27,7 @@ from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.eras.freshness import STALE, Freshness
 from mcp_operator_proxy.eras.metrics import ParkedCollector
@@ -62,7 +63,8 @@ class Proxy:
     `warm_seconds` is how long a swap waits for new servers at most. `holder` is what sets this process apart from others
     that serve the same sessions. `collector` is for one that has its process to itself. `access` gets a line for each
     request, where the configuration wants that; it is closed with the proxy. `certificates` are those of a listener with TLS:
-    each configuration brings one. `name` is what clients see as the server's name.
+    each configuration brings one. `name` is what clients see as the server's name. `egress` decides which addresses may be
+    connected to for what a configuration names; None: all.
     """
 
     def __init__(
@@ -74,9 +76,11 @@ class Proxy:
         access: AccessLog | None = None,
         certificates: Certificates | None = None,
         name: str = "mcp-operator-proxy",
+        egress: Egress | None = None,
     ) -> None:
         self.name = name
         self.certificates = certificates
+        self.egress = egress
         self.usage = Usage()
         """Counts calls of tools; the full path and the fast lane record them."""
         self._warm_seconds = warm_seconds
@@ -148,7 +152,7 @@ class Proxy:
                 return False
             started = time.perf_counter()
             try:
-                prepared = await asyncio.to_thread(prepare, config, secrets or {}, self.certificates)
+                prepared = await asyncio.to_thread(prepare, config, secrets or {}, self.certificates, self.egress)
             except SecretMissing:
                 raise  # it may be on its way: the caller knows how long to wait
             except ConfigRejected as error:

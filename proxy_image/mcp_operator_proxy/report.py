@@ -13,6 +13,7 @@ ErrorClass = Literal[
     "ConnectionRefused",
     "ConnectionReset",
     "Unreachable",
+    "EgressDenied",
     "Timeout",
     "TLSFailure",
     "Unauthorized",

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.collector import Collector
+from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.fastlane.protocol import LaneProtocol, lane_protocol
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.sessions.internal import Internal
@@ -180,24 +181,40 @@ def family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
-async def serve(config_dir: Path, host: str, port: int, *, tls: bool = False, leave_seconds: float = 0.0) -> None:
+async def serve(
+    config_dir: Path,
+    host: str,
+    port: int,
+    *,
+    tls: bool = False,
+    leave_seconds: float = 0.0,
+    egress: Egress | None = None,
+) -> None:
     """Run until SIGTERM or SIGINT. `tls`: serve it, with the certificate of the configuration."""
     collector = Collector()
     certificates = Certificates() if tls else None
-    async with Proxy(collector=collector, access=AccessLog(), certificates=certificates) as proxy:
+    async with Proxy(collector=collector, access=AccessLog(), certificates=certificates, egress=egress) as proxy:
         serving = running(proxy, host, port, leave_seconds=leave_seconds)
         await _follow_and_serve(proxy, config_dir, serving, collector)
     logger.info("stopped")
 
 
 async def serve_at(
-    config_dir: Path, place: Place, parent: int | None, *, tls: bool = False, leave_seconds: float = 0.0
+    config_dir: Path,
+    place: Place,
+    parent: int | None,
+    *,
+    tls: bool = False,
+    leave_seconds: float = 0.0,
+    egress: Egress | None = None,
 ) -> None:
     """Run as one of several until SIGTERM or SIGINT, or until `parent`, a pipe, ends."""
     collector = Collector()
     certificates = Certificates() if tls else None
     holder = place.holder()
-    async with Proxy(collector=collector, access=AccessLog(), holder=holder, certificates=certificates) as proxy:
+    async with Proxy(
+        collector=collector, access=AccessLog(), holder=holder, certificates=certificates, egress=egress
+    ) as proxy:
         internal = listen(*place.internal, shared=True)
         await _follow_and_serve(
             proxy, config_dir, _running_at(proxy, place, internal, leave_seconds), collector, parent

@@ -65,7 +65,8 @@ class Operator:
 def operating(log: Path, *flags: str) -> Iterator[Operator]:
     """An operator that has begun its work. One that ends by itself is a failure. `log` has what it says."""
     port = free_port()
-    command = [sys.executable, "-m", "mcp_operator", "run", "--host", "127.0.0.1", "--port", str(port), *flags]
+    command = [sys.executable, "-m", "mcp_operator", "run", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--egress-allow", "loopback", *flags]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}{os.pathsep}{ROOT / 'proxy_image'}"}
     with log.open("ab") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)

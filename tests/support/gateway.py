@@ -54,9 +54,14 @@ class Gateway:
 
 @contextlib.asynccontextmanager
 async def running_gateway(
-    config: ProxyConfig | None = None, secrets: dict[str, str] | None = None, *, warm_seconds: float = 20
+    config: ProxyConfig | None = None,
+    secrets: dict[str, str] | None = None,
+    *,
+    warm_seconds: float = 20,
+    **options: Any,
 ) -> AsyncIterator[Gateway]:
-    async with Proxy(warm_seconds=warm_seconds) as proxy, httpx2.AsyncClient(timeout=40) as http:
+    """`options` are the Proxy's."""
+    async with Proxy(warm_seconds=warm_seconds, **options) as proxy, httpx2.AsyncClient(timeout=40) as http:
         if config is not None:
             await proxy.apply(config, secrets)
         async with running(proxy, "127.0.0.1", 0, grace_seconds=2) as server:

@@ -148,7 +148,7 @@ class World:
     @contextlib.asynccontextmanager
     async def operating(self) -> AsyncIterator[Operator]:
         """It lists, watches and works, as `mcp-operator run` does."""
-        options = parse(["--identity", "test", "--namespaces", self.namespace])
+        options = parse(["--identity", "test", "--namespaces", self.namespace, "--egress-allow", "loopback"])
         self.registry = CollectorRegistry()
         async with Operator(options, self.kube, OperatorMetrics(self.registry)) as operator:
             listing = [operator.work(), operator.resync.run(), operator.data_watch.run()]

@@ -83,7 +83,7 @@ async def running_operator(
     paths = os.pathsep.join(str(ROOT / part) for part in ("operator", "proxy_image"))
     process = await asyncio.create_subprocess_exec(
         *command,
-        *("--identity", name, *flags),
+        *("--identity", name, "--egress-allow", "loopback", *flags),
         env={**plain, "KUBECONFIG": str(kubeconfig), "HOME": str(folder), "PYTHONPATH": paths},
         stderr=asyncio.subprocess.PIPE,
         limit=2**22,

@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 from mcp_operator import __version__
 from mcp_operator.api.scalars import PullPolicy
 from mcp_operator.desired import HostingSettings
+from mcp_operator_proxy.egress import MODES, Egress
 from mcp_operator_proxy.logs import LogFormat
 
 Choice = TypeVar("Choice", bound=str)
@@ -56,6 +57,9 @@ def add_flags(parser: argparse.ArgumentParser, environ: Mapping[str, str] | None
     flag("runner-image", f"mcp-operator-runner:{__version__}", "image that runs stdio servers")
     flag("image-pull-policy", "IfNotPresent", "pull policy of both", choices=_PULL_POLICIES)
     flag("image-pull-secrets", "", "comma-separated names of pull secrets, in the namespace of each pod")
+    flag("egress", "enforce", "whether proxies and probes reach only public addresses and Services", choices=MODES)
+    flag("egress-allow", "", "what they reach beside them: loopback, networks such as 10.0.0.0/8, by commas")
+    flag("cluster-domain", "cluster.local", "of the names of Services")
     flag("lease-namespace", "", "namespace of the Lease for leader election; empty: no election")
     flag("lease-name", "mcp-operator", "name of that Lease")
     flag(
@@ -86,6 +90,7 @@ def read(arguments: argparse.Namespace) -> Options:
             runner_image=arguments.runner_image,
             image_pull_policy=_one_of("image-pull-policy", arguments.image_pull_policy, _PULL_POLICIES),
             image_pull_secrets=_listed(arguments.image_pull_secrets),
+            egress=Egress.parse(arguments.egress, arguments.egress_allow, arguments.cluster_domain),
             operator_namespace=arguments.lease_namespace or None,
         ),
         namespaces=_namespaces(arguments.namespaces),

@@ -197,6 +197,7 @@ def _container(proxy: McpProxy, settings: HostingSettings) -> Object:
             {"name": "MCP_PROXY_INTERNAL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "MCP_PROXY_INTERNAL_PORT", "value": str(INTERNAL_PORT)},
             {"name": "MCP_PROXY_PEERS", "value": f"{peers_name(proxy)}.{proxy.metadata.namespace}.svc:{INTERNAL_PORT}"},
+            *_egress(settings),
         ],
         "ports": [
             {"name": "mcp", "containerPort": PORT, "protocol": "TCP"},
@@ -213,6 +214,16 @@ def _container(proxy: McpProxy, settings: HostingSettings) -> Object:
         "readinessProbe": {"httpGet": _get(proxy, "/readyz"), "periodSeconds": 2, "timeoutSeconds": 5},
         "lifecycle": {"preStop": {"sleep": {"seconds": DRAIN_SECONDS}}},
     }
+
+
+def _egress(settings: HostingSettings) -> list[Object]:
+    if settings.egress is None:
+        return []
+    return [
+        {"name": "MCP_PROXY_EGRESS", "value": "enforce"},
+        {"name": "MCP_PROXY_EGRESS_ALLOW", "value": settings.egress.allowed},
+        {"name": "MCP_PROXY_CLUSTER_DOMAIN", "value": settings.egress.cluster_domain},
+    ]
 
 
 def _get(proxy: McpProxy, path: str) -> Object:

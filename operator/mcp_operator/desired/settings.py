@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mcp_operator_proxy.egress import Egress
+
 
 @dataclass(frozen=True, slots=True)
 class HostingSettings:
@@ -12,5 +14,7 @@ class HostingSettings:
     runner_image: str
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
+    egress: Egress | None = None
+    """Which addresses proxies and probes may connect to for a server; None: all."""
     operator_namespace: str | None = None
     """Where the operator's own pods run; None: it does not run in the cluster."""

@@ -8,6 +8,8 @@ from typing import Final
 import httpx2
 
 from mcp_operator_proxy.backends.http import BackendTransport, ssl_context
+from mcp_operator_proxy.backends.network import GuardedTransport
+from mcp_operator_proxy.egress import Egress
 
 MAX_BYTES: Final = 8 * 2**20
 """Of all response bodies of one probe together."""
@@ -30,11 +32,17 @@ class BoundedTransport(BackendTransport):
     """Ends the probe's exchanges once the server has sent too much, and its DELETE when that takes too long."""
 
     def __init__(
-        self, headers: Mapping[str, str], ca_bundle: str | None, *, close_seconds: float, verify: bool = True
+        self,
+        headers: Mapping[str, str],
+        ca_bundle: str | None,
+        *,
+        close_seconds: float,
+        verify: bool = True,
+        egress: Egress | None = None,
     ) -> None:
-        super().__init__(headers, ca_bundle)
+        super().__init__(headers, ca_bundle, egress=egress)
         context = ssl_context(ca_bundle) if verify else unverified()
-        self._bounded = _BoundedHTTP(context, close_seconds)
+        self._bounded = _BoundedHTTP(context, egress, close_seconds)
         self._inner = self._bounded
 
     @property
@@ -42,9 +50,9 @@ class BoundedTransport(BackendTransport):
         return self._bounded.left < 0
 
 
-class _BoundedHTTP(httpx2.AsyncHTTPTransport):
-    def __init__(self, verify: object, close_seconds: float) -> None:
-        super().__init__(verify=verify, limits=httpx2.Limits(max_keepalive_connections=2))  # type: ignore[arg-type]
+class _BoundedHTTP(GuardedTransport):
+    def __init__(self, context: ssl.SSLContext, egress: Egress | None, close_seconds: float) -> None:
+        super().__init__(context, egress, limits=httpx2.Limits(max_keepalive_connections=2))
         self._close_seconds = close_seconds
         self.left = MAX_BYTES
 

@@ -51,7 +51,11 @@ async def _exchange(target: Target, ask: Ask[T]) -> tuple[T | ErrorReport, float
         return ErrorReport(error_class="HTTPError", message=message), time.monotonic()
     try:
         transport = BoundedTransport(
-            target.headers, target.ca_bundle, close_seconds=_CLOSE_SECONDS, verify=target.verify
+            target.headers,
+            target.ca_bundle,
+            close_seconds=_CLOSE_SECONDS,
+            verify=target.verify,
+            egress=target.egress,
         )
     except BadCABundle as error:
         message = f"the CA bundle of this server is {error}"

@@ -6,6 +6,7 @@ from typing import Final
 
 from mcp_operator_proxy.backends.connect import Target as ConnectTarget
 from mcp_operator_proxy.config import Transport
+from mcp_operator_proxy.egress import Egress
 
 _CONNECT_SHARE: Final = 0.9
 """Of the whole time: what connecting may take, so that it ends with a reason of its own before the whole is over."""
@@ -29,6 +30,9 @@ class Target:
     bridge: str | None = None
     """URL at which the bridge of a pod that is not ready says why, to be asked where the server does not answer."""
 
+    egress: Egress | None = None
+    """Which addresses may be connected to; None: all."""
+
     def to_connect(self) -> ConnectTarget:
         return ConnectTarget(
             url=self.url,
@@ -36,6 +40,7 @@ class Target:
             headers=self.headers,
             ca_bundle=self.ca_bundle,
             connect_timeout=self.timeout * _CONNECT_SHARE,
+            egress=self.egress,
         )
 
     def same_endpoint(self, other: "Target") -> bool:

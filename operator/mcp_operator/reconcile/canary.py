@@ -16,6 +16,7 @@ from mcp_operator.probe.expectation import Expectation
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.observed import proxy_target
 from mcp_operator.reconcile.showing import Shown
+from mcp_operator_proxy.egress import Egress
 
 
 def call_canary(
@@ -62,15 +63,17 @@ def _calls(
     """A call for each proxy that can be read."""
     proxies = {key: context.world.model(key) for key in shown}
     return {
-        key: canary_call(canary, proxy, shown[key], secrets)
+        key: canary_call(canary, proxy, shown[key], secrets, context.settings.egress)
         for key, proxy in sorted(proxies.items())
         if isinstance(proxy, McpProxy)
     }
 
 
-def canary_call(canary: Canary, proxy: McpProxy, shown: Shown, secrets: tuple[str, ...]) -> CanaryCall:
+def canary_call(
+    canary: Canary, proxy: McpProxy, shown: Shown, secrets: tuple[str, ...], egress: Egress | None = None
+) -> CanaryCall:
     """The call as a client of `proxy` would make it, through its Service."""
-    own_path = proxy_target(proxy)
+    own_path = proxy_target(proxy, egress)
     url = own_path.url.removesuffix(proxy.spec.path) + shown.path
     return CanaryCall(
         target=replace(own_path, url=url, timeout=seconds(canary.timeout)),

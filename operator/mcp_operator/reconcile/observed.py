@@ -18,6 +18,7 @@ from mcp_operator.engine.store import Object
 from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.probe.state import ServerHealth
 from mcp_operator.probe.target import Target
+from mcp_operator_proxy.egress import Egress
 
 
 def is_paused(resource: McpServer | McpProxy) -> bool:
@@ -25,7 +26,9 @@ def is_paused(resource: McpServer | McpProxy) -> bool:
     return resource.metadata.annotations.get(meta.ANNOTATION_PAUSED) == "true"
 
 
-def probe_target(url: str, server: McpServer, resolved: Resolved, pods: Sequence[Object] = ()) -> Target:
+def probe_target(
+    url: str, server: McpServer, resolved: Resolved, pods: Sequence[Object] = (), egress: Egress | None = None
+) -> Target:
     """Where and how a server is probed: as a proxy would speak to it. `pods` are those of a hosted one, oldest first."""
     endpoint = server.spec.remote or server.spec.container
     return Target(
@@ -35,6 +38,7 @@ def probe_target(url: str, server: McpServer, resolved: Resolved, pods: Sequence
         ca_bundle=resolved.ca_bundle,
         timeout=seconds(server.spec.health.timeout),
         bridge=_bridge(pods) if server.spec.stdio else None,
+        egress=egress,
     )
 
 
@@ -57,12 +61,12 @@ def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def proxy_target(proxy: McpProxy) -> Target:
+def proxy_target(proxy: McpProxy, egress: Egress | None = None) -> Target:
     """A proxy is probed through its Service, as its clients in the cluster reach it.
 
     Its certificate may be for other names than the Service's, so it is not looked at, as the kubelet's probes do it.
     """
-    return Target(url=cluster_url(proxy), transport="streamable-http", verify=False, lists=False)
+    return Target(url=cluster_url(proxy), transport="streamable-http", verify=False, lists=False, egress=egress)
 
 
 def slowest(states: Mapping[str, ReplicaState]) -> float | None:

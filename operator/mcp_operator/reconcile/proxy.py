@@ -62,7 +62,9 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     pods = context.world.pods(proxy)
     revision = compiled.config.revision
     context.replicas.watch(key, revision, addresses(pods))
-    context.prober.watch(key, proxy_target(proxy), PROBE_INTERVAL, PROBE_THRESHOLD, retry=PROBE_RETRY)
+    context.prober.watch(
+        key, proxy_target(proxy, context.settings.egress), PROBE_INTERVAL, PROBE_THRESHOLD, retry=PROBE_RETRY
+    )
     lag = None if paused or refused else await _hurry_pods(context, key, revision, pods)
     states = context.replicas.states(key)
     notices = notices_view(proxy, compiled, states)

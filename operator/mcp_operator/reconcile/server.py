@@ -203,7 +203,9 @@ def _deployment(context: Context, server: McpServer) -> Object | None:
 def _probe(context: Context, key: Key, server: McpServer, resolved: Resolved, *, probed: bool) -> None:
     if probed:
         health = server.spec.health
-        target = probe_target(cluster_url(server), server, resolved, context.world.pods(server))
+        target = probe_target(
+            cluster_url(server), server, resolved, context.world.pods(server), context.settings.egress
+        )
         interval = seconds(health.interval)
         context.prober.watch(
             key,

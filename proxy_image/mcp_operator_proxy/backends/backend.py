@@ -196,6 +196,7 @@ class Backend:
                 http2=server.http2,
                 uds=self._uds,
                 identity=self.resolved.identity,
+                egress=self.resolved.egress,
             )
             transport.on_stream_end = self._stream_ended
             self._client = _Client(transport, http_client(transport, server.connect_timeout_seconds))

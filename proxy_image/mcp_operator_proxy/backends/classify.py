@@ -18,6 +18,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, PARSE_ERROR, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
+from mcp_operator_proxy.backends.network import EgressDenied
 from mcp_operator_proxy.bridge.jsonrpc import SERVER_EXITED, SERVER_UNAVAILABLE
 from mcp_operator_proxy.report import ErrorClass, ErrorReport
 
@@ -129,6 +130,7 @@ def classify(error: BaseException, *, secrets: Iterable[str] = ()) -> ErrorRepor
         if isinstance(found, BackendError):
             return found.report
     for rule in (
+        _egress,
         _dns,
         _tls,
         _refused,
@@ -163,6 +165,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _report(error_class: ErrorClass, message: str) -> ErrorReport:
     return ErrorReport(error_class=error_class, message=message)
+
+
+def _egress(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:
+    return _report("EgressDenied", str(error)) if isinstance(error, EgressDenied) else None
 
 
 def _dns(error: BaseException, _: tuple[str, ...]) -> ErrorReport | None:

@@ -26,6 +26,7 @@ from mcp_operator_proxy.backends.classify import BackendError, challenge_of, cla
 from mcp_operator_proxy.backends.http import MAX_ANSWER, Attempt, BackendTransport, current_attempt, http_client
 from mcp_operator_proxy.backends.sse import sse_client
 from mcp_operator_proxy.config import Transport
+from mcp_operator_proxy.egress import Egress
 
 ResolvedTransport: TypeAlias = Literal["streamable-http", "sse"]
 Era: TypeAlias = Literal["legacy"] | DiscoverResult
@@ -51,6 +52,8 @@ class Target:
     connect_timeout: float = 5.0
     max_answer: int = MAX_ANSWER
     """Bytes of one answer at most: a JSON body, or one event of a stream."""
+    egress: Egress | None = None
+    """Decides which addresses may be connected to; None: all."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -59,7 +62,12 @@ class Target:
     def http_client(self) -> httpx2.AsyncClient:
         """A client for `connect`, with a connection pool of its own."""
         transport = BackendTransport(
-            self.headers, self.ca_bundle, http2=self.http2, uds=self.uds, max_answer=self.max_answer
+            self.headers,
+            self.ca_bundle,
+            http2=self.http2,
+            uds=self.uds,
+            max_answer=self.max_answer,
+            egress=self.egress,
         )
         return http_client(transport, self.connect_timeout)
 

@@ -20,8 +20,10 @@ from mcp_types import INTERNAL_ERROR
 
 from mcp_operator_proxy import callers
 from mcp_operator_proxy.backends.classify import AnswerTooLarge, HTTPStatusFailure, NotMCPFailure, StreamEnded
+from mcp_operator_proxy.backends.network import EgressDenied, GuardedTransport
 from mcp_operator_proxy.backends.pools import BUSY, Pools
 from mcp_operator_proxy.backends.unix import UnixTransport
+from mcp_operator_proxy.egress import Egress
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of one answer of a backend: a JSON body, or one event of a stream."""
@@ -43,7 +45,13 @@ OWN_HEADERS: Final = frozenset(
     {"accept", "connection", "content-length", "content-type", "host", "last-event-id", "transfer-encoding"}
     | {"mcp-method", "mcp-name", "mcp-protocol-version", "mcp-session-id"}
 )
-_NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+_NOT_SENT: Final = (
+    httpx2.ConnectError,
+    httpx2.ConnectTimeout,
+    httpx2.PoolTimeout,
+    httpx2.UnsupportedProtocol,
+    EgressDenied,
+)
 
 
 class Attempt:
@@ -106,9 +114,11 @@ class BackendTransport(httpx2.AsyncBaseTransport):
         uds: str | None = None,
         max_answer: int = MAX_ANSWER,
         identity: str | None = None,
+        egress: Egress | None = None,
     ) -> None:
         """`http2` offers it in the TLS handshake; `uds` is the path of a unix socket that is connected to instead of the URL's host;
-        `identity` is the key that signs what the URL's query says of the caller (`callers`)."""
+        `identity` is the key that signs what the URL's query says of the caller (`callers`); `egress` decides which addresses
+        may be connected to."""
         self.replace_headers(headers)
         self.on_stream_end: Callable[[], None] | None = None
         """Called when a standing GET stream ends or cannot be opened."""
@@ -116,6 +126,7 @@ class BackendTransport(httpx2.AsyncBaseTransport):
         self._identity = identity
         self._ca_bundle = ca_bundle
         self._http2 = http2
+        self._egress = egress
         self.reach(uds)
 
     def reach(self, uds: str | None) -> None:
@@ -128,9 +139,7 @@ class BackendTransport(httpx2.AsyncBaseTransport):
         def new_pool() -> httpx2.AsyncHTTPTransport:
             if uds is not None:
                 return UnixTransport(uds, limits)
-            return httpx2.AsyncHTTPTransport(
-                verify=context, http1=True, http2=http2, limits=limits, socket_options=NOTICE_DEAD_PEERS
-            )
+            return GuardedTransport(context, self._egress, http2=http2, limits=limits, socket_options=NOTICE_DEAD_PEERS)
 
         self._inner: httpx2.AsyncBaseTransport = Pools(new_pool, kept_seconds=KEPT_SECONDS, busy=busy)
 

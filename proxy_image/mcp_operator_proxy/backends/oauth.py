@@ -44,7 +44,7 @@ async def explain(target: Target, challenge: str) -> str | None:
     """What the server at `target` wants, in a sentence; None where nothing says that it is OAuth."""
     bare = Target(
         url=target.url, ca_bundle=target.ca_bundle, http2=target.http2, uds=target.uds,
-        connect_timeout=target.connect_timeout,
+        connect_timeout=target.connect_timeout, egress=target.egress,
     )  # fmt: skip
     issuers: tuple[str, ...] | None = None
     async with bare.http_client() as http:

@@ -7,6 +7,7 @@ from mcp_operator_proxy.backends.connect import Target
 from mcp_operator_proxy.backends.stdio import CATALOGUE
 from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
 from mcp_operator_proxy.config import Server
+from mcp_operator_proxy.egress import Egress
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class ResolvedServer:
     env: Mapping[str, str] = field(default_factory=dict)
     identity: str | None = None
     """Key that signs for whom requests are, where the server has a process for each user and is reached over TCP."""
+
+    egress: Egress | None = None
+    """Of the process: decides which addresses may be connected to. None: all."""
 
     @property
     def divided(self) -> bool:
@@ -42,6 +46,7 @@ class ResolvedServer:
             http2=self.server.http2,
             uds=uds,
             connect_timeout=self._connect_timeout(),
+            egress=self.egress,
         )
 
     def _connect_timeout(self) -> float:

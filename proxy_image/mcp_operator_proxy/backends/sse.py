@@ -37,11 +37,11 @@ async def sse_client(
     write, from_session = create_context_streams[SessionMessage](0)
     headers = {"accept": "text/event-stream", "cache-control": "no-store"}
     async with (
-        stream_within_origin(http, "GET", url, headers=headers) as response,
         to_session,
         read,
         write,
         from_session,
+        stream_within_origin(http, "GET", url, headers=headers) as response,
         anyio.create_task_group() as tasks,
     ):
         response.raise_for_status()

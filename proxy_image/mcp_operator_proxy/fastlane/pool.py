@@ -6,7 +6,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ import httpx2
 
 from mcp_operator_proxy.backends.connect import Target
 from mcp_operator_proxy.backends.http import KEPT_SECONDS, ssl_context
+from mcp_operator_proxy.backends.network import reach
 from mcp_operator_proxy.fastlane.connection import BackendConnection
 
 PEEK_AFTER_SECONDS: Final = 0.2
@@ -55,6 +56,7 @@ class Pool:
     def __init__(self, target: Target) -> None:
         self.address = Address.of(target)
         self._ca_bundle = target.ca_bundle
+        self._egress = target.egress
         self._connect_timeout = target.connect_timeout
         self._idle: deque[BackendConnection] = deque()
         self._open: set[BackendConnection] = set()
@@ -101,9 +103,7 @@ class Pool:
                 if address.uds is not None:
                     _, connection = await self._loop.create_unix_connection(new, address.uds)
                 else:
-                    _, connection = await self._loop.create_connection(
-                        new, address.host, address.port, ssl=tls, server_hostname=address.host if tls else None
-                    )
+                    connection = await reach(self._egress, address.host, address.port, partial(self._open_to, new, tls))
         except TimeoutError:
             failed(httpx2.ConnectTimeout("no connection in time"))
             return
@@ -118,6 +118,14 @@ class Pool:
             failed(ConnectionResetError("the connection ended as it began"))
             return
         ready(connection)
+
+    async def _open_to(
+        self, new: Callable[[], BackendConnection], tls: ssl.SSLContext | None, host: str
+    ) -> BackendConnection:
+        """A connection to `host`, the URL's or an address of it, that is shown a certificate for the URL's."""
+        name = self.address.host if tls else None
+        _, connection = await self._loop.create_connection(new, host, self.address.port, ssl=tls, server_hostname=name)
+        return connection
 
     def _new(self) -> BackendConnection:
         connection = BackendConnection(self._free, self._gone)

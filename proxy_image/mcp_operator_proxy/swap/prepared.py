@@ -7,6 +7,7 @@ from mcp_operator_proxy.auth import Authenticator
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.certificate import Certificate
 from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.registry.settings import SearchSettings, search_settings
 from mcp_operator_proxy.services.settings import StoreSettings, store_settings
@@ -32,8 +33,10 @@ class Prepared:
     policy: Policy = ALLOW_ALL
 
 
-def prepare(config: ProxyConfig, secrets: Mapping[str, str], certificates: Certificates | None) -> Prepared:
-    """Make it. `certificates` are those of a listener with TLS.
+def prepare(
+    config: ProxyConfig, secrets: Mapping[str, str], certificates: Certificates | None, egress: Egress | None = None
+) -> Prepared:
+    """Make it. `certificates` are those of a listener with TLS; `egress` is the process's rule for connections.
 
     Raises:
         SecretMissing: a secret file is not there, or not yet.
@@ -42,7 +45,7 @@ def prepare(config: ProxyConfig, secrets: Mapping[str, str], certificates: Certi
     return Prepared(
         config=config,
         secrets=secrets,
-        resolved=resolve(config, secrets),
+        resolved=resolve(config, secrets, egress),
         authenticator=authenticator(config, secrets),
         signing_keys=signing_keys(config, secrets),
         certificate=certificates.find(config, secrets) if certificates else None,

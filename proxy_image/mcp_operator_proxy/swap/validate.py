@@ -12,6 +12,7 @@ from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.callers import LEAST_KEY
 from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig, SecretRef, Server
+from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.swap.words import describe
 
@@ -54,7 +55,7 @@ def _revision(data: Mapping[str, Any]) -> str | None:
     return revision if isinstance(revision, str) and re.fullmatch(r"[0-9a-z]{1,64}", revision) else None
 
 
-def resolve(config: ProxyConfig, secrets: Mapping[str, str]) -> dict[str, ResolvedServer]:
+def resolve(config: ProxyConfig, secrets: Mapping[str, str], egress: Egress | None = None) -> dict[str, ResolvedServer]:
     """Fill in the headers, and check what only a look at the content shows.
 
     Raises:
@@ -79,7 +80,7 @@ def resolve(config: ProxyConfig, secrets: Mapping[str, str]) -> dict[str, Resolv
             for position, variable in enumerate(server.stdio.env if server.stdio else ())
         }
         identity = _identity(server, secrets, f"servers[{index}].identity", config.revision)
-        resolved[server.id] = ResolvedServer(server, headers, {k: v or "" for k, v in env.items()}, identity)
+        resolved[server.id] = ResolvedServer(server, headers, {k: v or "" for k, v in env.items()}, identity, egress)
     return resolved
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.sessions.forward import Forwarder
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Keys
@@ -29,6 +30,7 @@ class Options:
     tls: bool = False
     """Of the public port; the internal ones stay plain HTTP."""
     leave_seconds: float = 0.0
+    egress: Egress | None = None
     """After SIGTERM, before connections are closed."""
 
     @property

@@ -82,7 +82,20 @@ def operator(server: ControlPlane, world: World, folder: Path, profile: Path | N
     hosts.write_text(world.hosts())
     port = free_port()
     python = [sys.executable, *(["-m", "cProfile", "-o", str(profile)] if profile else []), "-m", "mcp_operator"]
-    argv = [*python, "run", "--host", "127.0.0.1", "--port", str(port), "--identity", "bench", "--log-level", "warning"]
+    argv = [
+        *python,
+        "run",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--identity",
+        "bench",
+        "--log-level",
+        "warning",
+        "--egress-allow",
+        "loopback",
+    ]
     argv = [*_own_mounts(), "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts), *argv]
     environment = module_env(KUBECONFIG=str(server.kubeconfig))
     with running(argv, folder / "operator.log", environment) as process:

@@ -59,7 +59,9 @@ def start(api: ApiServer, kube: KubeClient, metrics: OperatorMetrics) -> Start:
 
     @asynccontextmanager
     async def started(*flags: str) -> AsyncIterator[Operator]:
-        async with Operator(parse(["--identity", "test", *flags]), kube, metrics) as operator:
+        async with Operator(
+            parse(["--identity", "test", "--egress-allow", "loopback", *flags]), kube, metrics
+        ) as operator:
             operator._prober._probe = _local_only
 
             def observe(event: str, body: Body) -> None:

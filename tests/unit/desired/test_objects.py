@@ -21,6 +21,7 @@ from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
 from mcp_operator.desired.drift import drifted, with_hash
 from mcp_operator.desired.files import by_folder
 from mcp_operator.desired.podtemplate import PodTemplateRefused
+from mcp_operator_proxy.egress import Egress
 from support import golden, models, resources
 
 FOLDER = Path(__file__).parent / "golden"
@@ -204,3 +205,23 @@ def test_retained_secrets_never_win() -> None:
     bodies = proxy_objects(proxy, outcome, SETTINGS, retained={"old": "b2xk", file: "b2xk"})
     (held,) = [body for body in bodies if body["kind"] == "Secret"]
     assert held["data"] == {"old": "b2xk", file: "QmVhcmVyIHMzY3IzdA=="}
+
+
+@pytest.mark.parametrize(
+    ("egress", "told"),
+    [
+        (None, {}),
+        (Egress(), {"EGRESS": "enforce", "EGRESS_ALLOW": "", "CLUSTER_DOMAIN": "cluster.local"}),
+        (
+            Egress.of(["10.0.0.0/8", "fd00::/8"], loopback=True, cluster_domain="example.org"),
+            {"EGRESS": "enforce", "EGRESS_ALLOW": "loopback,10.0.0.0/8,fd00::/8", "CLUSTER_DOMAIN": "example.org"},
+        ),
+    ],
+)
+def test_proxies_are_told_the_egress_rule(egress: Egress | None, told: dict[str, str]) -> None:
+    proxy = models.proxy(resources.proxy("tools"))
+    settings = HostingSettings("proxy:1", "runner:1", egress=egress)
+    (deployment,) = [o for o in proxy_objects(proxy, compiled(proxy), settings) if o["kind"] == "Deployment"]
+    env = {v["name"]: v.get("value") for v in deployment["spec"]["template"]["spec"]["containers"][0]["env"]}
+    names = ("EGRESS", "EGRESS_ALLOW", "CLUSTER_DOMAIN")
+    assert {name: env[f"MCP_PROXY_{name}"] for name in names if f"MCP_PROXY_{name}" in env} == told

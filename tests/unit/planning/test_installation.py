@@ -5,6 +5,7 @@ from typing import Any
 
 from mcp_operator.desired import HostingSettings
 from mcp_operator.planning.installation import options_of
+from mcp_operator_proxy.egress import Egress
 
 ARGS = [
     "--port=8081",
@@ -31,6 +32,7 @@ def test_from_arguments() -> None:
         runner_image="registry.example.com/runner:2",
         image_pull_policy="Always",
         image_pull_secrets=("one", "two"),
+        egress=Egress(),
         operator_namespace="mcp-system",
     )
 

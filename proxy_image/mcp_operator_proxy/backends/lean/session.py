@@ -44,7 +44,9 @@ RECONNECT_SECONDS: Final = 1.0
 """Between two standing streams of one session."""
 RECONNECTIONS: Final = 2
 """A standing stream that fails so often in a row is not opened again."""
-_SAME_ERRORS: Final = frozenset({"DNSFailure", "ConnectionRefused", "TLSFailure", "Unreachable", "Timeout"})
+_SAME_ERRORS: Final = frozenset(
+    {"DNSFailure", "EgressDenied", "ConnectionRefused", "TLSFailure", "Unreachable", "Timeout"}
+)
 """Error classes of a failure to connect that the client library's session would report just so."""
 _CHANGES: Final = frozenset(f"notifications/{kind}/list_changed" for kind in ("tools", "prompts", "resources"))
 _CLIENT: Final = CLIENT_INFO.model_dump(by_alias=True, mode="json", exclude_none=True)
