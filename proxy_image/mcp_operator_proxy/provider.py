@@ -130,6 +130,9 @@ class RouteProvider:
     async def _call_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
         if params.name in findtools.PAIR and self._route.table().find_tools:
             return await self._find_tool(ctx, params)
+        if (held := self._route.table().quarantined.get(params.name)) is not None:
+            self._permit(ctx, "tool", params.name)
+            raise MCPError(INVALID_REQUEST, quarantined(params.name, held.server), {"reason": "quarantined"})
         entry = await self._found(params.name, lambda table: table.tools)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
@@ -262,6 +265,14 @@ class RouteProvider:
         except BackendError as error:
             raise wire_error(backend.id, error) from error
         return _shown(ctx, method, result, expose)
+
+
+def quarantined(name: str, server: str) -> str:
+    """What the caller of a tool is told whose definition is not approved."""
+    return (
+        f"Tool {name} is quarantined: its definition is not the one that was approved for server {server}, so it is not called."
+        " Whoever is responsible for the server can see what has changed, and approve it"
+    )
 
 
 def _connection(ctx: FrontContext) -> Any:

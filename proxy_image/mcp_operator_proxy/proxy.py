@@ -33,8 +33,10 @@ from mcp_operator_proxy.eras.freshness import STALE, Freshness
 from mcp_operator_proxy.eras.metrics import ParkedCollector
 from mcp_operator_proxy.fastlane.lane import Lane
 from mcp_operator_proxy.metrics import CacheCollector, Metrics
+from mcp_operator_proxy.pinning.judge import Approval
+from mcp_operator_proxy.pinning.watch import PinWatch, UnapprovedCollector
 from mcp_operator_proxy.readiness import Readiness
-from mcp_operator_proxy.report import RejectedConfig, StatusReport
+from mcp_operator_proxy.report import RejectedConfig, StatusReport, UnapprovedTool
 from mcp_operator_proxy.services.services import Services
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.state import RouteView, State
@@ -108,7 +110,9 @@ class Proxy:
         )
         self.metrics.registry.register(CacheCollector(self.cache.report))
         self.metrics.registry.register(CertificateCollector(lambda: certificates.current if certificates else None))
+        self.metrics.registry.register(UnapprovedCollector(self._unapproved))
         self.services = Services(self)
+        self._pins = PinWatch(self._notice)
         self.lane = Lane(self)
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
@@ -255,6 +259,9 @@ class Proxy:
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
         self.endpoints = MappingProxyType(endpoints)
         self._announce(old.table if old else {}, table)
+        self._pins.retain(backends)
+        for backend in backends.values():
+            self._pins.look(backend)
         for path, endpoint in dropped.items():
             self.metrics.tallies.forget(path)
             self._spawn(endpoint.close())
@@ -383,9 +390,31 @@ class Proxy:
         if state is None or state.backends.get(backend.id) is not backend:
             return
         self.cache.drop({backend.id})
+        if self._shows_unapproved(state, backend):
+            self._show(state)  # not a moment later: a call may come before the rebuild
+        self._pins.look(backend)
         if not self._dirty:
             self._spawn(self._rebuild())
         self._dirty.add(backend.id)
+
+    def _shows_unapproved(self, state: State, backend: Backend) -> bool:
+        """Whether a tool is shown whose definition has become one that is not approved."""
+        if backend.server.pinning != "enforce":
+            return False
+        approval = Approval(backend.server)
+        withheld = {str(tool["name"]) for tool in backend.catalogue.tools if not approval.covers(tool)}
+        shown = (entry for table in state.table.values() for entry in table.tools.values())
+        return any(entry.server == backend.id and entry.name in withheld for entry in shown)
+
+    def _notice(self, kind: str, subject: str, data: Mapping[str, str]) -> None:
+        """Tell whoever the configuration names for that."""
+        notices = getattr(self.services, "notices", None)
+        if notices is not None:
+            notices.tell(kind, subject, data)
+
+    def _unapproved(self) -> dict[str, tuple[UnapprovedTool, ...]]:
+        found = self.state.backends.values() if self.state else ()
+        return {backend.id: backend.unapproved() for backend in found if backend.server.pinning != "off"}
 
     @property
     def stale(self) -> bool:
@@ -411,11 +440,15 @@ class Proxy:
         if state is None:
             return
         began = loop.time()
+        self._show(state)
+        self._next_rebuild = loop.time() + (loop.time() - began) / REBUILD_SHARE
+
+    def _show(self, state: State) -> None:
+        """Have the tables say what the catalogues do. Nothing waits here."""
         table = self._builder.build(state.config, _catalogues(state.backends))
         self.state = replace(state, table=table)
         self.services.registry.moved()
         self._announce(state.table, table)
-        self._next_rebuild = loop.time() + (loop.time() - began) / REBUILD_SHARE
 
     def _announce(self, old: Mapping[str, RouteTable], new: Mapping[str, RouteTable]) -> None:
         for path, table in new.items():

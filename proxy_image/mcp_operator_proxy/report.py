@@ -56,6 +56,22 @@ class ProcessReport(ConfigModel):
     """The newest lines, oldest first."""
 
 
+class UnapprovedTool(ConfigModel):
+    """A tool whose definition is not one that is approved. `tool` is the server's own name."""
+
+    tool: str
+    kind: Literal["changed", "new", "gone"]
+    """`new`: there is no approved definition of that name; `gone`: it is no longer listed, which takes nothing from anybody."""
+    digest: str = ""
+    """Of the definition as it is now; empty where there is none, or where it is nested too deep."""
+    approved: tuple[str, ...] = ()
+    """Digests that are approved."""
+    diff: str = ""
+    """What differs from the approved definition, where that is known: lines of `path: old -> new`, without hidden characters."""
+    definition: str = ""
+    """As it is now, in canonical JSON; empty where it is very long."""
+
+
 class ServerReport(ConfigModel):
     """One backend as this replica sees it. Lists are the last good ones; `tools` are the server's own names, sorted."""
 
@@ -80,6 +96,10 @@ class ServerReport(ConfigModel):
     checked_at: datetime | None = None
     process: ProcessReport | None = None
     """Of a stdio server that the proxy runs itself."""
+    unapproved: tuple[UnapprovedTool, ...] = ()
+    """Of a server with pinned definitions, the first few: with `enforce` they are neither listed nor callable."""
+    unapproved_total: int = 0
+    """How many there are."""
 
 
 class Conflict(ConfigModel):

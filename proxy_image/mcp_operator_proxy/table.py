@@ -28,6 +28,7 @@ from mcp_operator_proxy.config import (
 )
 from mcp_operator_proxy.eras.uris import Expose, rewrite_tool
 from mcp_operator_proxy.findtools import DEFINITIONS
+from mcp_operator_proxy.pinning.judge import Approval
 from mcp_operator_proxy.report import Conflict, LongName, RouteReport
 
 Kind: TypeAlias = Literal["tool", "prompt", "resource", "resource_template"]
@@ -62,6 +63,8 @@ class Part:
 
     entries: tuple[tuple[Kind, str, Entry], ...] = ()
     too_long: tuple[tuple[NamedKind, str, str | None], ...] = ()
+    quarantined: tuple[tuple[str, Entry], ...] = ()
+    """Exposed names of tools whose definitions are not approved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,8 @@ class RouteTable:
     name: str
     path: str
     tools: Mapping[str, Entry] = field(default_factory=dict)
+    quarantined: Mapping[str, Entry] = field(default_factory=dict)
+    """Tools that are neither shown nor called, as their definitions are not approved; their names are taken all the same."""
     prompts: Mapping[str, Entry] = field(default_factory=dict)
     resources: Mapping[str, Entry] = field(default_factory=dict)
     resource_templates: Mapping[str, Entry] = field(default_factory=dict)
@@ -214,11 +219,18 @@ def build_part(route: Route, entry: RouteServer, server: Server | None, catalogu
     """What the server of `entry` puts on `route`, of which nothing counts but its template and its budget of names."""
     timeout = server.call_timeout_seconds if server else UNKNOWN.timeout
     names = _Names(entry, entry.naming or route.naming, route.name_budget)
+    withheld = _Names(entry, entry.naming or route.naming, route.name_budget)
+    approval = Approval(server)
     made: list[tuple[Kind, str, Entry]] = []
+    quarantined: list[tuple[str, Entry]] = []
     for tool in _kept(catalogue.tools, entry.tools):
         own = str(tool["name"])
         override = next((o for o in entry.tools.overrides if o.name == own), None)
-        if (name := names.shown("tool", (override.rename if override else None) or own)) is not None:
+        shown_name = (override.rename if override else None) or own
+        if not approval.covers(tool):
+            if (name := withheld.shown("tool", shown_name)) is not None:
+                quarantined.append((name, Entry(entry.server, own, {"name": name})))
+        elif (name := names.shown("tool", shown_name)) is not None:
             made.append(("tool", name, _tool(name, entry, tool, override, server)))
     for prompt in catalogue.prompts:
         own = str(prompt["name"])
@@ -233,7 +245,7 @@ def build_part(route: Route, entry: RouteServer, server: Server | None, catalogu
         uri = join_uri(entry.prefix, own)
         shown = Entry(entry.server, own, {**template, "uriTemplate": uri}, timeout, idempotent=True)
         made.append(("resource_template", uri, shown))
-    return Part(tuple(made), tuple(names.too_long))
+    return Part(tuple(made), tuple(names.too_long), tuple(quarantined))
 
 
 class _Names:
@@ -256,21 +268,30 @@ class _Names:
 
 
 def join_parts(route: Route, parts: Sequence[Part]) -> RouteTable:
-    """The table of a route from what each of its servers puts on it, in the order of the servers."""
+    """The table of a route from what each of its servers puts on it, in the order of the servers.
+
+    The name of a quarantined tool stays its server's: else another server's tool would be called in its stead.
+    """
+    quarantined: dict[str, Entry] = {}
     of: dict[Kind, dict[str, Entry]] = {"tool": {}, "prompt": {}, "resource": {}, "resource_template": {}}
     conflicts: list[Conflict] = []
     own = _FINDING if route.find_tools else {}
     for part in parts:
         for kind, name, entry in part.entries:
-            winner = own[name] if kind == "tool" and name in own else of[kind].setdefault(name, entry)
+            taken = own.get(name) or quarantined.get(name) if kind == "tool" else None
+            winner = taken or of[kind].setdefault(name, entry)
             if winner is not entry:
                 conflicts.append(
                     Conflict(route=route.name, kind=kind, name=name, winner=winner.server, loser=entry.server)
                 )
+        for name, entry in part.quarantined:
+            if name not in of["tool"]:
+                quarantined.setdefault(name, entry)
     return RouteTable(
         name=route.name,
         path=route.path,
         tools=MappingProxyType(of["tool"]),
+        quarantined=MappingProxyType(quarantined),
         prompts=MappingProxyType(of["prompt"]),
         resources=MappingProxyType(of["resource"]),
         resource_templates=MappingProxyType(of["resource_template"]),

@@ -43,8 +43,10 @@ from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.backends.status import Digested, Status, server_report
 from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
 from mcp_operator_proxy.backends.watching import ResourceWatch
+from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.eras.capabilities import Capabilities
-from mcp_operator_proxy.report import ErrorReport, ServerReport
+from mcp_operator_proxy.pinning.report import Judged
+from mcp_operator_proxy.report import ErrorReport, ServerReport, UnapprovedTool
 from mcp_operator_proxy.swap.pace import Turns
 from mcp_operator_proxy.tasks import cancel
 
@@ -105,6 +107,7 @@ class Backend:
         self._task: asyncio.Task[None] | None = None
         self._lists = 0
         self._digested = Digested()
+        self._judged = Judged()
         self.gate = Gate(resolved.server.max_concurrency, resolved.server.circuit_breaker)
         self._watches: dict[str | None, ResourceWatch] = {}
         self.pool = SessionPool(self._pooled_session)
@@ -112,6 +115,10 @@ class Backend:
     @property
     def id(self) -> str:
         return self.resolved.server.id
+
+    @property
+    def server(self) -> Server:
+        return self.resolved.server
 
     @property
     def modern(self) -> bool:
@@ -458,9 +465,8 @@ class Backend:
             transport=connected.transport,
             checked_at=datetime.now(UTC),
         )
-        changed = catalogue != self.catalogue
-        self.catalogue = catalogue
-        if changed:
+        if catalogue != self.catalogue:
+            self.catalogue = catalogue
             if isinstance(connected, Connected) and connected.modern:
                 _announce_headers(connected, catalogue.tools)
             self.pool.drop_idle()
@@ -495,7 +501,19 @@ class Backend:
         # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.
         process = self.host.report().model_copy(update={"stderr": ()}) if self.host else None
         gate = self.gate.report()
-        return server_report(self.id, self.status, self.catalogue, gate, process, digested=self._digested)
+        return server_report(
+            self.id,
+            self.status,
+            self.catalogue,
+            gate,
+            process,
+            digested=self._digested,
+            unapproved=self.unapproved(),
+        )
+
+    def unapproved(self) -> tuple[UnapprovedTool, ...]:
+        """Its tools whose definitions are not approved, where they are pinned."""
+        return self._judged.of(self.server, self.catalogue, known=self.status.ever_ready)
 
     async def test_connection(self) -> ConnectionReport:
         """Connect on connections of its own, as often as the server's `retry` says, each time within its connect timeout."""

@@ -8,7 +8,8 @@ from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.connect import ResolvedTransport
 from mcp_operator_proxy.backends.digest import digest
 from mcp_operator_proxy.backends.gate import GateReport
-from mcp_operator_proxy.report import ErrorReport, ProcessReport, ServerReport
+from mcp_operator_proxy.pinning.judge import MOST_REPORTED
+from mcp_operator_proxy.report import ErrorReport, ProcessReport, ServerReport, UnapprovedTool
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def server_report(
     process: ProcessReport | None = None,
     *,
     digested: Digested,
+    unapproved: tuple[UnapprovedTool, ...] = (),
 ) -> ServerReport:
     """One server's part of the proxy's status."""
     return ServerReport(
@@ -73,4 +75,6 @@ def server_report(
         resource_templates=len(catalogue.resource_templates),
         checked_at=status.checked_at,
         process=process,
+        unapproved=unapproved[:MOST_REPORTED],
+        unapproved_total=len(unapproved),
     )

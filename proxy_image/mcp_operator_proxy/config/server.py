@@ -83,7 +83,7 @@ class CircuitBreaker(ConfigModel):
 
 
 class Pin(ConfigModel):
-    """The definition of a tool that is approved. `tool` is the server's own name."""
+    """A definition of a tool that is approved. `tool` is the server's own name."""
 
     tool: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
     digest: Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -124,8 +124,9 @@ class Server(ConfigModel):
     """Each user has an instance of its own, lists included. So it is, too, where the credential is a user's, and where
     `stdio.isolation` is `user`."""
     pinning: Literal["off", "warn", "enforce"] = "off"
-    """What becomes of a tool whose definition is not the one that `pins` names: served and told of, or quarantined."""
+    """What becomes of a tool whose definition is none that `pins` name: served and told of, or quarantined."""
     pins: tuple[Pin, ...] = ()
+    """Several of one tool: while a server is replaced, two definitions of it may be right."""
     category: Annotated[str, StringConstraints(max_length=128)] = ""
     """Of its tools, for those who look for some."""
 
@@ -148,7 +149,7 @@ class Server(ConfigModel):
             )
         if twice := duplicates(header.name.lower() for header in self.headers):
             raise ValueError(f"server {self.id} sets the header {twice[0]} twice")
-        if twice := duplicates(pin.tool for pin in self.pins):
+        if twice := duplicates(f"{pin.tool} as {pin.digest}" for pin in self.pins):
             raise ValueError(f"server {self.id} pins the tool {twice[0]} twice")
         return self
 

@@ -18,6 +18,7 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_proxy_sessions": sum,
     "mcp_proxy_backend_up": min,
     "mcp_proxy_server_tools": max,
+    "mcp_proxy_unapproved_tools": max,
     "mcp_proxy_stdio_processes": sum,
     "mcp_proxy_backend_circuit_state": max,
     "mcp_proxy_backend_calls_in_flight": sum,
@@ -63,8 +64,8 @@ def merge_status(reports: Sequence[StatusReport], *, missing: int = 0) -> Status
     )
 
 
-def _severity(server: ServerReport) -> tuple[int, bool]:
-    return _SEVERITY.index(server.state), server.circuit != "closed"
+def _severity(server: ServerReport) -> tuple[int, bool, int]:
+    return _SEVERITY.index(server.state), server.circuit != "closed", server.unapproved_total
 
 
 class _Merged(Collector):
