@@ -20,8 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.access import Line
-from mcp_operator_proxy.auth import PRINCIPAL, REALM, credentials
-from mcp_operator_proxy.config import RESERVED_PATHS
+from mcp_operator_proxy.auth import PRINCIPAL, Principal
+from mcp_operator_proxy.authn.http import Refusal, caller, metadata, metadata_path
+from mcp_operator_proxy.authn.lasting import lasting
+from mcp_operator_proxy.authn.metadata import WELL_KNOWN
+from mcp_operator_proxy.config import RESERVED_PATHS, within
 from mcp_operator_proxy.cors import preflight, sharing
 from mcp_operator_proxy.endpoint import MAX_BODY, Endpoint
 from mcp_operator_proxy.fastlane.asgi import try_lane
@@ -97,10 +100,13 @@ class App:
             state.config if state else None,
             scheme=scope.get("scheme", "http"),
             host=headers.get("host", ""),
-            origin=headers.get("origin"),
+            origin=None if within(path, WELL_KNOWN) else headers.get("origin"),  # what all may know, all pages may
         )
         if refused is not None:
             await _rpc_error(refused[0], INVALID_REQUEST, refused[1])(scope, receive, send)
+            return
+        if within(path, WELL_KNOWN):
+            await self._metadata(scope)(scope, receive, send)
             return
         if (origin := headers.get("origin")) is not None:
             send = sharing(origin, send)
@@ -110,15 +116,10 @@ class App:
         await self._mcp(path, scope, receive, send)
 
     async def _mcp(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        headers, state = Headers(scope=scope), self.proxy.state
-        callers = state.authenticator if state else None
-        if callers is not None:
-            scope[PRINCIPAL] = callers.authenticate(*credentials(scope))
-        principal = scope.setdefault(
-            PRINCIPAL, None
-        )  # an application around this one may have authenticated the caller
-        if callers is not None and principal is None:
-            await _UNAUTHORIZED(scope, receive, send)
+        headers = Headers(scope=scope)
+        principal = await caller(scope, self.proxy.state)
+        if isinstance(principal, Refusal):
+            await principal.response()(scope, receive, send)
             return
         endpoint: ASGIApp | None = self.proxy.endpoints.get(path)
         problem = None
@@ -152,7 +153,23 @@ class App:
                 send = rest
             receive = _replaying(body, receive)
         with self.proxy.metrics.in_flight:
-            await endpoint(scope, receive, self._counting_refusals(path, scope, send))
+            await self._served(endpoint, principal, scope, receive, self._counting_refusals(path, scope, send))
+
+    async def _served(
+        self, endpoint: ASGIApp, principal: Principal | None, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """By `endpoint`; a stream that lasts ends with the token that opened it."""
+        if principal is None or principal.expires is None:
+            await endpoint(scope, receive, send)
+        else:
+            await lasting(endpoint, principal.expires, scope, receive, send)
+
+    def _metadata(self, scope: Scope) -> Response:
+        """What the proxy says of itself as a protected resource."""
+        auth = self.proxy.state.config.auth if self.proxy.state is not None else None
+        path, endpoints = metadata_path(scope, auth), self.proxy.endpoints
+        is_path = path == "/" or path in endpoints or locate(path, endpoints) is not None
+        return metadata(scope, auth, is_path=is_path)
 
     def _counting_refusals(self, path: str, scope: Scope, send: Send) -> Send:
         async def counting(message: Message) -> None:
@@ -305,11 +322,6 @@ def _rpc_error(status: int, code: int, message: str, headers: dict[str, str] | N
     """A JSON-RPC error for a request whose id is not known."""
     body: dict[str, Any] = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message}}
     return Response(json.dumps(body), status, headers, "application/json")
-
-
-_UNAUTHORIZED: Final = _rpc_error(
-    401, INVALID_REQUEST, "an API key is needed, and it must be a known one", {"www-authenticate": REALM.decode()}
-)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

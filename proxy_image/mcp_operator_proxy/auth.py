@@ -1,10 +1,13 @@
-"""Who calls: API keys, compared by their digests. Pure, and cheap enough to run before every call of the fast lane."""
+"""Who calls: API keys, compared by their digests, and tokens that `authn` has verified before.
+
+Pure, and cheap enough to run before every call of the fast lane.
+"""
 
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from starlette.types import Scope
 
@@ -29,7 +32,8 @@ class Principal:
     claims: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """Of the token, verified; empty for an API key."""
     expires: float | None = field(default=None, compare=False)
-    """When the token ends, in seconds since the epoch; None for what does not end by itself."""
+    """From when on the token is not good any more, in seconds since the epoch, with the leeway that the configuration gives;
+    None for what does not end by itself."""
     token: str | None = field(default=None, compare=False, repr=False)
     """The token itself, for exchange alone: no backend is ever shown it."""
 
@@ -43,10 +47,28 @@ class BadKey(Exception):
     """A key that cannot be used; the message does not hold it."""
 
 
-class Authenticator:
-    """`keys` maps the principal's name to its key, or to `sha256:` and the digest of it. Raises BadKey."""
+class KnownTokens(Protocol):
+    """Tokens of issuers; see `authn.issuers.Tokens`."""
 
-    def __init__(self, keys: Mapping[str, str]) -> None:
+    def known(self, token: bytes) -> Principal | None:
+        """Whose it is, where it was verified before and has not expired."""
+        ...
+
+    async def verified(self, token: bytes) -> Principal:
+        """Whose it is. Raises `authn.tokens.TokenRefused` and `authn.issuers.KeysUnavailable`."""
+        ...
+
+
+class Authenticator:
+    """`keys` maps the principal's name to its key, or to `sha256:` and the digest of it. Raises BadKey.
+
+    `anonymous`: who shows nothing may call too, as nobody.
+    """
+
+    def __init__(self, keys: Mapping[str, str], *, anonymous: bool = False) -> None:
+        self.anonymous = anonymous
+        self.tokens: KnownTokens | None = None
+        """Of the issuers, while there are some; set when the configuration comes into use."""
         self._by_digest: dict[bytes, Principal] = {}
         self._seen: dict[bytes, Principal] = {}
         """Keys that were right; looked up before they are digested again."""
@@ -57,24 +79,41 @@ class Authenticator:
             self._by_digest[digest] = Principal(name)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Authenticator) and self._by_digest == other._by_digest
+        return (
+            isinstance(other, Authenticator)
+            and self._by_digest == other._by_digest
+            and self.anonymous == other.anonymous
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
     def authenticate(self, authorization: bytes | None, api_key: bytes | None) -> Principal | None:
-        """The caller by its headers, or None where they hold no known key.
+        """The caller by its headers, or None where they hold no known key, and no token that was verified before.
 
         Keys are looked up by their SHA-256, so the time taken tells nothing of how much of a key was right.
         """
-        shown = api_key
-        if shown is None and authorization is not None and authorization[:7].lower() == _BEARER:
-            shown = authorization[7:].strip()
+        shown = shown_by(authorization, api_key)
         if shown is None:
             return None
         found = self._seen.get(shown)
-        if found is None and (found := self._by_digest.get(hashlib.sha256(shown).digest())) is not None:
+        if found is not None:
+            return found
+        if (found := self._by_digest.get(hashlib.sha256(shown).digest())) is not None:
             self._seen[shown] = found
+        elif self.tokens is not None and api_key is None:
+            found = self.tokens.known(shown)
         return found
+
+    def lets_in(self, authorization: bytes | None, api_key: bytes | None) -> bool:
+        """Whether a request with these headers may be made by nobody."""
+        return self.anonymous and authorization is None and api_key is None
+
+
+def shown_by(authorization: bytes | None, api_key: bytes | None) -> bytes | None:
+    """The key or token that a request shows; None where it shows none."""
+    if api_key is None and authorization is not None and authorization[:7].lower() == _BEARER:
+        return authorization[7:].strip()
+    return api_key
 
 
 def _digest_of(name: str, key: str) -> bytes:

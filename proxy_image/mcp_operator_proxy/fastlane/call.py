@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 class Head:
     """What holds for every request with the same target and headers, for as long as the state is the same.
 
-    So it may hold nothing that ends by itself, as a session or a credential with a time does: those are asked each time.
+    So it may hold nothing that ends by itself, as a session does: those are asked each time. `expires` says when it ends
+    itself.
     """
 
-    __slots__ = ("found", "principal", "route", "session_id", "state", "version")
+    __slots__ = ("expires", "found", "principal", "route", "session_id", "state", "version")
 
     def __init__(
         self,
@@ -35,6 +36,8 @@ class Head:
         self.found = found
         """The headers, their names in lower case."""
         self.principal = principal
+        self.expires = principal.expires if principal is not None else None
+        """When the caller's token does, in seconds since the epoch; None: not by itself."""
         self.version = version
         """Of the modern era, or None."""
         self.session_id = found.get(b"mcp-session-id", b"")

@@ -131,8 +131,9 @@ class Lane:
         if len(found) != len(headers) or not _ODD.isdisjoint(found) or not self._passes(found, scheme):
             return None
         if state.authenticator is not None:
-            known = state.authenticator.authenticate(found.get(b"authorization"), found.get(b"x-api-key"))
-            if known is None:
+            shown = found.get(b"authorization"), found.get(b"x-api-key")
+            known = state.authenticator.authenticate(*shown)
+            if known is None and not state.authenticator.lets_in(*shown):
                 return None
         version = found.get(b"mcp-protocol-version")
         if version is None or version in _HANDSHAKE:
@@ -142,6 +143,8 @@ class Lane:
     def go(self, head: Head, body: bytes, sink: Sink, client: str | None) -> "Exchange | bool":
         """As `take`, of a request whose head is known. Declines where the state is another by now."""
         if head.state is not self._proxy.state or not self.enabled or self._proxy.draining:
+            return False
+        if head.expires is not None and head.expires <= time.time():
             return False
         incoming = Incoming(head, sink, client)
         try:

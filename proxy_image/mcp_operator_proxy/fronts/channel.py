@@ -53,11 +53,18 @@ class Channel:
     def __init__(self, channel_id: str, principal: Principal | None) -> None:
         self.id = channel_id
         self.principal = principal
+        self.expires = 0.0
+        """When the newest token ends that its owner has shown on it, in seconds since the epoch."""
         self._pending: set[RequestId] = set()
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._inbound, self.read = create_context_streams[SessionMessage | Exception](0)
         self.write, self._outbound = create_context_streams[SessionMessage](0)
+
+    def renew(self, principal: Principal | None) -> None:
+        """Its owner has shown a token that is good."""
+        if principal is not None and principal.expires is not None:
+            self.expires = max(self.expires, principal.expires)
 
     async def put(self, message: JSONRPCMessage, request: Any = None) -> None:
         """Hand over a message of the client; `request` is the HTTP request that brought it. Raises ChannelClosed."""

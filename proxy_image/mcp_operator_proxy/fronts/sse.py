@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mcp_operator_proxy.auth import PRINCIPAL, Principal, same_owner
+from mcp_operator_proxy.authn.lasting import RENEWED
 from mcp_operator_proxy.fronts.channel import Channel, ChannelClosed, Channels, TooManyChannels
 from mcp_operator_proxy.tasks import cancel
 
@@ -64,6 +65,7 @@ class SSEFront:
             return
         try:
             async with self._channels.open(_principal(scope)) as channel:
+                scope[RENEWED] = lambda: channel.expires
                 await self._answer(channel, scope, receive, send)
         except TooManyChannels:
             refused = _refuse(503, INTERNAL_ERROR, "too many sessions; try again later", {"retry-after": "5"})
@@ -109,6 +111,7 @@ class SSEFront:
         channel = self._channels.find(session_id)
         if channel is None or not same_owner(channel.principal, _principal(scope)):
             return _refuse(404, INVALID_REQUEST, "there is no such session, or it has ended: open a new stream")
+        channel.renew(_principal(scope))
         request = Request(scope, receive)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             return _refuse(415, INVALID_REQUEST, "the Content-Type must be application/json")

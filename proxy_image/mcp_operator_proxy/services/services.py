@@ -3,6 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
+from mcp_operator_proxy.authn.issuers import Issuers
 from mcp_operator_proxy.registry.registry import Registry
 from mcp_operator_proxy.services.credentials.source import Credentials
 from mcp_operator_proxy.services.settings import StoreSettings
@@ -34,10 +35,12 @@ class Services:
     def __init__(self, proxy: "Proxy") -> None:
         self.proxy = proxy
         self.stores = Stores(StoreSettings())
+        self.issuers = Issuers(proxy)
         self.credentials = Credentials(proxy)
         self.users = UserSessions(proxy)
         self.registry = Registry(proxy)
         self._all: tuple[Service, ...] = (
+            self.issuers,
             self.credentials,
             self.users,
             self.registry,

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from mcp_operator_proxy.auth import Authenticator, BadKey
 from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.callers import LEAST_KEY
-from mcp_operator_proxy.config import CONFIG_FILE, Header, ProxyConfig, SecretRef, Server
+from mcp_operator_proxy.config import CONFIG_FILE, Header, JwtIssuer, ProxyConfig, SecretRef, Server
 from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.swap.words import describe
@@ -94,10 +95,24 @@ def authenticator(config: ProxyConfig, secrets: Mapping[str, str]) -> Authentica
     }
     if len(keys) < len(config.auth.api_keys):
         raise ConfigRejected("auth.apiKeys: two keys have one name", config.revision)
+    for index, issuer in enumerate(config.auth.jwt):
+        _check_issuer(issuer, f"auth.jwt[{index}]", config.revision)
     try:
-        return Authenticator(keys)
+        return Authenticator(keys, anonymous=config.auth.anonymous)
     except BadKey as error:
         raise ConfigRejected(f"auth.apiKeys: {error}", config.revision) from None
+
+
+def _check_issuer(issuer: JwtIssuer, path: str, revision: str) -> None:
+    if find_spec("joserfc") is None:
+        raise ConfigRejected(f"{path}: tokens need the extra mcp-operator[gateway]", revision)
+    if issuer.jwks_url is None and not re.match(r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", issuer.issuer):
+        raise ConfigRejected(f"{path}: issuer is no URL whose metadata could be fetched; give it jwksUrl", revision)
+    try:
+        if issuer.ca_bundle is not None:
+            ssl_context(issuer.ca_bundle)
+    except BadCABundle as error:
+        raise ConfigRejected(f"{path}.caBundle: {error}", revision) from None
 
 
 def signing_keys(config: ProxyConfig, secrets: Mapping[str, str]) -> Keys | None:
