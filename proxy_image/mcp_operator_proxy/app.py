@@ -113,6 +113,9 @@ class App:
             if (asked := preflight(scope["method"], headers)) is not None:  # it never carries a key
                 await asked(scope, receive, send)
                 return
+        if path.startswith("/oauth/") and (page := await self.proxy.services.credentials.page(path, scope)) is not None:
+            await page(scope, receive, send)
+            return
         await self._mcp(path, scope, receive, send)
 
     async def _mcp(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:

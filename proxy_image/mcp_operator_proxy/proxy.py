@@ -114,6 +114,7 @@ class Proxy:
         self.services = Services(self)
         self._pins = PinWatch(self._notice)
         self.lane = Lane(self)
+        self._prepared: Prepared | None = None
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
         self._swapped_at: datetime | None = None
@@ -162,6 +163,7 @@ class Proxy:
             except ConfigRejected as error:
                 self.reject(config.revision, str(error))
                 raise
+            prepared = self.services.credentials.filled(prepared)
             if self._in_use(prepared):
                 self._accepted()
                 return False
@@ -184,6 +186,15 @@ class Proxy:
             )
             self._accepted()
             return True
+
+    async def show_anew(self) -> None:
+        """Start servers again whose processes are shown another credential now."""
+        async with self._lock:
+            if self._prepared is None:
+                return
+            prepared = self.services.credentials.filled(self._prepared)
+            if not self._in_use(prepared):
+                await self._swap(prepared, time.perf_counter() + self._warm_seconds)
 
     def reject(self, revision: str | None, message: str) -> None:
         """Note that a configuration was refused; what is in use stays."""
@@ -230,6 +241,7 @@ class Proxy:
             and state.authenticator == prepared.authenticator
             and prepared.resolved == {k: b.resolved for k, b in state.backends.items()}
             and prepared.stores == self.services.stores.settings
+            and prepared.credentials == self.services.credentials.settings
             and prepared.search == self.services.registry.settings
             and self.holder.keys == (prepared.signing_keys or self._own_keys)
         )
@@ -255,6 +267,7 @@ class Proxy:
         table = self._builder.build(config, _catalogues(backends))
         self.state = State(config, table, MappingProxyType(backends), prepared.authenticator, prepared.policy)
         self.holder.keys, self.holder.limits = prepared.signing_keys or self._own_keys, config.sessions
+        self._prepared = prepared
         self.services.use(prepared)
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
         self.endpoints = MappingProxyType(endpoints)

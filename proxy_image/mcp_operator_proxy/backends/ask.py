@@ -4,9 +4,10 @@ The provider's full path, the fast lane and the library share these rules:
 
 - The server refused it because of the session or the era (`BackendError.executed` is False): a fresh session is asked.
 - It is `repeatable` (a read-only or idempotent tool, a list, a read) and the connection broke: it is asked again.
+- The server refused the credential that it was shown (401), and there is another one now: it is asked with that one.
 - Everything else fails, typed: nothing runs twice unasked.
 
-Each reason counts once, so a request is sent three times at most.
+Each reason counts once, so a request is sent four times at most.
 """
 
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mcp_operator_proxy.backends.backend import Backend
 
 T = TypeVar("T")
-Reason: TypeAlias = Literal["stale", "broken"]
+Reason: TypeAlias = Literal["stale", "broken", "refused"]
 UNANSWERED: Final[frozenset[ErrorClass]] = frozenset(
     {"DNSFailure", "ConnectionRefused", "ConnectionReset", "Unreachable", "Timeout", "TLSFailure"}
 )
@@ -65,6 +66,8 @@ async def _repeating(backend: "Backend", once: Callable[[], Awaitable[T]], *, re
             if reason is None or reason in had:
                 raise
             had.add(reason)
+            if reason == "refused" and (backend.renew is None or not await backend.renew()):
+                raise
             if error.era_changed:
                 backend.forget_era()
             backend.pool.drop_idle()
@@ -72,6 +75,8 @@ async def _repeating(backend: "Backend", once: Callable[[], Awaitable[T]], *, re
 
 def reason_to_repeat(error: BackendError, *, repeatable: bool) -> Reason | None:
     """Why a request that failed so may be sent again without a risk to run it twice; None where it may not."""
+    if error.challenge is not None and not error.executed:
+        return "refused"
     if (error.session_lost or error.era_changed) and not error.executed:
         return "stale"
     if repeatable and error.report.error_class == "ConnectionReset":

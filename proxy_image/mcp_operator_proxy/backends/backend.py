@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -111,6 +111,8 @@ class Backend:
         self.gate = Gate(resolved.server.max_concurrency, resolved.server.circuit_breaker)
         self._watches: dict[str | None, ResourceWatch] = {}
         self.pool = SessionPool(self._pooled_session)
+        self.renew: Callable[[], Awaitable[bool]] | None = None
+        """Called when the server refused its credential (401); whether it is shown another one now. None: there is none to renew."""
 
     @property
     def id(self) -> str:
@@ -218,6 +220,8 @@ class Backend:
         `caller` is as in `ResolvedServer.target`. With `handshake` a server of both eras gets a session of the older one,
         in which it may ask the client.
         """
+        if self.resolved.waits:
+            raise BackendError(_waiting(self.resolved), executed=False)
         if self.host is not None:
             await self._reach(self.host)
         async with contextlib.AsyncExitStack() as stack:
@@ -322,6 +326,11 @@ class Backend:
         failures = 0
         lean = True
         while True:
+            if self.resolved.waits:
+                self._down(_waiting(self.resolved), self.status.error)
+                self._stale.clear()
+                await self._stale.wait()
+                continue
             listed = self._lists
             try:
                 async with self._lean_session() if lean and self._suits_lean() else self._session() as source:
@@ -556,6 +565,10 @@ def _host(resolved: ResolvedServer) -> StdioHost | None:
     return StdioHost(
         server.id, server.stdio, resolved.env, open_seconds=open_seconds, call_seconds=server.call_timeout_seconds
     )
+
+
+def _waiting(resolved: ResolvedServer) -> ErrorReport:
+    return ErrorReport(error_class="Unauthorized", message=resolved.waits)
 
 
 _NO_HANDSHAKE: Final = frozenset({"NotFound", "HTTPError", "NotMCP", "ProtocolError"})

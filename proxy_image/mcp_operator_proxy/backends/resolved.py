@@ -19,9 +19,10 @@ class ResolvedServer:
     env: Mapping[str, str] = field(default_factory=dict)
     identity: str | None = None
     """Key that signs for whom requests are, where the server has a process for each user and is reached over TCP."""
-
     egress: Egress | None = None
     """Of the process: decides which addresses may be connected to. None: all."""
+    waits: str = ""
+    """Why it cannot be reached yet; empty where it can. Only a token that is not there yet is such a reason."""
 
     @property
     def divided(self) -> bool:

@@ -21,6 +21,8 @@ class TokenEndpoint(ConfigModel):
     client_secret: SecretRef | None = None
     authentication: ClientAuthentication = "basic"
     """How the client shows its secret: RFC 6749, section 2.3.1."""
+    ca_bundle: str | None = None
+    """PEM certificates that sign those of the issuer's HTTP server, instead of the system's."""
 
     @model_validator(mode="after")
     def _is_sound(self) -> Self:
@@ -104,6 +106,8 @@ class Provider(ConfigModel):
     """Asked for where a user signs in. Unset: `openid`, and what makes a refresh token."""
     authority: BackendUrl | None = None
     """Instead of the provider's public address: a sovereign cloud, or a test."""
+    ca_bundle: str | None = None
+    """PEM certificates that sign those of the provider's HTTP server, instead of the system's."""
 
     @model_validator(mode="after")
     def _has_what_its_kind_needs(self) -> Self:

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from mcp_operator_proxy.config.access import Auth, Authorization, RateLimit, RequestLimits
-from mcp_operator_proxy.config.base import CONFIG_VERSION, ConfigModel, SecretRef, duplicates
+from mcp_operator_proxy.config.base import CONFIG_VERSION, BackendUrl, ConfigModel, SecretRef, duplicates
 from mcp_operator_proxy.config.credentials import Provider, Refresh
 from mcp_operator_proxy.config.route import Route
 from mcp_operator_proxy.config.server import Server
@@ -58,6 +58,9 @@ class ProxyConfig(ConfigModel):
     Empty: every host, as clients of a Service may use any of its names."""
     allowed_origins: tuple[str, ...] = ()
     """Origin header values that browsers may send; requests without an Origin are no browsers' and pass."""
+    public_url: BackendUrl | None = None
+    """Where browsers of users reach the proxy: they sign in at `/oauth/start/…` beneath it, and come back to `/oauth/callback`.
+    Unset: `auth.resourceMetadata.resource`."""
     authorization: Authorization | None = None
     """None: who may call may use all that a route shows."""
     rate_limits: Annotated[tuple[RateLimit, ...], Field(max_length=64)] = ()

@@ -386,6 +386,9 @@ class Exchange:
             session.retired = True
             self._hand_over(answered=True)
             return
+        if status == 401 and self.hot.upstream.backend.renew is not None:
+            self._hand_over(answered=True)  # another credential may be had, which takes the full path
+            return
         message = answer(body)
         if message is not None and isinstance(message.error, msgspec.Raw) and plain_error(message.error) is not None:
             self._finish(body, message)

@@ -43,7 +43,12 @@ class Upstream:
         backend, changes = self.backend, self.backend.changes
         era = backend.era
         self.spoken = spoken_version(era) if isinstance(era, DiscoverResult) else None
-        self._usable = backend.transport_kind == "streamable-http" and era is not None and backend.stands_alone
+        self._usable = (
+            backend.transport_kind == "streamable-http"
+            and era is not None
+            and backend.stands_alone
+            and not backend.resolved.waits
+        )
         if self._usable and (backend.resolved is not self._resolved or backend.socket != self._socket):
             self._renew()
         self._usable = self._usable and self._plain

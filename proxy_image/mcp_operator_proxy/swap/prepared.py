@@ -10,6 +10,7 @@ from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.registry.settings import SearchSettings, search_settings
+from mcp_operator_proxy.services.credentials.settings import CredentialSettings, credential_settings
 from mcp_operator_proxy.services.settings import StoreSettings, store_settings
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.swap.validate import authenticator, resolve, signing_keys
@@ -29,6 +30,7 @@ class Prepared:
     """None: the process makes them."""
     certificate: Certificate | None
     stores: StoreSettings
+    credentials: CredentialSettings
     search: SearchSettings
     policy: Policy = ALLOW_ALL
 
@@ -50,5 +52,6 @@ def prepare(
         signing_keys=signing_keys(config, secrets),
         certificate=certificates.find(config, secrets) if certificates else None,
         stores=store_settings(config, secrets),
+        credentials=credential_settings(config, secrets),
         search=search_settings(config, secrets),
     )

@@ -7,16 +7,26 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from starlette.responses import Response
+from starlette.types import Scope
+
 from mcp_operator_proxy.auth import Principal
-from mcp_operator_proxy.config import Server, UserToken
-from mcp_operator_proxy.services.credentials.token import CredentialProblem
+from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.resolved import ResolvedServer
+from mcp_operator_proxy.config import ClientCredentials, Server
+from mcp_operator_proxy.services.credentials.settings import CredentialSettings
+from mcp_operator_proxy.services.credentials.shown import WAITS, shown, token_shown
+from mcp_operator_proxy.services.credentials.token import CredentialProblem, issuer_of
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 from mcp_operator_proxy.tasks import cancel
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
+    from mcp_operator_proxy.services.credentials.engine import Engine
     from mcp_operator_proxy.services.credentials.vault import Vault
     from mcp_operator_proxy.swap.prepared import Prepared
 
@@ -33,21 +43,47 @@ class Credentials:
     def __init__(self, proxy: "Proxy", clock: Callable[[], float] = time.time) -> None:
         self._proxy = proxy
         self._clock = clock
+        self.settings = CredentialSettings()
         self._callbacks: list[Changed] = []
         self._me = secrets.token_hex(8)
-        self._listening: asyncio.Task[None] | None = None
+        self._made: Engine | None = None
+        self._wanted = False
+        self._following: object = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ending: set[asyncio.Task[None]] = set()
 
     def use(self, prepared: "Prepared") -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            self._listening = None
-        wanted = bool(prepared.config.providers) or any(server.credential for server in prepared.config.servers)
-        if wanted and self._proxy.services.stores.shared:
-            self._listening = asyncio.get_running_loop().create_task(self._listen(), name="credentials of others")
+        config, stores = prepared.config, self._proxy.services.stores
+        self._wanted = bool(config.providers) or any(server.credential for server in config.servers)
+        self.settings = prepared.credentials
+        if self._wanted or self._made is not None:
+            self._engine.settings = prepared.credentials
+            self._engine.machine.use(config.servers, prepared.credentials)
+        self._attach()
+        following = (stores, config.refresh) if self._wanted else None
+        if following != self._following:
+            self._following = following
+            self._follow()
+
+    def _follow(self) -> None:
+        """Begin anew what runs all the time: on the stores in use, as often as configured."""
+        for task in self._tasks:
+            task.cancel()
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        self._tasks = []
+        if not self._wanted:
+            return
+        loop, stores, refresh = asyncio.get_running_loop(), self._proxy.services.stores, self.settings.refresh
+        passes = self._engine.refresher.run(stores.keyvalue, refresh.every_seconds, refresh.within_seconds)
+        self._tasks.append(loop.create_task(passes, name="tokens renewed"))
+        if stores.shared:
+            self._tasks.append(loop.create_task(self._listen(), name="credentials of others"))
 
     async def close(self) -> None:
-        if self._listening is not None:
-            await cancel([self._listening])
+        await cancel([*self._tasks, *self._ending])
+        if self._made is not None:
+            await self._made.close()
 
     @property
     def vault(self) -> "Vault":
@@ -56,35 +92,96 @@ class Credentials:
 
         return Vault(self._proxy.services.stores, self._clock)
 
-    async def token_for(self, server: Server, user: str | None, principal: Principal | None) -> str:  # noqa: ARG002 - the caller of an exchange
+    @property
+    def _engine(self) -> "Engine":
+        if self._made is None:
+            from mcp_operator_proxy.services.credentials.engine import Engine  # noqa: PLC0415 - as above
+            from mcp_operator_proxy.services.credentials.metrics import CredentialMetrics  # noqa: PLC0415 - as above
+
+            metrics = CredentialMetrics(self._proxy.metrics.registry)
+            self._made = Engine(self._proxy, self._clock, metrics, self.changed, self._machine_changed)
+        return self._made
+
+    async def token_for(self, server: Server, user: str | None, principal: Principal | None) -> str:
         """The access token that `server` is shown for `user`.
 
         Raises:
             CredentialProblem: there is none; the text says what to do.
             StoreUnavailable: where it is kept cannot be reached.
         """
-        credential = server.credential
-        if isinstance(credential, UserToken):
-            return await self._of_user(server, _named(server, user), credential.provider)
-        raise CredentialProblem(f"server {server.id} takes no token of a user")
+        return await self._engine.token_for(server, user, principal)
 
-    async def _of_user(self, server: Server, user: str, provider: str) -> str:
-        stored = await self.vault.get(user, provider)
-        if stored is None:
-            raise CredentialProblem(
-                f"server {server.id} needs your sign-in at {provider}: start a session with a token of it"
-            )
-        if stored.problem is not None:
-            raise CredentialProblem(stored.problem)
-        if not stored.token.good_for(0, self._clock()):
-            raise CredentialProblem(f"your sign-in at {provider} has ended: sign in again")
-        return stored.token.access_token
+    async def shown_to(self, resolved: ResolvedServer, user: str | None, principal: Principal | None) -> ResolvedServer:
+        """The server with the token of a user, in its headers or its environment; as it is where it has no credential.
+
+        Raises as `token_for`.
+        """
+        if resolved.server.credential is None:
+            return resolved
+        return shown(resolved, await self.token_for(resolved.server, user, principal))
+
+    def attach(self, backend: Backend, user: str | None = None, principal: Principal | None = None) -> None:
+        """From now on, when the server refuses the token that it is shown (401), it is shown another one, where there is one,
+        and asked again."""
+        backend.renew = partial(self._renew, backend, user, principal)
+
+    async def _renew(self, backend: Backend, user: str | None, principal: Principal | None) -> bool:
+        before = token_shown(backend.resolved)
+        if before is None:
+            return False
+        server = backend.resolved.server
+        try:
+            if not await self._engine.renewed(server, user, principal, before):
+                return False
+            token = await self.token_for(server, user, principal)
+        except (CredentialProblem, StoreUnavailable):
+            return False
+        if server.credential_env is not None:
+            return False  # a process keeps its environment; whoever listens to changes starts another
+        if token != token_shown(backend.resolved):
+            backend.reconfigure(shown(backend.resolved, token))
+        return token != before
+
+    # The proxy's own tokens
+
+    def filled(self, prepared: "Prepared") -> "Prepared":
+        """With the tokens that servers are shown for everybody, as far as they are there."""
+        wanting = [s.id for s in prepared.config.servers if isinstance(s.credential, ClientCredentials)]
+        if not wanting:
+            return prepared
+        resolved = dict(prepared.resolved)
+        for server in wanting:
+            if self._made is None:
+                resolved[server] = replace(resolved[server], waits=WAITS)
+            else:
+                resolved[server] = self._made.machine.filled(resolved[server], prepared.credentials)
+        return replace(prepared, resolved=resolved)
+
+    def _attach(self) -> None:
+        state = self._proxy.state
+        for backend in state.backends.values() if state else ():
+            if isinstance(backend.resolved.server.credential, ClientCredentials):
+                self.attach(backend)
+
+    def _machine_changed(self, server: str) -> None:
+        state = self._proxy.state
+        backend = state.backends.get(server) if state else None
+        if backend is not None and self._made is not None:
+            now = self._made.machine.filled(backend.resolved, self.settings)
+            if not backend.resolved.same_endpoint(now):
+                task = asyncio.get_running_loop().create_task(self._proxy.show_anew())
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+            elif backend.resolved != now:
+                backend.reconfigure(now)
+        self._tell("", issuer_of(server))
 
     # Who wants to know of changes
 
     def subscribe(self, callback: Changed) -> None:
         """`callback(user, issuer)` is called, in the loop, after a token was replaced, removed or found not to work: here or,
-        where a Redis is shared, in another replica."""
+        where a Redis is shared, in another replica. `issuer` is a provider's name or `issuer_of(server)`; `user` is empty where
+        a server is shown the token for everybody."""
         self._callbacks.append(callback)
 
     async def changed(self, user: str, issuer: str) -> None:
@@ -113,10 +210,12 @@ class Credentials:
             if origin != self._me:
                 self._tell(user, issuer)
 
+    # Signing in
 
-def _named(server: Server, user: str | None) -> str:
-    if user is None:
-        raise CredentialProblem(
-            f"server {server.id} shows a user's own token: call it as somebody, with an API key or a token"
-        )
-    return user
+    async def page(self, path: str, scope: Scope) -> Response | None:
+        """What a browser gets at `path`; None where nobody signs in there."""
+        if self.settings.public_url is None or not self._wanted:
+            return None
+        from mcp_operator_proxy.services.credentials.pages import answer  # noqa: PLC0415 - it imports the engine's parts
+
+        return await answer(self._engine.sign_ins, path, scope)

@@ -169,6 +169,19 @@ class Vault:
             row.leased_until = _instant(now + seconds)
         return self._opened(row)
 
+    async def release(self, stored: Stored) -> None:
+        """Give a lease back without having written anything."""
+        async with (await self._stores.records()).transaction() as session:
+            await session.execute(
+                update(Credential)
+                .where(
+                    Credential.user_id == stored.user,
+                    Credential.issuer == stored.issuer,
+                    Credential.version == stored.version,
+                )
+                .values(leased_until=None)
+            )
+
     async def failed(self, stored: Stored, *, retry_after: float, problem: str | None = None) -> Stored | None:
         """Note that renewing did not work, and end the lease. With `problem` the user has to sign in again.
 
