@@ -24,9 +24,10 @@ from mcp_operator_proxy.auth import PRINCIPAL, Principal
 from mcp_operator_proxy.authn.http import Refusal, caller, metadata, metadata_path
 from mcp_operator_proxy.authn.lasting import lasting
 from mcp_operator_proxy.authn.metadata import WELL_KNOWN
-from mcp_operator_proxy.config import RESERVED_PATHS, within
+from mcp_operator_proxy.config import RESERVED_PATHS, RequestLimits, within
 from mcp_operator_proxy.cors import preflight, sharing
-from mcp_operator_proxy.endpoint import MAX_BODY, Endpoint
+from mcp_operator_proxy.depth import deeper
+from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.fastlane.asgi import try_lane
 from mcp_operator_proxy.fastlane.sink import TRIED
 from mcp_operator_proxy.fronts.sse import locate
@@ -141,12 +142,16 @@ class App:
             await problem(scope, receive, send)
             return
         if scope["method"] == "POST":
-            body = await _read_body(receive)
-            if body is None:
+            limits = self.proxy.state.config.limits if self.proxy.state else RequestLimits()
+            body = await read_body(receive, limits.max_bytes)
+            if body is None or deeper(body, limits.max_depth):
                 self.proxy.metrics.refused(path)
-                await _rpc_error(413, INVALID_REQUEST, f"the body is larger than {MAX_BODY} bytes")(
-                    scope, receive, send
+                problem = (
+                    _rpc_error(413, INVALID_REQUEST, f"the body is larger than {limits.max_bytes} bytes")
+                    if body is None
+                    else _rpc_error(400, INVALID_REQUEST, f"the body is nested more than {limits.max_depth} deep")
                 )
+                await problem(scope, receive, send)
                 return
             if TRIED not in scope and isinstance(endpoint, Endpoint):
                 rest = await try_lane(self.proxy.lane, path, body, scope, receive, send)
@@ -298,15 +303,15 @@ def _spell_out(scope: Scope) -> None:
         scope["headers"] = [(n, b"application/json" if n == b"content-type" else v) for n, v in headers]
 
 
-async def _read_body(receive: Receive) -> bytes | None:
-    """The whole body; None where it is larger than `MAX_BODY` or the client has gone."""
+async def read_body(receive: Receive, most: int) -> bytes | None:
+    """The whole body; None where it has more than `most` bytes or the client has gone."""
     body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
             return None
         body += message.get("body", b"")
-        if len(body) > MAX_BODY:
+        if len(body) > most:
             return None
         if not message.get("more_body", False):
             return bytes(body)

@@ -39,7 +39,6 @@ from mcp_operator_proxy.sessions.table import SESSION_HEADER, SessionTable
 from mcp_operator_proxy.table import Changes
 from mcp_operator_proxy.tasktokens import TaskTokens
 
-MAX_BODY: Final = 4 * 1024 * 1024
 _BLANKS: Final = (b" ", b"\t")
 _VERSION_HEADER: Final = b"mcp-protocol-version"
 _HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)

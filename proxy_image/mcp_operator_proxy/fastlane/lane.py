@@ -18,6 +18,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from mcp_operator_proxy.access import Line
 from mcp_operator_proxy.auth import Principal, same_owner
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.depth import deeper
 from mcp_operator_proxy.eras.freshness import STALE
 from mcp_operator_proxy.fastlane.call import Head, Incoming, Side
 from mcp_operator_proxy.fastlane.client import Client
@@ -143,6 +144,9 @@ class Lane:
     def go(self, head: Head, body: bytes, sink: Sink, client: str | None) -> "Exchange | bool":
         """As `take`, of a request whose head is known. Declines where the state is another by now."""
         if head.state is not self._proxy.state or not self.enabled or self._proxy.draining:
+            return False
+        limits = head.state.config.limits
+        if len(body) > limits.max_bytes or deeper(body, limits.max_depth):
             return False
         if head.expires is not None and head.expires <= time.time():
             return False
