@@ -42,6 +42,8 @@ from mcp_operator_proxy.eras.freshness import Freshness
 from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.pages import BadCursor, page
+from mcp_operator_proxy.refusals import RateLimited, Refused
+from mcp_operator_proxy.services.windows import Limited
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
 from mcp_operator_proxy.taskrequests import TaskParams, check_task_request, shown_task
 from mcp_operator_proxy.tasktokens import TaskTokens
@@ -69,6 +71,10 @@ class RouteState(Protocol):
 
     async def find(self, principal: Principal | None, query: str, limit: int | None) -> list[JsonObject]:
         """Definitions of the tools of the route that fit, the best first, of those that the caller may call."""
+        ...
+
+    async def limited(self, principal: Principal | None, entry: Entry) -> Limited | None:
+        """Count a call of a tool; the rate limit that has no room for it."""
         ...
 
     def cache(self) -> ResultCache: ...
@@ -137,6 +143,7 @@ class RouteProvider:
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         self._permit(ctx, "tool", params.name)
+        await self._within_limits(ctx, entry)
         result = await self._ask(
             ctx,
             entry.server,
@@ -221,7 +228,15 @@ class RouteProvider:
 
     def _permit(self, ctx: FrontContext, kind: Kind, name: str) -> None:
         if (reason := self._route.refusal(principal_of(ctx), kind, name)) is not None:
-            raise MCPError(INVALID_REQUEST, reason)
+            raise Refused(reason)
+
+    async def _within_limits(self, ctx: FrontContext, entry: Entry) -> None:
+        """Count a call; what goes on with one that was counted is no other."""
+        if translate.is_continuation(ctx.params or {}):
+            return
+        limited = await self._route.limited(principal_of(ctx), entry)
+        if limited is not None:
+            raise RateLimited(limited)
 
     def _backend(self, server: str) -> Backend:
         backend = self._route.backend(server)

@@ -13,7 +13,8 @@ from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.eras.freshness import STALE, Freshness, aged, least
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
-from mcp_operator_proxy.table import Kind, RouteTable
+from mcp_operator_proxy.services.windows import Call, Limited
+from mcp_operator_proxy.table import Entry, Kind, RouteTable
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -67,6 +68,12 @@ class RouteView:
         registry = self.proxy.services.registry
         hits = await registry.search(query, limit, principal=principal, path=self.path)
         return [hit.tool.entry.definition for hit in hits]
+
+    async def limited(self, principal: Principal | None, entry: Entry) -> Limited | None:
+        limits = self.proxy.services.limits
+        if limits.unlimited:
+            return None
+        return await limits.check(Call(principal, entry.name, entry.server, self.path))
 
     def cache(self) -> ResultCache:
         return self.proxy.cache

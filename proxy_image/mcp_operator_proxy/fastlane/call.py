@@ -1,11 +1,12 @@
 """What is known of a call before it is sent on: who asks, and how the answer has to look."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.fastlane.sink import Sink
+from mcp_operator_proxy.services.windows import Window
 from mcp_operator_proxy.sessions.session import Session
 
 if TYPE_CHECKING:
@@ -46,13 +47,15 @@ class Head:
 class Incoming:
     """A request of somebody who may make it, on a route that there is. The last three are of the handshake eras."""
 
-    __slots__ = ("backend_session", "client", "head", "owner", "session", "sink")
+    __slots__ = ("backend_session", "client", "counted", "head", "owner", "session", "sink")
 
     def __init__(self, head: Head, sink: Sink, client: str | None) -> None:
         self.head = head
         self.sink = sink
         self.client = client
         """Its address."""
+        self.counted: Sequence[Window] = ()
+        """Windows of rate limits that the call was added to."""
         self.owner: Client | None = None
         self.session: Session | None = None
         self.backend_session: BackendSession | None = None

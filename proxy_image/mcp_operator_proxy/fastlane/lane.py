@@ -39,10 +39,12 @@ from mcp_operator_proxy.fastlane.route import Hot, Route
 from mcp_operator_proxy.fastlane.sink import Sink
 from mcp_operator_proxy.fastlane.upstream import Upstream, session_headers
 from mcp_operator_proxy.guard import refusal
+from mcp_operator_proxy.services.windows import Call, Window
 from mcp_operator_proxy.table import Kind
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
+    from mcp_operator_proxy.services.limits import Limits
     from mcp_operator_proxy.state import State
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Lane:
         self._upstreams: dict[Backend, Upstream] = {}
         self._verdicts: dict[tuple[bytes | str | None, ...], bool] = {}
         self._metas = ModernMetas()
+        self._limits: Limits | None = None
         self._in_flight: set[Exchange] = set()
         self._numbers = itertools.count(_FIRST_NUMBER)
         self._ticking: asyncio.TimerHandle | None = None
@@ -189,6 +192,8 @@ class Lane:
 
     def _renew(self) -> None:
         state = self._state = self._proxy.state
+        limits = self._proxy.services.limits
+        self._limits = None if limits.unlimited else limits
         self._verdicts.clear()
         backends = set(state.backends.values()) if state else set()
         for backend in [b for b in self._upstreams if b not in backends]:
@@ -296,9 +301,13 @@ class Lane:
     ) -> Exchange:
         """Send a call on. Raises _Declined where there is no place for it now."""
         upstream = hot.upstream
+        counted = self._counted(incoming.head, hot) if self._limits is not None and hot.usage is not None else None
         ticket = upstream.backend.gate.try_enter()
         if not ticket:
             raise _Declined
+        if counted:
+            self._proxy.services.limits.add(counted)
+            incoming.counted = counted
         number = next(self._numbers)
         found = incoming.head.found
         trace = found.get(b"traceparent")
@@ -316,12 +325,22 @@ class Lane:
         exchange.start()
         return exchange
 
+    def _counted(self, head: Head, hot: Hot) -> list[Window]:
+        """The rate limits' windows that a call of a tool belongs to. Raises _Declined where the full path has to ask."""
+        assert self._limits is not None
+        found = self._limits.lane(Call(head.principal, hot.own, hot.upstream.backend.id, head.route.path))
+        if found is None:
+            raise _Declined
+        return found
+
     def _over(self, exchange: Exchange, outcome: str | None, status: int) -> None:
         incoming, request = exchange.incoming, exchange.request
         incoming.leave(request.id)
         self._in_flight.discard(exchange)
         self._metrics.in_flight.value -= 1
         if outcome is None:
+            for window in incoming.counted:  # the full path counts it
+                window.take_back()
             self._tallies.lane_handed_over += 1
             return
         seconds = time.perf_counter() - exchange.started

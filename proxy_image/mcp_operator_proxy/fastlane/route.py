@@ -31,7 +31,18 @@ LONG_NAME: Final = 1024
 class Hot:
     """One thing that a route shows, ready to be called. `usage` is that of a tool."""
 
-    __slots__ = ("_lines", "body", "expose", "header_name", "method", "repeatable", "timeout", "upstream", "usage")
+    __slots__ = (
+        "_lines",
+        "body",
+        "expose",
+        "header_name",
+        "method",
+        "own",
+        "repeatable",
+        "timeout",
+        "upstream",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -45,6 +56,8 @@ class Hot:
         usage: ToolUsage | None,
     ) -> None:
         self.method = method
+        self.own = own
+        """The server's own name of it."""
         self.body = call_head(method, own)
         self.header_name = header_value(own)
         self.upstream = upstream

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from mcp_operator_proxy.authn.issuers import Issuers
 from mcp_operator_proxy.registry.registry import Registry
 from mcp_operator_proxy.services.credentials.source import Credentials
+from mcp_operator_proxy.services.limits import Limits
 from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
 from mcp_operator_proxy.services.users.sessions import UserSessions
@@ -39,7 +40,9 @@ class Services:
         self.credentials = Credentials(proxy)
         self.users = UserSessions(proxy)
         self.registry = Registry(proxy)
+        self.limits = Limits(proxy)
         self._all: tuple[Service, ...] = (
+            self.limits,
             self.issuers,
             self.credentials,
             self.users,
