@@ -83,6 +83,10 @@ bench-swap: venv cluster images ## 20 swaps under the traffic of 8 clients; figu
 
 BENCH_OPERATOR_quick = --quick --sizes 100,500
 
+.PHONY: bench-search
+bench-search: venv ## How well, how fast and for how many tokens tools are found: 200 queries over 1,000 tools; build/bench/search.json
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.search
+
 .PHONY: bench-operator
 bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real API server; figures in build/bench/operator.json
 	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.operator.run $(BENCH_OPERATOR_$(BENCH))

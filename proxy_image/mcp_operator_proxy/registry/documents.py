@@ -35,14 +35,15 @@ class ToolDocument:
     available: bool = True
 
     def text(self) -> str:
-        """What an embedder reads."""
+        """What an embedder reads. Arguments are read only where nothing else tells what the tool is for: they blur the rest."""
         parts = [" ".join(words(self.name)), self.title, self.description, self.category]
-        parts += [f"{name} {about}" for name, about in arguments(self.parameters)]
+        if not self.description:
+            parts += [f"{name} {about}" for name, about in arguments(self.parameters)]
         return ". ".join(part for part in parts if part)
 
     def terms(self) -> list[str]:
-        """What BM25 counts: the name and title weigh as much as three mentions."""
-        names = [*stems(self.name), *stems(self.title)] * 3
+        """What BM25 counts: a word of the name or title twice."""
+        names = [*stems(self.name), *stems(self.title)] * 2
         about = [*stems(self.description), *stems(self.category), *stems(self.server)]
         for name, text in arguments(self.parameters):
             about += [*stems(name), *stems(text)]

@@ -1,8 +1,10 @@
 """Texts to vectors: by the model that ships inside the package `wordllama`, or by an OpenAI-compatible endpoint."""
 
 import asyncio
+import contextlib
+import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -99,8 +101,21 @@ def _unit(vectors: Vectors) -> Vectors:
 _LOADING: Final = threading.Lock()
 
 
+@contextlib.contextmanager
+def _root_logger_left_alone() -> Iterator[None]:
+    """wordllama sets up logging for the whole process when it is imported."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
 @lru_cache(maxsize=1)
 def _model() -> Any:
-    import wordllama  # noqa: PLC0415 - it brings numpy's and the tokenizer's libraries: only where search is on
+    with _root_logger_left_alone():
+        import wordllama  # noqa: PLC0415 - it brings the tokenizer's libraries: only where search is on
 
     return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, dim=DIMENSIONS, disable_download=True)

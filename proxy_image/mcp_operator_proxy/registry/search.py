@@ -1,11 +1,15 @@
-"""Which tools fit a query: BM25 over words, cosine over embeddings, fused by rank (reciprocal rank fusion, Cormack et al. 2009).
+"""Which tools fit a query: the cosine of embeddings, and on top of it how much of the query a tool has word for word (BM25).
 
+A word counts by how rare it is, and one that no tool has counts against all. So exact names win where there are any, and
+where somebody uses words of his own the meaning decides. Chosen and measured by `make bench-search` (docs/search.md).
 An index is made of all documents at once and never changes; embeddings of those that stay are taken from the one before. Of what
 the caller may not call, nothing is told: it is left out before anything is ranked.
 """
 
 import asyncio
 import logging
+import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -21,10 +25,8 @@ logger = logging.getLogger(__name__)
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells of each index, by a handler of its own
 Mode = Literal["fused", "lexical", "semantic"]
 Scores = NDArray[np.float32]
-FUSION: Final = 60
-"""k of reciprocal rank fusion: how slowly a rank loses weight."""
-CANDIDATES: Final = 100
-"""Of each ranking that are fused."""
+WORDS: Final = 0.5
+"""What the words of a query weigh, against 1 for its meaning. From 0.15 to 0.7 it makes little difference."""
 LONGEST_QUERY: Final = 2000
 """Characters; more say nothing more."""
 
@@ -48,7 +50,10 @@ class SearchIndex:
         self._embedder = embedder
         self._texts = texts
         self._positions = {tool.id: number for number, tool in enumerate(self.tools)}
-        self._bm25 = _lexical(self.tools)
+        terms = [tool.terms() for tool in self.tools]
+        self._counts = Counter(term for found in terms for term in set(found))
+        """In how many tools a term stands."""
+        self._bm25 = _lexical(terms)
 
     @property
     def semantic(self) -> bool:
@@ -78,13 +83,15 @@ class SearchIndex:
         query = query[:LONGEST_QUERY].strip()
         if not query or not self.tools or limit < 1:
             return []
-        mask = self._mask(allowed)
-        rankings = []
+        scores = np.zeros(len(self.tools), np.float32)
+        if mode != "lexical" and (meaning := await self._by_meaning(query)) is not None:
+            scores += np.maximum(meaning, 0)
         if mode != "semantic":
-            rankings.append(_ranked(self._by_words(query), mask))
-        if mode != "lexical" and (scores := await self._by_meaning(query)) is not None:
-            rankings.append(_ranked(scores, mask))
-        return [Hit(self.tools[number], score) for number, score in _fused(rankings)[:limit]]
+            scores += WORDS * self._by_words(query)
+        if allowed is not None:
+            scores = np.where(self._mask(allowed), scores, 0)
+        best = np.argsort(-scores, kind="stable")[:limit]
+        return [Hit(self.tools[number], float(scores[number])) for number in best if scores[number] > 0]
 
     def vector(self, text: str) -> Vectors | None:
         """The embedding of a text of this index."""
@@ -95,18 +102,24 @@ class SearchIndex:
         """Whether its vectors are of the same model."""
         return self._embedder is not None and self._embedder.id == embedder.id
 
-    def _mask(self, allowed: Collection[str] | None) -> NDArray[np.bool_] | None:
-        if allowed is None:
-            return None
+    def _mask(self, allowed: Collection[str]) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.tools), np.bool_)
         mask[[self._positions[tool] for tool in allowed if tool in self._positions]] = True
         return mask
 
     def _by_words(self, query: str) -> Scores:
-        known = [term for term in stems(query) if self._bm25 is not None and term in self._bm25.vocab_dict]
+        """Between 0 and 1: BM25's share of what the words of the query weigh together."""
+        asked = stems(query)
+        known = [term for term in asked if term in self._counts]
         if self._bm25 is None or not known:
             return np.zeros(len(self.tools), np.float32)
-        return np.asarray(self._bm25.get_scores(known), np.float32)
+        whole = sum(self._weight(term) for term in asked)
+        return np.asarray(self._bm25.get_scores(known), np.float32) / np.float32(whole)
+
+    def _weight(self, term: str) -> float:
+        """Inverse document frequency as Lucene has it; a term that no tool has is the rarest."""
+        count = self._counts[term]
+        return math.log(1 + (len(self.tools) - count + 0.5) / (count + 0.5))
 
     async def _by_meaning(self, query: str) -> Scores | None:
         if self._vectors is None or self._embedder is None:
@@ -135,27 +148,10 @@ def _texts(tools: Sequence[ToolDocument]) -> list[str]:
     return [tool.text() for tool in tools]
 
 
-def _lexical(tools: Sequence[ToolDocument]) -> Any:
+def _lexical(terms: Sequence[Sequence[str]]) -> Any:
     """BM25 (Lucene's variant) over the tools; None where there are no words."""
-    terms = [tool.terms() for tool in tools]
     if not any(terms):
         return None
     index = bm25s.BM25(method="lucene", k1=1.2, b=0.75)
-    index.index(terms, show_progress=False)
+    index.index(list(terms), show_progress=False)
     return index
-
-
-def _ranked(scores: Scores, mask: NDArray[np.bool_] | None) -> list[int]:
-    """Numbers of the best `CANDIDATES`, those that do not fit at all left out; equal ones in the order of their ids."""
-    if mask is not None:
-        scores = np.where(mask, scores, 0)
-    order = np.argsort(-scores, kind="stable")[:CANDIDATES]
-    return [int(number) for number in order if scores[number] > 0]
-
-
-def _fused(rankings: Sequence[Sequence[int]]) -> list[tuple[int, float]]:
-    totals: dict[int, float] = {}
-    for ranking in rankings:
-        for rank, number in enumerate(ranking, 1):
-            totals[number] = totals.get(number, 0.0) + 1 / (FUSION + rank)
-    return sorted(totals.items(), key=lambda entry: (-entry[1], entry[0]))
