@@ -7,6 +7,10 @@
 - apiGroups: [mcp-operator.dev]
   resources: [mcpservers/status, mcpproxies/status, mcproutes/status]
   verbs: [patch]
+# An approval by annotation is taken away once it is in the record of the definitions.
+- apiGroups: [mcp-operator.dev]
+  resources: [mcpservers]
+  verbs: [patch]
 # Owner references that block the owner's deletion (admission plugin OwnerReferencesPermissionEnforcement).
 - apiGroups: [mcp-operator.dev]
   resources: [mcpservers/finalizers, mcpproxies/finalizers]

@@ -36,6 +36,8 @@ ANNOTATION_FILES: Final = f"{GROUP}/files"
 """On a hosted server's pods: digest of its files; patching it makes the kubelet renew the mounted files at once."""
 ANNOTATION_RESET_RESTARTS: Final = f"{GROUP}/reset-restarts"
 """On a hosted McpServer: each new value starts the count of its restarts anew, so that the operator tries again."""
+ANNOTATION_APPROVE: Final = f"{GROUP}/approve"
+"""On an McpServer with pinned definitions: digests to approve, or `all`. The operator takes it away once that is recorded."""
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 """On an McpServer or McpProxy: `"true"` makes the operator leave its children as they are; it still probes and tells."""
 

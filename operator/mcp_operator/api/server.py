@@ -17,6 +17,7 @@ from mcp_operator.api.common import (
     unique,
 )
 from mcp_operator.api.constraints import Rule, literal, matching, one_of_fields
+from mcp_operator.api.pinning import ApprovedDefinitions, Definitions, Pinning
 from mcp_operator.api.pods import EnvFromList, EnvList, FileList, PodTemplate, PullSecretList
 from mcp_operator.api.scalars import (
     Argument,
@@ -346,6 +347,11 @@ class ServerSpec(ApiModel):
                 or (self.pod_template is None and self.service_account_name is None and not self.image_pull_secrets)
             ),
         ),
+        Rule(
+            "self.pinning != 'Off' || !has(self.approvedDefinitions)",
+            "approvedDefinitions needs pinning: Warn or Enforce, else nothing is compared with them",
+            lambda self: self.pinning != "Off" or self.approved_definitions is None,
+        ),
     )
 
     remote: Remote | None = None
@@ -374,6 +380,12 @@ class ServerSpec(ApiModel):
         tuple[ToolSettings, ...], Field(max_length=128, json_schema_extra=keyed_by("name")), unique("name")
     ] = ()
     """How calls of single tools are treated, on every proxy."""
+    pinning: Pinning = "Off"
+    """What becomes of a tool whose definition (name, description, schemas, annotations) is not the one that was recorded or
+    approved. Warn: it is served, and told of. Enforce: it is quarantined, neither listed nor callable, until somebody approves
+    it; new tools too. Off forgets the record."""
+    approved_definitions: ApprovedDefinitions | None = None
+    """Definitions that are approved. Unset: those that are seen first."""
     image_pull_secrets: PullSecretList = ()
     """Secrets with the credentials of private registries, besides those of the installation."""
     service_account_name: ObjectName | None = None
@@ -448,3 +460,5 @@ class ServerStatus(StatusModel):
     """When the operator last ordered one."""
     restarts_reset: Annotated[str, StringConstraints(max_length=256)] = ""
     """Value of the annotation mcp-operator.dev/reset-restarts for which the count last started anew."""
+    definitions: Definitions | None = None
+    """The record of the tools' definitions, and what differs from it. Only with spec.pinning."""

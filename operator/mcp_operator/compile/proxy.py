@@ -12,6 +12,7 @@ from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, describe
 from mcp_operator.api.server import ServerSpec
 from mcp_operator.compile.claims import Claim
+from mcp_operator.compile.pins import pinned
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import DataObjects, Resolved, resolve
 from mcp_operator.compile.selection import Entry, select
@@ -169,6 +170,7 @@ def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Se
                 "ca_bundle": resolved.ca_bundle,
                 "http2": spec.remote is not None and spec.remote.http2,
                 **_treatment(spec),
+                **pinned(server),
             }
         )
     except ValidationError as error:

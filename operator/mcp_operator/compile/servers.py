@@ -31,6 +31,11 @@ def identity_name(server: McpServer) -> str:
     return f"{server.metadata.name}-server-identity"
 
 
+def pins_name(server: McpServer) -> str:
+    """Name of the ConfigMap with the definitions that are approved, where they are pinned."""
+    return f"{server.metadata.name}-pins"
+
+
 def endpoint(server: McpServer) -> tuple[int, str] | None:
     """Port and path at which a hosted server's pod serves MCP; None for a remote one."""
     if server.spec.container:

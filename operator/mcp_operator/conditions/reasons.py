@@ -17,6 +17,8 @@ class Type(StrEnum):
     """It answers as an MCP server, to the operator and to every proxy that serves it."""
     CANARY_PASSING = "CanaryPassing"
     """The declared tool call answers as expected through every proxy that serves it; present only where one is declared."""
+    DEFINITIONS_PINNED = "DefinitionsPinned"
+    """The tools are defined as approved. Only with spec.pinning; of no consequence for Ready."""
     EXPOSED = "Exposed"
     """It is led to from outside: by an Ingress, an HTTPRoute or both. Only where one is asked for; False makes it not Ready."""
     AUTOSCALED = "Autoscaled"
@@ -105,6 +107,13 @@ class Reason(StrEnum):
     NOT_CALLED = "NotCalled"
     NOT_SERVED = "NotServed"
     """No proxy shows the tool to clients."""
+    NOT_RECORDED = "NotRecorded"
+    """The server's definitions have not been seen yet."""
+    RECORDED = "Recorded"
+    CHANGED = "Changed"
+    """Definitions are not as approved, and served all the same."""
+    QUARANTINED = "Quarantined"
+    """Definitions are not as approved: the tools are neither listed nor callable."""
     READY = "Ready"
 
 

@@ -7,11 +7,14 @@ from typing import Any, Final
 
 from mcp_operator.api import meta
 from mcp_operator.api.common import Condition
+from mcp_operator.api.pinning import Definitions, PinnedTool
 from mcp_operator.api.resources import McpServer
 from mcp_operator.api.server import Probe, ServerInfo, ServerStatus, Tools
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.servers import cluster_url
 from mcp_operator.conditions.canary import CanaryObservation, canary_verdict
+from mcp_operator.conditions.pinning import Pins, pinned_verdict
+from mcp_operator.conditions.pinning import shown as shown_in_status
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.verdict import (
     Refusal,
@@ -55,6 +58,8 @@ class Health:
     transport: str = ""
     tools: tuple[str, ...] = ()
     tools_digest: str = ""
+    definitions: tuple[tuple[str, str], ...] | None = None
+    """Name and canonical definition of each tool, where they are pinned."""
     latency_seconds: float | None = None
     time: datetime | None = None
 
@@ -118,6 +123,8 @@ class ServerObservation:
     clients: Clients = Clients()
     canary: CanaryObservation | None = None
     """None where the spec declares none, or nobody makes the call."""
+    pins: Pins | None = None
+    """None where its definitions are not pinned."""
     restarts: int = 0
     restarted_at: datetime | None = None
     restarts_reset: str = ""
@@ -153,10 +160,23 @@ def server_status(server: McpServer, seen: ServerObservation, now: datetime) -> 
         restarts=seen.restarts,
         restarted_at=seen.restarted_at,
         restarts_reset=seen.restarts_reset[:256],
+        definitions=_definitions(seen.pins),
     )
     if before:
         return status.model_copy(update={field: getattr(server.status, field) for field in _FOUND})
     return status.model_copy(update={"probe": server.status.probe}) if _same_found(server.status, status) else status
+
+
+def _definitions(pins: Pins | None) -> Definitions | None:
+    """The record, and what differs from it."""
+    if pins is None or pins.record is None:
+        return None
+    return Definitions(
+        recorded_at=pins.record.at,
+        pinned=tuple(PinnedTool(tool=tool, digest=digest) for tool, digest in pins.record.tools.items()),
+        unapproved=shown_in_status(pins.unapproved),
+        unapproved_count=len(pins.unapproved),
+    )
 
 
 def invalid_status(message: str, generation: int, now: datetime, previous: Iterable[Condition] = ()) -> dict[str, Any]:
@@ -173,6 +193,8 @@ def _all_of(server: McpServer, seen: ServerObservation, verdicts: list[Verdict])
     listed = summed_up([*verdicts, canary] if canary and decisive else verdicts, well=verdicts[-1].message)
     if canary and not decisive:
         listed.append(canary)
+    if seen.pins is not None:
+        listed.append(pinned_verdict(seen.pins))
     if seen.in_vain and all(verdict.type != Type.STALLED for verdict in listed):
         listed.append(Verdict(Type.STALLED, "True", Reason.RESTART_LIMIT_REACHED, _in_vain(seen)))
     return listed

@@ -1,10 +1,12 @@
 """What one probe found. Pure: no MCP library is imported here."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from mcp_operator_proxy.pinning.definition import TooDeep, canonical
 from mcp_operator_proxy.report import ErrorReport
 
 MAX_NAME: Final = 1024
@@ -24,6 +26,8 @@ class ServerFacts:
     """Their names, sorted."""
     digest: str = ""
     """`sha256:…` over the tools' definitions, see `mcp_operator_proxy.backends.digest`."""
+    definitions: tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
+    """Name and canonical definition of each tool, in the server's order; None where they are not kept."""
     prompts: int = 0
     resources: int = 0
     resource_templates: int = 0
@@ -47,6 +51,15 @@ class ProbeResult:
     @property
     def ok(self) -> bool:
         return self.error is None
+
+
+def definitions(tools: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """Names and canonical definitions. One that is nested too deep to have any is left out: no proxy serves it either."""
+    found = []
+    for tool in tools:
+        with suppress(TooDeep):
+            found.append((str(tool["name"]), canonical(tool)))
+    return tuple(found)
 
 
 def tool_names(tools: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from mcp_operator.probe.bridge import ask_bridge
 from mcp_operator.probe.exchange import exchange
-from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip, tool_names
+from mcp_operator.probe.facts import ProbeResult, ServerFacts, clip, definitions, tool_names
 from mcp_operator.probe.plain import Listed, look
 from mcp_operator.probe.target import Target
 from mcp_operator_proxy.backends.catalogue import Catalogue, EndlessList, list_catalogue
@@ -26,13 +27,13 @@ async def probe(target: Target) -> ProbeResult:
     started = time.monotonic()
     plain = await look(target)
     if isinstance(plain, Listed):
-        found, seconds = _judged(plain.session, plain.catalogue), plain.ended - started
+        found, seconds = _judged(plain.session, plain.catalogue, keep=target.definitions), plain.ended - started
     elif isinstance(plain, ErrorReport):
         found, seconds = plain, time.monotonic() - started
     else:
         before = time.monotonic() - started
         rest = replace(target, timeout=max(target.timeout - before, _LEAST_SECONDS))
-        found, seconds = await exchange(rest, _list if target.lists else _meet)
+        found, seconds = await exchange(rest, partial(_list, keep=target.definitions) if target.lists else _meet)
         seconds += before
     if isinstance(found, ErrorReport):
         if target.bridge is not None:
@@ -45,21 +46,21 @@ async def _meet(connected: Connected) -> ServerFacts | ErrorReport:
     return _facts(connected, Catalogue())
 
 
-async def _list(connected: Connected) -> ServerFacts | ErrorReport:
+async def _list(connected: Connected, *, keep: bool) -> ServerFacts | ErrorReport:
     try:
         catalogue = await list_catalogue(connected)
     except EndlessList as error:
         return ErrorReport(error_class="ProtocolError", message=str(error))
-    return _judged(connected, catalogue)
+    return _judged(connected, catalogue, keep=keep)
 
 
-def _judged(connected: Connected | LeanSession, catalogue: Catalogue) -> ServerFacts | ErrorReport:
+def _judged(connected: Connected | LeanSession, catalogue: Catalogue, *, keep: bool) -> ServerFacts | ErrorReport:
     if len(catalogue.tools) > MAX_TOOLS:
         return _too_many(len(catalogue.tools))
-    return _facts(connected, catalogue)
+    return _facts(connected, catalogue, keep=keep)
 
 
-def _facts(connected: Connected | LeanSession, catalogue: Catalogue) -> ServerFacts:
+def _facts(connected: Connected | LeanSession, catalogue: Catalogue, *, keep: bool = False) -> ServerFacts:
     info = connected.server_info
     return ServerFacts(
         protocol_version=clip(connected.protocol_version),
@@ -68,6 +69,7 @@ def _facts(connected: Connected | LeanSession, catalogue: Catalogue) -> ServerFa
         server_version=clip(info.version if info else ""),
         tools=tool_names(catalogue.tools),
         digest=digest(catalogue.tools),
+        definitions=definitions(catalogue.tools) if keep else None,
         prompts=len(catalogue.prompts),
         resources=len(catalogue.resources),
         resource_templates=len(catalogue.resource_templates),

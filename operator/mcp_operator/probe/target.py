@@ -27,6 +27,8 @@ class Target:
     """Seconds that the whole probe may take."""
     lists: bool = True
     """Whether its lists are read too. Of a proxy they are known without that: its replicas tell them."""
+    definitions: bool = False
+    """Whether the tools' definitions are kept, beside their digest."""
     bridge: str | None = None
     """URL at which the bridge of a pod that is not ready says why, to be asked where the server does not answer."""
 

@@ -4,12 +4,12 @@ A proxy is looked at whenever a pod, a probe or a replica has something to tell:
 """
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
-from mcp_operator.compile import Compiled, compile_proxy
+from mcp_operator.compile import Compiled, compile_proxy, pins
 from mcp_operator.compile.consent import allows
 from mcp_operator.compile.proxy import SESSION_KEY_FILE
 from mcp_operator.compile.references import DataObjects, decoded
@@ -20,8 +20,9 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.kube.paths import built_in
 from mcp_operator.reconcile.context import Context
 
-Version: TypeAlias = tuple[str, int, bool, frozenset[tuple[str, str]]]
-"""Everything of a resource that a configuration may depend on: uid, generation, whether it is being deleted, labels."""
+Version: TypeAlias = tuple[str, int, bool, frozenset[tuple[str, str]], Hashable]
+"""Everything of a resource that a configuration may depend on: uid, generation, whether it is being deleted, labels, and of a
+server the record of its definitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ async def compiled_now(context: Context, key: Key, proxy: McpProxy) -> Compiled:
 def version_of(resource: McpServer | McpProxy | McpRoute) -> Version:
     metadata = resource.metadata
     deleted = metadata.deletion_timestamp is not None
-    return metadata.uid, metadata.generation, deleted, frozenset(metadata.labels.items())
+    record = pins.version(resource) if isinstance(resource, McpServer) else None
+    return metadata.uid, metadata.generation, deleted, frozenset(metadata.labels.items()), record
 
 
 async def _session_key(context: Context, owner: Key, proxy: McpProxy) -> bytes:

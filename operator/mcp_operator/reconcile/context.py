@@ -147,7 +147,9 @@ class Context:
         health = self.prober.health(key)
         if news is News.FAILS:
             self.prober.doubt(key)
-        elif health is not None and health.error is not None and self.sights.of(server).all_reach_it:
+        elif news is News.DEFINITIONS or (
+            health is not None and health.error is not None and self.sights.of(server).all_reach_it
+        ):
             self.prober.trigger(key)
         if news is not News.MINOR or self._is_in_question(key):
             self.enqueue(key)

@@ -37,6 +37,7 @@ def probe_target(
         headers=resolved.header_values(),
         ca_bundle=resolved.ca_bundle,
         timeout=seconds(server.spec.health.timeout),
+        definitions=server.spec.pinning != "Off",
         bridge=_bridge(pods) if server.spec.stdio else None,
         egress=egress,
     )
@@ -94,6 +95,7 @@ def health_view(health: ServerHealth | None) -> Health | None:
         transport=facts.transport if facts else "",
         tools=facts.tools if facts else (),
         tools_digest=facts.digest if facts else "",
+        definitions=facts.definitions if facts else None,
         latency_seconds=health.latency_seconds,
         time=health.time.replace(microsecond=0) if health.time else None,
     )

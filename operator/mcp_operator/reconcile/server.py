@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.hosted import hosted_children, template_annotations
 from mcp_operator.reconcile.hurry import hurry
 from mcp_operator.reconcile.observed import health_view, is_paused, probe_target
+from mcp_operator.reconcile.pinning import PinWork, live_pins, look_at_pins, take_away_approval, tell_of_pins
 from mcp_operator.reconcile.swaps import annotated_with
 
 
@@ -48,10 +50,20 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
         identity=identity,
     )
     problem = desired if isinstance(desired, Problem) else None
+    health = health_view(context.prober.health(key))
+    pinned = look_at_pins(
+        server,
+        health,
+        live_pins(context, server),
+        context.sights.unapproved(server.id),
+        datetime.now(UTC).replace(microsecond=0),
+        paused=paused,
+    )
     refused: Refused | None = None
+    unpinned: Refused | None = None
     lag: float | None = None
     if not isinstance(desired, Problem) and not paused:
-        refused = await _apply(context, server, desired, past, decision.restarts)
+        refused, unpinned = await _apply(context, server, [*pinned.children, *desired], past, decision.restarts)
         lag = await _renew_files(context, key, server, files_digest(server, objects))
     probed = problem is None and not resolved.problems
     _probe(context, key, server, resolved, probed=probed)
@@ -65,9 +77,10 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
         paused=paused,
         deployment=_deployment(context, server),
         pods=context.world.pods(server),
-        health=health_view(context.prober.health(key)),
+        health=health,
         clients=clients,
         canary=canary,
+        pins=pinned.pins and replace(pinned.pins, refused=unpinned.refusal if unpinned else None),
         restarts=decision.restarts.count if not refused else past.count,
         restarted_at=decision.restarts.last if not refused else past.last,
         restarts_reset=_reset(server),
@@ -76,9 +89,21 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
     written = await context.status.write(server, server_status(server, seen, datetime.now(UTC)))
     if written and _is_reset(server) and server.status.restarts:
         context.status.tell_reset(server)
-    if refused and refused.retry:
+    if pinned.pins is not None:
+        await _tell_pins(context, key, server, pinned, written=written)
+    if (refused and refused.retry) or (unpinned and unpinned.retry):
         return Result(requeue_after=RETRY_SECONDS)
     return Result(requeue_after=min((s for s in (lag, decision.again_after) if s is not None), default=None))
+
+
+async def _tell_pins(context: Context, key: Key, server: McpServer, work: PinWork, *, written: bool) -> None:
+    """Have the proxies look at a new record; heed an approval for good."""
+    if written or work.folded.unknown:
+        tell_of_pins(context, server, work)
+    if work.changes(server):
+        for proxy in sorted(context.world.proxies_of(key)):
+            context.enqueue(proxy)
+    await take_away_approval(context, server, work)
 
 
 def _undecided(context: Context, server: McpServer) -> Problem | None:
@@ -115,16 +140,16 @@ async def _renew_files(context: Context, key: Key, server: McpServer, digest: st
 
 async def _apply(
     context: Context, server: McpServer, desired: list[dict[str, Any]], past: Restarts, restarts: Restarts
-) -> Refused | None:
-    """Apply and prune; why that cannot be done, if so."""
+) -> tuple[Refused | None, Refused | None]:
+    """Apply and prune; why that cannot be done, if so, and why the definitions cannot be kept, without which it serves."""
     try:
-        await apply_children(context.kube, context.world, server, desired)
+        done = await apply_children(context.kube, context.world, server, desired, soft=("ConfigMap",))
     except Refused as refused:
-        return refused
+        return refused, None
     if restarts.count > past.count:
         context.status.tell_restart(server, restarts.count)
         context.on_restart()
-    return None
+    return None, done.refused.get("ConfigMap")
 
 
 def _past(server: McpServer, deployment: Object | None) -> Restarts:

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from mcp_operator.conditions.server import Clients, Failure, Unreached
 from mcp_operator.engine.keys import Key
 from mcp_operator.probe.replica import ReplicaState
+from mcp_operator_proxy.report import UnapprovedTool
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Sight:
     """Those that some replica reaches."""
     waiting: bool = True
     """Some replica has not been heard yet."""
+    unapproved: Mapping[str, tuple[UnapprovedTool, ...]] = field(default_factory=dict)
+    """Definitions that some replica is shown and that are none of its pins."""
 
 
 _NOTHING = Sight(waiting=False)
@@ -33,6 +36,8 @@ class News(Enum):
     """A replica that did not fail to reach it does now."""
     FAILS_OTHERWISE = auto()
     """Fewer do, or for other reasons."""
+    DEFINITIONS = auto()
+    """Replicas are shown other definitions that are not approved."""
     MINOR = auto()
     """No replica begins or ceases to fail: that concerns only servers that the operator itself does not reach, or of which it
     last said that some replicas do not."""
@@ -43,19 +48,23 @@ def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]
     known = frozenset(servers)
     failures: defaultdict[str, list[Failure]] = defaultdict(list)
     reaching: defaultdict[str, int] = defaultdict(int)
+    unapproved: defaultdict[str, dict[tuple[str, str], UnapprovedTool]] = defaultdict(dict)
     for pod, state in sorted(states.items()):
         for server in state.servers:
             if server.state == "error" and server.error is not None:
                 failures[server.id].append(Failure(pod, server.error.error_class, server.error.message))
             elif server.state == "ready":
                 reaching[server.id] += 1
+            for tool in server.unapproved:
+                unapproved[server.id].setdefault((tool.tool, tool.digest), tool)
     unreached = {
         server: Unreached(f"{proxy.namespace}/{proxy.name}", len(found) + reaching.get(server, 0), tuple(found))
         for server, found in failures.items()
         if server in known
     }
     waiting = any(state.state == "unknown" for state in states.values())
-    return Sight(known, unreached, known & reaching.keys(), waiting)
+    found = {server: tuple(tools[key] for key in sorted(tools)) for server, tools in unapproved.items()}
+    return Sight(known, unreached, known & reaching.keys(), waiting, found)
 
 
 class Sights:
@@ -96,6 +105,11 @@ class Sights:
             waiting=any(seen.waiting for seen in with_it),
         )
 
+    def unapproved(self, server: str) -> dict[str, tuple[UnapprovedTool, ...]]:
+        """What the replicas of each proxy are shown that is not approved, by the proxies' ids."""
+        with_it = {proxy: self._of[proxy].unapproved.get(server, ()) for proxy in self.proxies(server)}
+        return {f"{proxy.namespace}/{proxy.name}": found for proxy, found in sorted(with_it.items()) if found}
+
     def _index(self, proxy: Key, before: frozenset[str], now: frozenset[str]) -> None:
         for server in now - before:
             self._with[server].add(proxy)
@@ -113,6 +127,9 @@ class Sights:
         for server in sorted(changed):
             more = _failing(now, server) - _failing(before, server)
             self._on_change(server, News.FAILS if more else News.FAILS_OTHERWISE)
+        for server in sorted(before.unapproved.keys() | now.unapproved.keys()):
+            if before.unapproved.get(server) != now.unapproved.get(server):
+                self._on_change(server, News.DEFINITIONS)
         for server in sorted(minor - changed):
             self._on_change(server, News.MINOR)
 

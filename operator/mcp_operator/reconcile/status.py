@@ -64,6 +64,12 @@ class StatusWriter:
                 body, "RestartsReset", f"the count of restarts, which was {server.status.restarts}, starts anew"
             )
 
+    def tell(self, server: McpServer, reason: str, message: str, *, warning: bool = False) -> None:
+        """An Event of something that no condition tells."""
+        key = Key(server.kind, server.metadata.namespace, server.metadata.name)
+        if (body := self._store.get(key)) is not None:
+            (self._events.warning if warning else self._events.normal)(body, reason, message)
+
     async def _apply(self, kind: meta.Kind, key: Key, uid: str, status: dict[str, Any]) -> bool:
         body = {
             "apiVersion": meta.API_VERSION,

@@ -179,6 +179,7 @@ def test_what_probes_found() -> None:
         "restarts": 2,
         "restartedAt": "2026-01-02T00:00:00Z",
         "restartsReset": "",
+        "definitions": None,
     }
     assert message(status, "Healthy") == "demo 1.2 answers with 2 tools"
 
