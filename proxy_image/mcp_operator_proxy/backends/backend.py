@@ -504,7 +504,7 @@ class Backend:
     @property
     def available(self) -> bool:
         """Its lists have been read, the last attempt to list it worked, and its circuit is not open."""
-        return self.status.ever_ready and self.status.error is None and self.gate.report().circuit != "open"
+        return self.status.ever_ready and self.status.error is None and self.gate.circuit != "open"
 
     def report(self) -> ServerReport:
         # Whoever reaches the proxy may read this, and what a server writes to standard error is for its owner.

@@ -164,6 +164,10 @@ class Gate:
             async with asyncio.timeout(seconds):
                 await self._quiet.wait()
 
+    @property
+    def circuit(self) -> CircuitState:
+        return self._circuit
+
     def report(self) -> GateReport:
         return GateReport(self._circuit, self._active, len(self._waiting), self._opened, self._refused)
 

@@ -20,9 +20,11 @@ import httpx2
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.config.services import EmbeddingEndpoint
 from mcp_operator_proxy.policy import ALLOW_ALL
+from mcp_operator_proxy.registry.availability import Availability
 from mcp_operator_proxy.registry.documents import ToolDocument
 from mcp_operator_proxy.registry.listing import Listing, Registered, Shown, listing
 from mcp_operator_proxy.registry.settings import SearchSettings
+from mcp_operator_proxy.stores.keyvalue import KeyValue
 from mcp_operator_proxy.table import Entry
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Registry:
         self._indexing: Indexing | None = None
         self._http: httpx2.AsyncClient | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._availability = Availability(proxy.holder.instance, self._looked, self._shared)
 
     # The service
 
@@ -76,6 +79,7 @@ class Registry:
             self._indexing.moved()
 
     async def close(self) -> None:
+        await self._availability.close()
         if self._indexing is not None:
             await self._indexing.close()
         if self._http is not None:
@@ -87,7 +91,7 @@ class Registry:
     def tools(self, principal: Principal | None = None, user: str | None = None) -> list[ToolDocument]:
         """All that some route shows and the caller may call, in the order of the routes; those of servers that do not answer
         now have `available` False."""
-        up = self._availability()
+        up = self._availability.up()
         return [_as_it_is(found, up).document for found in self._listing(principal, user).tools.values()]
 
     def get(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> ToolDocument | None:
@@ -98,7 +102,7 @@ class Registry:
     def find(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> Registered | None:
         """The same, with the place where it is called."""
         found = self._listing(principal, user).tools.get(tool_id)
-        return _as_it_is(found, self._availability()) if found is not None else None
+        return _as_it_is(found, self._availability.up()) if found is not None else None
 
     async def search(
         self,
@@ -117,12 +121,12 @@ class Registry:
         """
         began = time.perf_counter()
         index = await self._index().current()
-        up = self._availability()
+        up = self._availability.up()
         seen = self._listing(principal, user, path).tools
         allowed = {
             tool_id: found
             for tool_id, found in seen.items()
-            if (unavailable or up(found.server)) and (keep is None or keep(found.document))
+            if (unavailable or up.get(found.server, False)) and (keep is None or keep(found.document))
         }
         hits = await index.search(query, limit or self.settings.search.limit, allowed=allowed)
         made = [Found(_as_it_is(allowed[hit.tool.id], up), hit.score) for hit in hits]
@@ -159,17 +163,14 @@ class Registry:
             self._whole = state, listing(state.config, shown, _reusable(known) if same else None)
         return self._whole[1]
 
-    def _availability(self) -> Callable[[str], bool]:
-        """Whether a server answers, by its id; each is looked at once."""
-        state, seen = self._proxy.state, dict[str, bool]()
+    def _looked(self) -> dict[str, bool]:
+        """What this process sees of the servers; nothing of those that have not answered and not failed."""
+        state = self._proxy.state
+        return {b.id: b.available for b in state.backends.values() if b.asked.is_set()} if state is not None else {}
 
-        def up(server: str) -> bool:
-            if server not in seen:
-                backend = state.backends.get(server) if state is not None else None
-                seen[server] = backend is not None and backend.available
-            return seen[server]
-
-        return up
+    def _shared(self) -> KeyValue | None:
+        stores = self._proxy.services.stores
+        return stores.keyvalue if stores.shared else None
 
     # The index
 
@@ -178,6 +179,7 @@ class Registry:
             from mcp_operator_proxy.registry.indexing import Indexing  # noqa: PLC0415 - numpy and all: who searches
 
             self._indexing = Indexing(self._documents, self._embedder())
+            self._availability.start()
         return self._indexing
 
     def _documents(self) -> list[ToolDocument]:
@@ -186,6 +188,7 @@ class Registry:
 
     def _embedder(self) -> "Embedder | None":
         from mcp_operator_proxy.registry.embedders import EndpointEmbedder, WordLlamaEmbedder  # noqa: PLC0415 - as above
+        from mcp_operator_proxy.registry.shared import SharedEmbedder  # noqa: PLC0415 - as above
 
         if self._http is not None:
             self._retire(self._http)
@@ -193,7 +196,8 @@ class Registry:
         wanted = self.settings.search.embedder
         if isinstance(wanted, EmbeddingEndpoint):
             self._http = httpx2.AsyncClient()
-            return EndpointEmbedder(self._http, str(wanted.url), wanted.model, self.settings.key)
+            endpoint = EndpointEmbedder(self._http, str(wanted.url), wanted.model, self.settings.key)
+            return SharedEmbedder(endpoint, lambda: self._proxy.services.stores.keyvalue)
         return WordLlamaEmbedder() if wanted == "wordllama" else None
 
     def _retire(self, http: httpx2.AsyncClient) -> None:
@@ -216,8 +220,8 @@ def _permitted(
     return {name: entry for name, entry in tools.items() if policy.refusal(principal, path, "tool", name) is None}
 
 
-def _as_it_is(found: Registered, up: Callable[[str], bool]) -> Registered:
-    return found if up(found.server) else replace(found, document=replace(found.document, available=False))
+def _as_it_is(found: Registered, up: Mapping[str, bool]) -> Registered:
+    return found if up.get(found.server, False) else replace(found, document=replace(found.document, available=False))
 
 
 def _reusable(known: Listing) -> Listing:

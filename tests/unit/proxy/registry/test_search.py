@@ -1,7 +1,6 @@
 """Search by words, by meaning and by both; what may not be called is not found; an embedder that fails costs only meaning."""
 
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 from typing import Any
 
 import httpx2
@@ -9,10 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
 
 from mcp_operator_proxy.registry.documents import ToolDocument
 from mcp_operator_proxy.registry.embedders import (
@@ -24,7 +20,7 @@ from mcp_operator_proxy.registry.embedders import (
     WordLlamaEmbedder,
 )
 from mcp_operator_proxy.registry.search import SearchIndex
-from support.backends import ServedApp
+from unit.proxy.registry.conftest import Endpoint
 
 TOOLS = [
     ToolDocument("git.create_pull_request", "git", "create_pull_request", "Open a pull request in a repository"),
@@ -152,34 +148,10 @@ def test_the_model_loads_without_a_network(monkeypatch: pytest.MonkeyPatch) -> N
 # An endpoint
 
 
-class Endpoint:
-    """Speaks OpenAI's `/embeddings`, with the model that ships with the product; `answer` replaces what it says."""
-
-    def __init__(self) -> None:
-        self.requests: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.answer: Response | None = None
-
-    async def respond(self, request: Request) -> Response:
-        body = await request.json()
-        self.requests.append(body)
-        self.keys.append(request.headers.get("authorization"))
-        if self.answer is not None:
-            return self.answer
-        vectors = WordLlamaEmbedder().embed_now(body["input"])
-        data = [{"index": n, "embedding": (7 * vector).tolist()} for n, vector in enumerate(vectors)]
-        return JSONResponse({"data": data[::-1], "model": body["model"]})
-
-
 @pytest.fixture
-async def endpoint() -> AsyncIterator[tuple[Endpoint, EndpointEmbedder]]:
-    made = Endpoint()
-    async with (
-        ServedApp(partial(Starlette, routes=[Route("/v1/embeddings", made.respond, methods=["POST"])])) as served,
-        httpx2.AsyncClient() as http,
-    ):
-        base = served.url.rpartition("/")[0]
-        yield made, EndpointEmbedder(http, f"{base}/v1/", "a-model", "a-secret-key")
+async def endpoint(served_endpoint: Endpoint) -> AsyncIterator[tuple[Endpoint, EndpointEmbedder]]:
+    async with httpx2.AsyncClient() as http:
+        yield served_endpoint, EndpointEmbedder(http, served_endpoint.url, "a-model", "a-secret-key")
 
 
 async def test_an_endpoint_gives_the_same_as_the_model_behind_it(endpoint: tuple[Endpoint, EndpointEmbedder]) -> None:
