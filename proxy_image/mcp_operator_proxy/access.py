@@ -10,7 +10,7 @@ import logging
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 import msgspec
 
@@ -20,6 +20,7 @@ MAX_PENDING: Final = 50_000
 """Lines that wait for a slow reader; what comes beyond is counted and not kept."""
 MAX_NAME: Final = 256
 MAX_TRACE: Final = 64
+L = TypeVar("L")
 
 
 class Line(msgspec.Struct, omit_defaults=True, tag_field="message", tag="request", gc=False):
@@ -55,17 +56,22 @@ def stdout(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-class AccessLog:
-    """`write` takes whole lines and may block. `close` it in the end: all that was added is written by then."""
+class LineLog(Generic[L]):
+    """`write` takes whole lines and may block. `close` it in the end: all that was added is written by then.
 
-    def __init__(self, write: Callable[[bytes], None] = stdout) -> None:
+    `encode` makes them of what was added and of how many were dropped; `name` is for the log.
+    """
+
+    def __init__(self, name: str, encode: Callable[[list[L], int], bytes], write: Callable[[bytes], None]) -> None:
+        self._name = name
+        self._encode = encode
         self._write = write
-        self._lines: list[Line] = []
+        self._lines: list[L] = []
         self._dropped = 0
         self._timer: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[None] | None = None
 
-    def add(self, line: Line) -> None:
+    def add(self, line: L) -> None:
         if len(self._lines) >= MAX_PENDING:
             self._dropped += 1
             return
@@ -93,11 +99,11 @@ class AccessLog:
             self._timer.cancel()
             self._timer = None
 
-    def _put(self, lines: list[Line], dropped: int) -> None:
+    def _put(self, lines: list[L], dropped: int) -> None:
         try:
-            self._write(encode(lines, dropped))
+            self._write(self._encode(lines, dropped))
         except (OSError, ValueError) as error:  # nobody reads it any more
-            logger.warning("the access log cannot be written", extra={"error": type(error).__name__})
+            logger.warning("the %s cannot be written", self._name, extra={"error": type(error).__name__})
 
     async def close(self) -> None:
         self._disarm()
@@ -107,6 +113,13 @@ class AccessLog:
         lines, self._lines = self._lines, []
         if lines or self._dropped:
             self._put(lines, self._dropped)
+
+
+class AccessLog(LineLog[Line]):
+    """See the module."""
+
+    def __init__(self, write: Callable[[bytes], None] = stdout) -> None:
+        super().__init__("access log", encode, write)
 
 
 _ENCODER: Final = msgspec.json.Encoder()

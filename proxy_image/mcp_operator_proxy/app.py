@@ -200,6 +200,8 @@ class App:
         try:
             yield started
         finally:
+            if line.status >= 400 and line.status != 499 and "mcp_method" not in scope:
+                self.proxy.services.audit.add_refusal(scope, line.status, time.perf_counter() - begun)
             if access is not None and (state is None or state.config.access_log) and not scope.get(LOGGED):
                 client, principal = scope.get("client"), scope.get(PRINCIPAL)
                 line.route = scope.get(ROUTE)

@@ -30,6 +30,7 @@ from mcp_operator_proxy.fronts.sse import SSEFront
 from mcp_operator_proxy.listening import Listening
 from mcp_operator_proxy.notify import Audience
 from mcp_operator_proxy.provider import RouteProvider, RouteState
+from mcp_operator_proxy.refusals import RateLimited, Refused
 from mcp_operator_proxy.sessions.elsewhere import Elsewhere
 from mcp_operator_proxy.sessions.forward import HOP
 from mcp_operator_proxy.sessions.holder import Holder
@@ -54,6 +55,8 @@ class Endpoint:
         self.path = path
         self.on_call: Callable[[str, str, float], None] | None = None
         """Called with a tool's exposed name, outcome and seconds after each call of it."""
+        self.on_audit: Callable[[FrontContext, str, str, float], None] | None = None
+        """Called with each request, the decision (`allowed`, `refused`, `limited`), its outcome and seconds."""
         self._observe = observe
         self.mcp: FastMCP[Any] = FastMCP(name, version=__version__, dereference_schemas=False)
         self.parked = ParkingLot(States(lambda: holder.keys), lambda: (holder.instance, holder.address))
@@ -183,9 +186,13 @@ class Endpoint:
             return await call_next(ctx)
         if ctx.request is not None:
             ctx.request.scope.update(mcp_method=ctx.method, mcp_name=_name(ctx), mcp_outcome="error")
-        started, outcome = time.perf_counter(), "error"
+        started, outcome, decision = time.perf_counter(), "error", "allowed"
         try:
             result = await call_next(ctx)
+        except (Refused, RateLimited) as error:
+            decision = error.decision
+            raise
+        else:
             outcome = "tool_error" if isinstance(result, dict) and result.get("isError") else "ok"
             return result
         finally:
@@ -193,6 +200,8 @@ class Endpoint:
                 ctx.request.scope["mcp_outcome"] = outcome
             seconds = time.perf_counter() - started
             self._observe(ctx.method, outcome, seconds)
+            if self.on_audit is not None:
+                self.on_audit(ctx, decision, outcome, seconds)
             if ctx.method == "tools/call" and self.on_call is not None:
                 self.on_call(str((ctx.params or {}).get("name")), outcome, seconds)
 

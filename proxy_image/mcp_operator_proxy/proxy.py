@@ -359,6 +359,7 @@ class Proxy:
                     self.name,
                 )
                 endpoint.on_call = partial(self.record_call, route.path)
+                endpoint.on_audit = partial(self.services.audit.add_request, route.path)
                 endpoint.start()
             endpoints[route.path] = endpoint
         return endpoints

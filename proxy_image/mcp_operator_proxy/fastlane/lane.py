@@ -44,6 +44,7 @@ from mcp_operator_proxy.table import Kind
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
+    from mcp_operator_proxy.services.audit import Audit
     from mcp_operator_proxy.services.limits import Limits
     from mcp_operator_proxy.state import State
 
@@ -86,6 +87,7 @@ class Lane:
         self._verdicts: dict[tuple[bytes | str | None, ...], bool] = {}
         self._metas = ModernMetas()
         self._limits: Limits | None = None
+        self._audit: Audit | None = None
         self._in_flight: set[Exchange] = set()
         self._numbers = itertools.count(_FIRST_NUMBER)
         self._ticking: asyncio.TimerHandle | None = None
@@ -194,6 +196,8 @@ class Lane:
         state = self._state = self._proxy.state
         limits = self._proxy.services.limits
         self._limits = None if limits.unlimited else limits
+        audit = self._proxy.services.audit
+        self._audit = audit if audit.on else None
         self._verdicts.clear()
         backends = set(state.backends.values()) if state else set()
         for backend in [b for b in self._upstreams if b not in backends]:
@@ -364,6 +368,8 @@ class Lane:
         route = head.route
         route.tallies[request.method].add(outcome, seconds)
         self._tallies.lane_answered += 1
+        if self._audit is not None and server is not None:
+            self._audit.add_from_lane(incoming, request, outcome, seconds, now, server)
         access = self._proxy.access
         if access is None or not head.state.config.access_log:
             return

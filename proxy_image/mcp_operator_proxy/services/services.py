@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from mcp_operator_proxy.authn.issuers import Issuers
 from mcp_operator_proxy.registry.registry import Registry
+from mcp_operator_proxy.services.audit import Audit
 from mcp_operator_proxy.services.credentials.source import Credentials
 from mcp_operator_proxy.services.limits import Limits
 from mcp_operator_proxy.services.settings import StoreSettings
@@ -41,7 +42,9 @@ class Services:
         self.users = UserSessions(proxy)
         self.registry = Registry(proxy)
         self.limits = Limits(proxy)
+        self.audit = Audit(proxy)
         self._all: tuple[Service, ...] = (
+            self.audit,
             self.limits,
             self.issuers,
             self.credentials,
