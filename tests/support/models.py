@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, parse
-from mcp_operator.compile.references import DataId, DataObject, decoded
+from mcp_operator.compile.lookup import DataId, DataObject
+from mcp_operator.compile.references import decoded
 
 Body = dict[str, Any]
 R = TypeVar("R", McpServer, McpProxy, McpRoute)

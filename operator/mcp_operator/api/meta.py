@@ -41,6 +41,9 @@ ANNOTATION_APPROVE: Final = f"{GROUP}/approve"
 ANNOTATION_PAUSED: Final = f"{GROUP}/paused"
 """On an McpServer or McpProxy: `"true"` makes the operator leave its children as they are; it still probes and tells."""
 
+CATEGORY_KEY: Final = f"{GROUP}/category"
+"""Annotation or label of an McpServer: the category of its tools, where the spec says none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kind:

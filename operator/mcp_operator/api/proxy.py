@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from mcp_operator.api.common import ApiModel, LabelSelector, Resources, StatusModel
+from mcp_operator.api.access import Authentication, Authorization, RateLimits, RequestLimits
+from mcp_operator.api.common import ApiModel, LabelSelector, Resources, StatusModel, keyed_by, unique
 from mcp_operator.api.constraints import Rule, matching
+from mcp_operator.api.credentials import Provider, Refresh
 from mcp_operator.api.exposure import (
     Annotations,
     Autoscaling,
@@ -16,6 +18,7 @@ from mcp_operator.api.exposure import (
     NetworkPolicy,
     ProxyTls,
 )
+from mcp_operator.api.gateway import Audit, Notices, Rest, Search, Stores, Users
 from mcp_operator.api.pods import PodTemplate, PullSecretList
 from mcp_operator.api.scalars import Count, Duration, Image, ObjectName, Port, PullPolicy, between
 from mcp_operator_proxy.config import (
@@ -111,6 +114,28 @@ PageSize = Annotated[int, Field(strict=True, ge=1, le=100_000)]
 class ProxySpec(ApiModel):
     """What the user declares."""
 
+    invariants = (
+        Rule(
+            "!has(self.audit) || !self.audit.database || has(self.stores) && has(self.stores.database)",
+            "audit.database needs stores.database",
+            lambda self: self.audit is None or not self.audit.database or self.stores.database is not None,
+        ),
+        Rule(
+            "!has(self.users) || !has(self.users.issuer) || has(self.authentication) && has(self.authentication.jwt)"
+            " && self.authentication.jwt.exists(jwt, jwt.name == self.users.issuer)",
+            "users.issuer must be the name of an issuer of authentication.jwt",
+            lambda self: (
+                self.users.issuer is None
+                or self.users.issuer in {jwt.name for jwt in (self.authentication.jwt if self.authentication else ())}
+            ),
+        ),
+    )
+
+    @property
+    def shares_nothing(self) -> bool:
+        """Whether there is one process alone, so that all state may stay in it."""
+        return self.fixed_replicas in {0, 1} and self.workers == 1
+
     @property
     def fixed_replicas(self) -> int | None:
         """The number of pods, where it is the operator's to set; None: somebody else's."""
@@ -168,6 +193,34 @@ class ProxySpec(ApiModel):
     """Entries of one page of a list; unset: all on one page, as clients exist that never ask for the second."""
     access_log: bool = True
     """Log one line for each request."""
+    find_tools: bool = False
+    """Show, at spec.path, the two tools find_tool and call_tool instead of the servers' own, which they find and call."""
+    authentication: Authentication | None = None
+    """Who may call; unset: whoever reaches the proxy. It never opens while what it refers to is missing."""
+    authorization: Authorization | None = None
+    """What callers may use; unset: all that a path shows."""
+    rate_limits: RateLimits = ()
+    """How often; unset: as often as they like."""
+    request_limits: RequestLimits = RequestLimits()
+    """What one request's body may be."""
+    rest: Rest | None = None
+    """Serve the REST interface; unset: MCP alone."""
+    stores: Stores = Stores()
+    """Where state is kept."""
+    users: Users = Users()
+    """Sessions of users."""
+    providers: Annotated[
+        tuple[Provider, ...], Field(max_length=64, json_schema_extra=keyed_by("name")), unique("name")
+    ] = ()
+    """Identity providers at which users have tokens."""
+    refresh: Refresh = Refresh()
+    """When tokens of users are renewed."""
+    search: Search = Search()
+    """How tools are found."""
+    audit: Audit | None = None
+    """Record every call; unset: only as the access log does."""
+    notices: Notices | None = None
+    """Send notices to a webhook; unset: nowhere."""
 
 
 class ProxyStatus(StatusModel):

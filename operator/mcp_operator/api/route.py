@@ -125,6 +125,8 @@ class RouteSpec(ApiModel):
         ),
     ]
     """Servers that appear there. Those that are named come before those that a selector takes."""
+    find_tools: bool = False
+    """Show, at this path, the two tools find_tool and call_tool instead of the servers' own, which they find and call."""
 
 
 class ParentStatus(ApiModel):

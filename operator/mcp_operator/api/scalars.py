@@ -24,6 +24,9 @@ IMAGE: Final = (
     r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?(@[A-Za-z0-9+._-]+:[0-9A-Fa-f]{32,128})?$"
 )
 """Source: the grammar of an image reference in the OCI distribution project."""
+_PORT: Final = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+URL: Final = rf"^https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?([/?][!-\"$-~]*)?$"
+URL_MESSAGE: Final = "must be like https://host:port/path: http or https, with a host, without credentials and fragment"
 
 NAME: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
@@ -63,6 +66,20 @@ Image = Annotated[
     StringConstraints(max_length=1024),
     matching(IMAGE, "must be an image reference such as registry.example.com/team/name:1.2, without a scheme"),
 ]
+Url = Annotated[str, StringConstraints(max_length=2048), matching(URL, URL_MESSAGE)]
+"""An address that holds no credential: who may read the resource may read it."""
+CallerName = Annotated[
+    str,
+    StringConstraints(max_length=128),
+    Pattern(r"^[A-Za-z0-9._@-]+$", "must be letters, digits, '.', '_', '@' and '-'"),
+]
+"""Of a caller, an issuer, a provider: what stands in logs and metrics."""
+Scope = Annotated[
+    str,
+    StringConstraints(max_length=256),
+    Pattern(r"^[!#-\[\]-~]+$", "must be an OAuth scope: printable ASCII without spaces, quotes and backslashes"),
+]
+"""RFC 6749, section 3.3."""
 Argument = Annotated[str, StringConstraints(max_length=4096)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Priority = Annotated[int, Field(strict=True, ge=-1_000_000, le=1_000_000)]

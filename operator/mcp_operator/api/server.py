@@ -17,9 +17,12 @@ from mcp_operator.api.common import (
     unique,
 )
 from mcp_operator.api.constraints import Rule, literal, matching, one_of_fields
+from mcp_operator.api.credentials import Credential
 from mcp_operator.api.pinning import ApprovedDefinitions, Definitions, Pinning
 from mcp_operator.api.pods import EnvFromList, EnvList, FileList, PodTemplate, PullSecretList
 from mcp_operator.api.scalars import (
+    URL,
+    URL_MESSAGE,
     Argument,
     Count,
     Duration,
@@ -32,8 +35,6 @@ from mcp_operator.api.scalars import (
     between,
 )
 
-_PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-URL = rf"^https?://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?([/?][!-\"$-~]*)?$"
 BACKEND_PATH = r"^(/[A-Za-z0-9._~%+-]+)*/?$"
 FIELD_VALUE = r"^([^\x00-\x20\x7f]([^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?$"
 """A header's value on one line, without space around it (RFC 9110, section 5.5)."""
@@ -108,7 +109,7 @@ class Remote(ApiModel):
     invariants = (  # at the object, not at the field: the API server quotes a refused field, and a URL may hold a password
         Rule(
             f"self.url.matches({literal(URL)}) && isURL(self.url)",
-            "url must be like https://host:port/path: http or https, with a host, without credentials and fragment",
+            f"url {URL_MESSAGE}",
             lambda self: _is_url(self.url),
         ),
     )
@@ -236,6 +237,9 @@ class CircuitBreaker(ApiModel):
     """How long calls then fail at once, before one tries again."""
 
 
+Category = Annotated[str, StringConstraints(max_length=128)]
+
+
 class ToolSettings(ApiModel):
     """How calls of some of the server's tools are treated. Of several that match, the first that sets a field decides it."""
 
@@ -247,6 +251,8 @@ class ToolSettings(ApiModel):
     """Whether a call may be repeated when its connection broke; unset: as the tool's own annotations say."""
     cache_for: Annotated[Duration, between("1s", "24h")] | None = None
     """Answer an equal call of the same caller from memory for this long; unset: never."""
+    category: Category | None = None
+    """Category of these tools; unset: the server's."""
 
 
 class Health(ApiModel):
@@ -352,6 +358,26 @@ class ServerSpec(ApiModel):
             "approvedDefinitions needs pinning: Warn or Enforce, else nothing is compared with them",
             lambda self: self.pinning != "Off" or self.approved_definitions is None,
         ),
+        Rule(
+            "!has(self.credential) || !has(self.stdio)",
+            "credential needs remote or container: a stdio server has what it needs from its environment",
+            lambda self: self.credential is None or self.stdio is None,
+        ),
+        Rule(
+            "!has(self.credential) || !has(self.remote) || !has(self.remote.headers)"
+            " || self.remote.headers.all(header, header.name.lowerAscii() != 'authorization')",
+            "credential is sent as Authorization: take that header away, or the credential",
+            lambda self: (
+                self.credential is None
+                or self.remote is None
+                or all(header.name.lower() != "authorization" for header in self.remote.headers)
+            ),
+        ),
+        Rule(
+            "!self.perUser || !has(self.stdio) || self.isolation == 'user'",
+            "perUser with stdio needs isolation: user, a process for each user",
+            lambda self: not self.per_user or self.stdio is None or self.isolation == "user",
+        ),
     )
 
     remote: Remote | None = None
@@ -386,12 +412,25 @@ class ServerSpec(ApiModel):
     it; new tools too. Off forgets the record."""
     approved_definitions: ApprovedDefinitions | None = None
     """Definitions that are approved. Unset: those that are seen first."""
+    credential: Credential | None = None
+    """Token that proxies show to the server besides its headers. Those of a user make it a server of which each has an own part."""
+    per_user: bool = False
+    """Each user has a session, and lists, of an own with the server. So it is, too, with a user's credential and with
+    isolation: user. It is served by proxies that authenticate their callers."""
+    category: Category = ""
+    """Of its tools, for those who look for some; empty: as the annotation or else the label mcp-operator.dev/category says."""
     image_pull_secrets: PullSecretList = ()
     """Secrets with the credentials of private registries, besides those of the installation."""
     service_account_name: ObjectName | None = None
     """ServiceAccount of the pods; it must exist. Its token is mounted only when podTemplate says so."""
     pod_template: PodTemplate | None = None
     """What the pods shall have besides."""
+
+    @property
+    def of_users(self) -> bool:
+        """Whether each user has a part of an own in it."""
+        personal = self.credential is not None and self.credential.is_personal
+        return self.per_user or personal or self.isolation == "user"
 
     @property
     def hosting(self) -> Hosting:

@@ -10,7 +10,7 @@ from mcp_operator.api import meta
 from mcp_operator.app.metrics import OperatorMetrics
 from mcp_operator.app.options import Options
 from mcp_operator.app.peek import later_changes
-from mcp_operator.compile.references import DataId
+from mcp_operator.compile.lookup import DataId
 from mcp_operator.engine.audit import Audit, Later
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.queue import WorkQueue

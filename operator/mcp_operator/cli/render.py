@@ -16,7 +16,7 @@ from mcp_operator.api.resources import McpServer
 from mcp_operator.cli.arguments import namespace
 from mcp_operator.cli.yamls import documents
 from mcp_operator.compile import Compiled, DataObject, compile_proxy, resolve
-from mcp_operator.compile.references import DataId
+from mcp_operator.compile.lookup import DataId
 from mcp_operator.compile.servers import IDENTITY_KEY, cluster_url, identity_name, unsupported
 from mcp_operator.conditions.route import NOTHING_MATCHES
 from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
@@ -71,6 +71,7 @@ def compile_all(snapshot: Snapshot) -> dict[Key, Compiled]:
             objects=snapshot.objects,
             url_of=cluster_url,
             session_key=secrets.token_hex(32).encode(),
+            operator_key=secrets.token_hex(32).encode(),
             namespace_labels=snapshot.labels.get(proxy.metadata.namespace, {}),
         )
         for proxy in snapshot.proxies

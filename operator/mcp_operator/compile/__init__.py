@@ -4,8 +4,9 @@
 `claims` what two of them want, `proxy` puts all together.
 """
 
+from mcp_operator.compile.lookup import DataObject, DataObjects
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.proxy import Compiled, compile_proxy
-from mcp_operator.compile.references import DataObject, DataObjects, Resolved, resolve
+from mcp_operator.compile.references import Resolved, resolve
 
 __all__ = ["Compiled", "DataObject", "DataObjects", "Problem", "Resolved", "compile_proxy", "resolve"]

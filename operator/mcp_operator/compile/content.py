@@ -6,7 +6,8 @@ from functools import lru_cache
 from typing import Final
 
 from mcp_operator.api.resources import McpServer
-from mcp_operator.compile.references import DataObjects, key_of, whole_sources
+from mcp_operator.compile.lookup import DataObjects, key_of
+from mcp_operator.compile.references import whole_sources
 from mcp_operator.compile.servers import IDENTITY_KEY, identity_name
 
 ROUNDS: Final = 4096

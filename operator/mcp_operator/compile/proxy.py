@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from pydantic import AnyHttpUrl, ValidationError
 
@@ -12,11 +13,14 @@ from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, describe
 from mcp_operator.api.server import ServerSpec
 from mcp_operator.compile.claims import Claim
+from mcp_operator.compile.credentials import unfit
+from mcp_operator.compile.gateway import Place, gateway, is_of_rest, outward, unshared
+from mcp_operator.compile.lookup import DataObjects
 from mcp_operator.compile.pins import pinned
 from mcp_operator.compile.problems import Problem
-from mcp_operator.compile.references import DataObjects, Resolved, resolve
-from mcp_operator.compile.selection import Entry, select
-from mcp_operator.compile.servers import unsupported
+from mcp_operator.compile.references import Resolved, resolve
+from mcp_operator.compile.selection import Entry, Selection, attached_routes, select
+from mcp_operator.compile.servers import category, unsupported
 from mcp_operator.compile.tls import certificate
 from mcp_operator_proxy import config
 
@@ -47,6 +51,12 @@ class Compiled:
     route_left_out: Mapping[str, Mapping[str, Problem]]
     proxy_problems: tuple[Problem, ...]
     claims: tuple[Claim, ...] = ()
+    held: Problem | None = None
+    """Why nothing of this is to be given to the proxy, if so: it keeps the configuration that it has."""
+    places: tuple[Place, ...] = ()
+    """Where its services take the proxy beside its servers; no host: anywhere."""
+    unshared: tuple[str, ...] = ()
+    """What several processes of the proxy would have to share, and do not."""
 
     def source(self, path: str, server: str) -> str | None:
         """Id of the route that brings the server to the path; None: the proxy's own selector."""
@@ -63,27 +73,31 @@ def compile_proxy(
     url_of: UrlOf,
     session_key: bytes | None = None,
     namespace_labels: Mapping[str, str] | None = None,
-    auth: config.Auth | None = None,
+    operator_key: bytes | None = None,
 ) -> Compiled:
     """Compile what `proxy` serves: routes of its own namespace, and servers of it or of others that allow it.
 
     `namespace_labels` are those of that namespace, which consents may ask for; None where they can't be read.
 
     `session_key` signs session ids, so that all replicas know them; None where there is one process, which makes its own.
-    `auth` says who may call; None: everybody.
+    `operator_key` is the operator's own API key, for a proxy that authenticates its callers.
 
     A server that is refused, refers to something missing or has no URL yet is left out, alone.
     """
     routes = list(routes)
     selection = select(proxy, routes, servers, namespace_labels=namespace_labels)
+    around = gateway(proxy, objects, operator_key)
+    entries = list(_beside_rest(proxy, around.settings.get("rest"), selection))
     chosen: dict[str, config.Server] = {}
     secrets: dict[str, bytes] = {} if session_key is None else {SESSION_KEY_FILE: session_key}
     shown = certificate(proxy, objects)
     secrets.update(shown.secrets)
+    secrets.update(around.secrets)
+    known = {provider.name for provider in around.settings["providers"]}
     left_out: dict[str, Problem] = {}
-    for server in {entry.server.id: entry.server for entry in selection.entries}.values():
+    for server in {entry.server.id: entry.server for entry in entries}.values():
         resolved = resolve(server, objects)
-        outcome = _nobody_known(server, auth) or _server(server, url_of(server), resolved)
+        outcome = unfit(server, proxy, known) or _server(server, url_of(server), resolved)
         if isinstance(outcome, Problem):
             left_out[server.id] = outcome
         else:
@@ -92,16 +106,16 @@ def compile_proxy(
     body = config.ProxyConfig(
         revision="0",
         servers=tuple(chosen[key] for key in sorted(chosen)),
-        routes=_routes(proxy, selection.entries, chosen),
+        routes=_routes(proxy, entries, chosen, _found(proxy, attached_routes(proxy, routes))),
         sessions=_sessions(proxy, session_key),
-        auth=auth,
         tls=shown.tls,
         access_log=proxy.spec.access_log,
         allowed_hosts=_allowed_hosts(proxy),
         allowed_origins=proxy.spec.allowed_origins,
+        **around.settings,
     )
     attached = [route for route in routes if route.id in selection.route_problems]
-    brought = _ids_by_source(selection.entries)
+    brought = _ids_by_source(entries)
     return Compiled(
         config=body.model_copy(update={"revision": revision(body)}),
         secrets=secrets,
@@ -113,8 +127,11 @@ def compile_proxy(
         route_left_out={
             route.id: {id_: left_out[id_] for id_ in brought[route.id] if id_ in left_out} for route in attached
         },
-        proxy_problems=(*shown.problems, *selection.proxy_problems),
+        proxy_problems=(*shown.problems, *around.problems, *selection.proxy_problems),
         claims=tuple(selection.claims),
+        held=around.held,
+        places=tuple(sorted({*around.places, *outward(body)})),
+        unshared=unshared(body, is_file=around.is_file),
     )
 
 
@@ -135,16 +152,6 @@ def to_json(body: config.ProxyConfig) -> str:
     """`config.json`: keys sorted, defaults left out, so that equal configs are equal bytes."""
     dumped = body.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"version": body.version}
     return json.dumps(dumped, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _nobody_known(server: McpServer, auth: config.Auth | None) -> Problem | None:
-    """A process for each user takes a proxy that knows its users: all calls through another one would be refused."""
-    if server.spec.isolation != "user" or auth is not None:
-        return None
-    return Problem(
-        "UnsupportedValue",
-        f"McpServer {server.id} has a process for each user (isolation: user), and this proxy does not authenticate its callers",
-    )
 
 
 def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Server | Problem:
@@ -169,6 +176,9 @@ def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Se
                 "identity": resolved.identity,
                 "ca_bundle": resolved.ca_bundle,
                 "http2": spec.remote is not None and spec.remote.http2,
+                "credential": resolved.credential,
+                "per_user": spec.per_user,
+                "category": category(server),
                 **_treatment(spec),
                 **pinned(server),
             }
@@ -194,6 +204,7 @@ def _treatment(spec: ServerSpec) -> dict[str, object]:
                 call_timeout_seconds=seconds(tool.timeout) if tool.timeout else None,
                 idempotent=tool.idempotent,
                 cache_seconds=seconds(tool.cache_for) if tool.cache_for else None,
+                category=tool.category,
             )
             for tool in spec.tools
         ),
@@ -218,7 +229,27 @@ def _allowed_hosts(proxy: McpProxy) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*spec.allowed_hosts, *own)))
 
 
-def _routes(proxy: McpProxy, entries: Iterable[Entry], chosen: Mapping[str, config.Server]) -> tuple[config.Route, ...]:
+def _beside_rest(proxy: McpProxy, rest: config.Rest | None, selection: Selection) -> Iterator[Entry]:
+    """Entries that do not stand where the REST interface does. What does is a problem of its route."""
+    for (source, path), entries in groupby(selection.entries, key=lambda entry: (entry.source, entry.path)):
+        if rest is None or not is_of_rest(path, rest.prefix):
+            yield from entries
+            continue
+        why = f"path {path} is one of the REST interface of McpProxy {proxy.id}; take another, or give its spec.rest a prefix"
+        assert source is not None
+        if (problem := Problem("InvalidValue", why)) not in selection.route_problems[source]:
+            selection.route_problems[source].append(problem)
+
+
+def _found(proxy: McpProxy, routes: Iterable[McpRoute]) -> frozenset[str]:
+    """Paths whose tools are found rather than listed."""
+    own = [proxy.spec.path] if proxy.spec.find_tools else []
+    return frozenset([*own, *(route.spec.path or proxy.spec.path for route in routes if route.spec.find_tools)])
+
+
+def _routes(
+    proxy: McpProxy, entries: Iterable[Entry], chosen: Mapping[str, config.Server], found: frozenset[str]
+) -> tuple[config.Route, ...]:
     """One route a path, the proxy's own path always among them. It is named after the first that claimed the path."""
     own = f"McpProxy/{proxy.id}"
     names, served = {proxy.spec.path: own}, defaultdict(list)
@@ -234,6 +265,7 @@ def _routes(proxy: McpProxy, entries: Iterable[Entry], chosen: Mapping[str, conf
             name_budget=_name_budget(proxy),
             page_size=proxy.spec.page_size,
             servers=tuple(served[path]),
+            find_tools=path in found,
         )
         for path in sorted(names)
     )

@@ -3,39 +3,24 @@
 import base64
 import binascii
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from mcp_operator.api.common import DataSource, KeyRef
+from mcp_operator.api.common import DataSource, KeyRef, SecretSource
 from mcp_operator.api.pods import DataRef
+from mcp_operator.api.proxy import ProxySpec
 from mcp_operator.api.resources import McpProxy, McpServer
 from mcp_operator.api.server import Container, Stdio
+from mcp_operator.compile.credentials import credential
+from mcp_operator.compile.lookup import DataId, DataKind, DataObjects, Fields, certificates, key_of
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.servers import IDENTITY_KEY, identity_name
 from mcp_operator_proxy import config
 
-DataKind = Literal["Secret", "ConfigMap"]
-DataId = tuple[DataKind, str, str]
-"""Kind, namespace, name."""
-
 _FIELD_VALUE: Final = re.compile(rb"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?\n?")
 """What may be sent as a header's value (RFC 9110, section 5.5, without its obsolete text); one line end after it is dropped."""
 _PULL_KEYS: Final = frozenset({".dockerconfigjson", ".dockercfg"})
-_CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
-
-
-@dataclass(frozen=True, slots=True)
-class DataObject:
-    """A Secret or ConfigMap: its `data`, decoded. `version` changes whenever the content may have."""
-
-    version: str
-    data: Mapping[str, bytes] = field(repr=False)
-
-
-DataObjects = Mapping[DataId, DataObject]
 
 
 def decoded(kind: DataKind, body: Mapping[str, Any]) -> dict[str, bytes]:
@@ -68,6 +53,8 @@ class Resolved:
     """What keeps the image from being pulled. A pod that runs needs it no more, so the server is served all the same."""
     identity: config.SecretRef | None = None
     """Secret file with the key that signs for whom proxies call."""
+    credential: config.Credential | None = None
+    """What is shown to the server besides."""
 
     def header_values(self) -> dict[str, str]:
         """Name to value, secrets included: for a connection, never for a log."""
@@ -83,14 +70,41 @@ class Resolved:
 def references(resource: McpServer | McpProxy) -> Iterator[DataId]:
     """Every Secret and ConfigMap whose content or existence matters for the server or proxy."""
     if isinstance(resource, McpProxy):
-        if resource.spec.tls:
-            yield "Secret", resource.metadata.namespace, resource.spec.tls.secret_name
+        yield from _of_proxy(resource)
     else:
         yield from _of_server(resource)
 
 
+def _of_proxy(proxy: McpProxy) -> Iterator[DataId]:
+    namespace, spec = proxy.metadata.namespace, proxy.spec
+    if spec.tls:
+        yield "Secret", namespace, spec.tls.secret_name
+    if found := spec.authentication:
+        for secret in found.api_key_secrets:
+            yield "Secret", namespace, secret.name
+        for issuer in found.jwt:
+            if issuer.ca_bundle:
+                yield from _sources(namespace, issuer.ca_bundle.config_map_key_ref, issuer.ca_bundle.secret_key_ref)
+    for policy in spec.authorization.policies if spec.authorization else ():
+        if policy.config_map_key_ref:
+            yield "ConfigMap", namespace, policy.config_map_key_ref.name
+    for source in _secrets_of(spec):
+        if source is not None:
+            yield "Secret", namespace, source.secret_key_ref.name
+
+
+def _secrets_of(spec: ProxySpec) -> Iterator[SecretSource | None]:
+    yield from (key.value_from for key in (spec.authentication.api_keys if spec.authentication else ()))
+    yield from (spec.stores.redis, spec.stores.database, *spec.stores.encryption_keys, spec.search.milvus)
+    yield from (provider.client_secret for provider in spec.providers)
+    yield spec.search.endpoint.key if spec.search.endpoint else None
+    yield spec.notices.signing_key if spec.notices else None
+
+
 def _of_server(server: McpServer) -> Iterator[DataId]:
     namespace, spec = server.metadata.namespace, server.spec
+    if spec.credential and (endpoint := spec.credential.endpoint) and endpoint.client_secret:
+        yield "Secret", namespace, endpoint.client_secret.secret_key_ref.name
     if spec.remote:
         for header in spec.remote.headers:
             if header.value_from:
@@ -153,7 +167,12 @@ def resolve(server: McpServer, objects: DataObjects) -> Resolved:
     if server.spec.isolation == "user" and (held := objects.get(("Secret", namespace, identity_name(server)))):
         identity = config.SecretRef(file=f"{namespace}.{name}.identity.{held.version}")
         secrets[identity.file] = held.data.get(IDENTITY_KEY, b"")
-    return Resolved(tuple(headers), secrets, ca_bundle, tuple(lookup.problems), tuple(lookup.pulling), identity)
+    fields = Fields(namespace, objects)
+    shown = credential(server.spec.credential, fields)
+    lookup.problems += fields.problems
+    secrets |= fields.secrets
+    problems, pulling = tuple(lookup.problems), tuple(lookup.pulling)
+    return Resolved(tuple(headers), secrets, ca_bundle, problems, pulling, identity, shown)
 
 
 class _Lookup:
@@ -210,35 +229,10 @@ def _ca_bundle(server: McpServer, lookup: _Lookup) -> str | None:
     found = lookup.value(kind, ref)
     if found is None:
         return None
-    bundle = _certificates(found[0])
+    bundle = certificates(found[0])
     if bundle is None:
         lookup.refuse(kind, ref, "is no bundle of PEM certificates")
     return bundle
-
-
-@lru_cache(maxsize=256)
-def _certificates(content: bytes) -> str | None:
-    """The PEM certificates in `content` and nothing else of it; None where there are none or one is broken.
-
-    The bundle goes into a ConfigMap: a private key beside the certificates is left where it is.
-    """
-    blocks = _CERTIFICATE.findall(content.decode(errors="replace"))
-    if not blocks:
-        return None
-    bundle = "".join(f"{block}\n" for block in blocks)
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=bundle)
-    except (ssl.SSLError, ValueError):
-        return None
-    return bundle
-
-
-def key_of(source: DataSource) -> tuple[DataKind, KeyRef]:
-    """The kind of the object that holds a value, and its key."""
-    if source.secret_key_ref:
-        return "Secret", source.secret_key_ref
-    assert source.config_map_key_ref
-    return "ConfigMap", source.config_map_key_ref
 
 
 def whole_sources(hosted: Container | Stdio) -> Iterator[tuple[DataKind, DataRef]]:

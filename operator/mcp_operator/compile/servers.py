@@ -2,11 +2,13 @@
 
 from pydantic import AnyHttpUrl, ValidationError
 
+from mcp_operator.api.meta import CATEGORY_KEY
 from mcp_operator.api.resources import McpServer
 from mcp_operator.compile.problems import Problem
 
 BRIDGE_PORT = 8080
 BRIDGE_PATH = "/mcp"
+MAX_CATEGORY = 128
 IDENTITY_KEY = "key"
 """Key in that Secret's data."""
 
@@ -19,6 +21,13 @@ def unsupported(server: McpServer) -> Problem | None:
         except ValidationError as error:
             return Problem("InvalidValue", f"spec.remote.url: {error.errors(include_input=False)[0]['msg']}")
     return None
+
+
+def category(server: McpServer) -> str:
+    """Of its tools: as its spec says, else its annotation, else its label."""
+    metadata = server.metadata
+    said = server.spec.category or metadata.annotations.get(CATEGORY_KEY) or metadata.labels.get(CATEGORY_KEY, "")
+    return said[:MAX_CATEGORY]
 
 
 def child_name(server: McpServer) -> str:

@@ -6,8 +6,8 @@ from functools import lru_cache
 from typing import Final, Literal
 
 from mcp_operator.api.resources import McpProxy
+from mcp_operator.compile.lookup import DataObjects
 from mcp_operator.compile.problems import Problem
-from mcp_operator.compile.references import DataObjects
 from mcp_operator_proxy import config
 from mcp_operator_proxy.certificate import BadCertificate, load
 

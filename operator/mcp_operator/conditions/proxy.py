@@ -84,7 +84,10 @@ def proxy_status(proxy: McpProxy, seen: ProxyObservation, now: datetime) -> Prox
     status = ProxyStatus(
         observed_generation=proxy.metadata.generation,
         conditions=conditions(
-            [*summed_up(verdicts), *told, *_noted(proxy, seen)], proxy.status.conditions, proxy.metadata.generation, now
+            [*summed_up(verdicts), *told, *_apart(proxy, seen), *_noted(proxy, seen)],
+            proxy.status.conditions,
+            proxy.metadata.generation,
+            now,
         ),
         url=seen.url,
         cluster_url=seen.cluster_url,
@@ -249,6 +252,15 @@ def _around(proxy: McpProxy, seen: ProxyObservation) -> tuple[list[Verdict], lis
     found = [verdict for verdict in told if verdict is not None]
     counted = [verdict for verdict in found if verdict is way_in and verdict.status == "False"]
     return counted, [verdict for verdict in found if verdict not in counted]
+
+
+def _apart(proxy: McpProxy, seen: ProxyObservation) -> list[Verdict]:
+    """A warning where there are, or may be, several processes that would have to share what each has for itself."""
+    several = proxy.spec.workers > 1 or proxy.spec.autoscaling is not None or _wanted(proxy, seen) > 1
+    if not several or seen.around is None or not seen.compiled.unshared:
+        return []
+    message = f"each replica and worker has its own: {joined(seen.compiled.unshared)}"
+    return [Verdict(Type.SERVICES_NOT_SHARED, "True", Reason.KEPT_APART, message)]
 
 
 def _running(seen: ProxyObservation) -> int:

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 
 from mcp_operator.api.pods import File
 from mcp_operator.api.resources import McpServer
-from mcp_operator.compile.references import key_of
+from mcp_operator.compile.lookup import key_of
 from mcp_operator.desired.common import Object
 from mcp_operator.desired.containers import Workload
 

@@ -14,6 +14,7 @@ from mcp_operator.api.common import LabelSelector
 from mcp_operator.api.exposure import NetworkPeer
 from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled
+from mcp_operator.compile.gateway import Place
 from mcp_operator.desired.common import Object, metadata, selector
 from mcp_operator.desired.names import INTERNAL_PORT, PORT, child_name
 from mcp_operator_proxy.config import Server
@@ -46,38 +47,47 @@ def network_policy(proxy: McpProxy, compiled: Compiled, *, operator_namespace: s
             "egress": [
                 {"ports": [_port(port, protocol=protocol) for port in DNS_PORTS for protocol in ("UDP", "TCP")]},
                 {"to": own, "ports": internal},
-                *_servers(proxy.metadata.namespace, compiled.config.servers),
+                *_reached(proxy.metadata.namespace, compiled.config.servers, compiled.places),
                 *_allowed(proxy),
             ],
         },
     }
 
 
-def _servers(home: str, servers: Iterable[Server]) -> Iterator[Object]:
-    """Rules for the servers of a configuration, in an order of their own so that equal sets give equal rules."""
+def _reached(home: str, servers: Iterable[Server], places: Iterable[Place]) -> Iterator[Object]:
+    """Rules for the servers of a configuration and for the places that its services need, in an order of their own so that
+    equal sets give equal rules."""
     hosted: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
-    addresses: set[tuple[str, int]] = set()
-    namespaces: set[str] = set()
-    ports: set[int] = set()
+    others = [*places]
     for server in servers:
         if server.url is None or server.url.host is None:
             continue
-        host, port = server.url.host.strip("[]").lower().rstrip("."), server.url.port or 443
+        host, port = _plain(server.url.host), server.url.port or 443
         namespace, _, name = server.id.partition("/")
         if host == f"{name}-server.{namespace}.svc":
             hosted[namespace, port].add(name)
-        elif (block := _block(host)) is not None:
-            addresses.add((block, port))
         else:
-            inside, outside = _places(home, host)
-            namespaces |= inside
-            ports |= {port} if outside else set()
+            others.append((host, port))
     for (namespace, port), names in sorted(hosted.items()):
         chosen = {"key": meta.LABEL_SERVER, "operator": "In", "values": sorted(names)}
         peer: Object = {"podSelector": {"matchExpressions": [chosen]}}
         if namespace != home:
             peer["namespaceSelector"] = {"matchLabels": {NAMESPACE_LABEL: namespace}}
         yield {"to": [peer], "ports": [_port(port)]}
+    yield from _places(home, others)
+
+
+def _places(home: str, places: Iterable[Place]) -> Iterator[Object]:
+    addresses: set[tuple[str, int]] = set()
+    namespaces: set[str] = set()
+    ports: set[int] = set()
+    for host, port in places:
+        if (block := _block(_plain(host))) is not None:
+            addresses.add((block, port))
+        else:
+            inside, outside = _where(home, _plain(host))
+            namespaces |= inside
+            ports |= {port} if outside else set()
     for namespace in sorted(namespaces):
         # A Service's port says nothing of that of its pods.
         yield {"to": [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: namespace}}}]}
@@ -96,12 +106,19 @@ def _block(host: str) -> str | None:
     return f"{address}/{address.max_prefixlen}"
 
 
-def _places(home: str, host: str) -> tuple[set[str], bool]:
+def _plain(host: str) -> str:
+    return host.strip("[]").lower().rstrip(".")
+
+
+def _where(home: str, host: str) -> tuple[set[str], bool]:
     """Namespaces where the Service of that name may be, as the resolver of a pod reads it, and whether it may be outside.
 
+    Without a name it may be anywhere outside.
     `name`, `name.namespace` and `name.namespace.svc` are completed by the search domains of a pod.
     """
     labels = host.split(".")
+    if not host:
+        return set(), True
     if len(labels) == 1:
         return {home}, False
     for domain in CLUSTER_DOMAIN:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeVar, cast
 
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, Resource
-from mcp_operator.compile.references import DataId, DataKind, DataObject
+from mcp_operator.compile.lookup import DataId, DataKind, DataObject
 from mcp_operator.engine.keys import Key
 from mcp_operator.local.manifests import Diagnostic, FileContent, Manifest, Severity, named
 

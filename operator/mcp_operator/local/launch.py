@@ -9,7 +9,8 @@ from typing import Final
 from mcp_operator.api.common import EnvVar
 from mcp_operator.api.resources import McpServer
 from mcp_operator.api.server import Container, Stdio
-from mcp_operator.compile.references import DataId, DataObjects, whole_sources
+from mcp_operator.compile.lookup import DataId, DataObjects
+from mcp_operator.compile.references import whole_sources
 from mcp_operator.compile.servers import BRIDGE_PATH
 from mcp_operator.conditions.reasons import Reason
 

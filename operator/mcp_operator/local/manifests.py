@@ -13,7 +13,8 @@ from typing import Any, Final, cast
 from mcp_operator.api.meta import API_VERSION, GROUP
 from mcp_operator.api.resources import MODELS, InvalidResource, Resource, parse
 from mcp_operator.api.scalars import DNS_SUBDOMAIN
-from mcp_operator.compile.references import DataKind, decoded
+from mcp_operator.compile.lookup import DataKind
+from mcp_operator.compile.references import decoded
 from mcp_operator.engine.keys import Key
 from mcp_operator.local.documents import Document, Unreadable, read_json, read_yaml
 

@@ -1,5 +1,6 @@
 """One pass: from what is declared and what was observed to processes, configurations and statuses."""
 
+import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -29,7 +30,7 @@ from mcp_operator.local.table import Endpoint, View, endpoints_of, row
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replicas import Replicas
 from mcp_operator.probe.target import Target
-from mcp_operator.reconcile.observed import health_view, notices_view, parent_view, probe_target
+from mcp_operator.reconcile.observed import health_view, key_headers, notices_view, parent_view, probe_target
 
 REPLICA: Final = "local"
 PROBE_INTERVAL: Final = 10.0
@@ -59,6 +60,8 @@ class World:
         self._notices: dict[Key, Notices] = {}
         self._watched: set[Key] = set()
         self._ready: dict[Key, object] = {}
+        self._operator_key = secrets.token_hex(32).encode()
+        """With what gateways that authenticate their callers are probed."""
 
     def step(self, snapshot: Snapshot, now: datetime) -> float | None:
         """Make the machine run what `snapshot` says and find out how things stand; in how many seconds to look again."""
@@ -140,8 +143,11 @@ class World:
             objects=snapshot.objects,
             url_of=self._url,
             namespace_labels=snapshot.labels.get(key.namespace, {}),
+            operator_key=self._operator_key,
         )
         self._compiled[key] = compiled
+        if compiled.held is not None:
+            return
         if proxy.spec.fixed_replicas == 0:
             self._gateways.pause(key)
             self._replicas.watch(key, None, {})
@@ -151,7 +157,8 @@ class World:
         base = self._gateways.base_url(key)
         self._replicas.watch(key, compiled.config.revision, {REPLICA: base} if self._gateways.was_ready(key) else {})
         if any(state.state == "running" for state in self._replicas.states(key).values()):
-            target = Target(url=base + proxy.spec.path, transport="streamable-http")
+            headers = key_headers(self._operator_key) if compiled.config.auth else {}
+            target = Target(url=base + proxy.spec.path, transport="streamable-http", headers=headers)
             self._watch(key, target, PROBE_INTERVAL, PROBE_THRESHOLD, state=compiled.config.revision)
 
     def _url(self, server: McpServer) -> str | None:

@@ -11,7 +11,8 @@ from typing import Any, Final
 from mcp_operator.api import meta
 from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse
 from mcp_operator.compile.consent import allows
-from mcp_operator.compile.references import DataId, DataObject, decoded, references
+from mcp_operator.compile.lookup import DataId, DataObject
+from mcp_operator.compile.references import decoded, references
 from mcp_operator.compile.selection import namespaces_of
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Store

@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpRoute
-from mcp_operator.compile.references import DataId, DataKind
+from mcp_operator.compile.lookup import DataId, DataKind
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Change, Object
 from mcp_operator.reconcile.world import World, is_managed
@@ -53,7 +53,11 @@ def says_something_new(change: Change) -> bool:
         return True
     old, new = change.old["metadata"], change.new["metadata"]
     parts = ("uid", "generation", "labels", "deletionTimestamp")
-    return any(old.get(part) != new.get(part) for part in parts)
+    return any(old.get(part) != new.get(part) for part in parts) or _category(old) != _category(new)
+
+
+def _category(metadata: Object) -> object:
+    return (metadata.get("annotations") or {}).get(meta.CATEGORY_KEY)
 
 
 def _served_by(world: World, *servers: Object | None) -> Iterator[Key]:

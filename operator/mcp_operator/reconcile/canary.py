@@ -6,7 +6,8 @@ from dataclasses import replace
 from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpProxy, McpServer
 from mcp_operator.api.server import Canary
-from mcp_operator.compile.references import DataObjects
+from mcp_operator.compile.access import OPERATOR_KEY_FILE
+from mcp_operator.compile.lookup import DataObjects
 from mcp_operator.conditions.canary import CanaryObservation, CanaryPath
 from mcp_operator.conditions.reasons import Type
 from mcp_operator.engine.keys import Key
@@ -63,17 +64,28 @@ def _calls(
     """A call for each proxy that can be read."""
     proxies = {key: context.world.model(key) for key in shown}
     return {
-        key: canary_call(canary, proxy, shown[key], secrets, context.settings.egress)
+        key: canary_call(canary, proxy, shown[key], secrets, context.settings.egress, _own_key(context, key))
         for key, proxy in sorted(proxies.items())
         if isinstance(proxy, McpProxy)
     }
 
 
-def canary_call(
-    canary: Canary, proxy: McpProxy, shown: Shown, secrets: tuple[str, ...], egress: Egress | None = None
+def _own_key(context: Context, proxy: Key) -> bytes | None:
+    """With what the operator calls a proxy that authenticates its callers."""
+    compiled = context.compiled.get(proxy)
+    return compiled.secrets.get(OPERATOR_KEY_FILE) if compiled else None
+
+
+def canary_call(  # noqa: PLR0917
+    canary: Canary,
+    proxy: McpProxy,
+    shown: Shown,
+    secrets: tuple[str, ...],
+    egress: Egress | None = None,
+    operator_key: bytes | None = None,
 ) -> CanaryCall:
     """The call as a client of `proxy` would make it, through its Service."""
-    own_path = proxy_target(proxy, egress)
+    own_path = proxy_target(proxy, egress, operator_key)
     url = own_path.url.removesuffix(proxy.spec.path) + shown.path
     return CanaryCall(
         target=replace(own_path, url=url, timeout=seconds(canary.timeout)),

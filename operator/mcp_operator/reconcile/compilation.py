@@ -8,11 +8,14 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from mcp_operator.api.meta import CATEGORY_KEY
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
 from mcp_operator.compile import Compiled, compile_proxy, pins
+from mcp_operator.compile.access import OPERATOR_KEY_FILE
 from mcp_operator.compile.consent import allows
+from mcp_operator.compile.lookup import DataObjects
 from mcp_operator.compile.proxy import SESSION_KEY_FILE
-from mcp_operator.compile.references import DataObjects, decoded
+from mcp_operator.compile.references import decoded
 from mcp_operator.compile.selection import is_attached
 from mcp_operator.compile.servers import cluster_url
 from mcp_operator.desired.names import secret_name
@@ -20,9 +23,9 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.kube.paths import built_in
 from mcp_operator.reconcile.context import Context
 
-Version: TypeAlias = tuple[str, int, bool, frozenset[tuple[str, str]], Hashable]
-"""Everything of a resource that a configuration may depend on: uid, generation, whether it is being deleted, labels, and of a
-server the record of its definitions."""
+Version: TypeAlias = tuple[str, int, bool, frozenset[tuple[str, str]], str, Hashable]
+"""Everything of a resource that a configuration may depend on: uid, generation, whether it is being deleted, labels, category,
+and of a server the record of its definitions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,7 @@ class Inputs:
     namespace_labels: Mapping[str, str] | None
     objects: DataObjects = field(repr=False)
     session_key: bytes = field(repr=False)
+    operator_key: bytes | None = field(repr=False)
 
 
 async def compiled_now(context: Context, key: Key, proxy: McpProxy) -> Compiled:
@@ -47,7 +51,8 @@ async def compiled_now(context: Context, key: Key, proxy: McpProxy) -> Compiled:
         versions=frozenset([version_of(proxy), *map(version_of, attached), *map(version_of, servers)]),
         namespace_labels=labels,
         objects=await context.world.data([*servers, proxy]),
-        session_key=await _session_key(context, key, proxy),
+        session_key=await _own_key(context, key, proxy, SESSION_KEY_FILE),
+        operator_key=await operator_key(context, key, proxy),
     )
     known = context.compilations.get(key)
     if known is not None and known[0] == inputs:
@@ -60,6 +65,7 @@ async def compiled_now(context: Context, key: Key, proxy: McpProxy) -> Compiled:
         objects=inputs.objects,
         url_of=cluster_url,
         session_key=inputs.session_key,
+        operator_key=inputs.operator_key,
     )
     context.compilations[key] = inputs, compiled
     return compiled
@@ -68,18 +74,25 @@ async def compiled_now(context: Context, key: Key, proxy: McpProxy) -> Compiled:
 def version_of(resource: McpServer | McpProxy | McpRoute) -> Version:
     metadata = resource.metadata
     deleted = metadata.deletion_timestamp is not None
+    category = metadata.annotations.get(CATEGORY_KEY, "")
     record = pins.version(resource) if isinstance(resource, McpServer) else None
-    return metadata.uid, metadata.generation, deleted, frozenset(metadata.labels.items()), record
+    return metadata.uid, metadata.generation, deleted, frozenset(metadata.labels.items()), category, record
 
 
-async def _session_key(context: Context, owner: Key, proxy: McpProxy) -> bytes:
-    """The key of session ids as the proxy's Secret holds it; a new one where there never was one.
+async def operator_key(context: Context, owner: Key, proxy: McpProxy) -> bytes | None:
+    """With what the operator itself calls; None where the proxy lets everybody in. Raises the errors of `kube.errors`."""
+    return await _own_key(context, owner, proxy, OPERATOR_KEY_FILE) if proxy.spec.authentication else None
+
+
+async def _own_key(context: Context, owner: Key, proxy: McpProxy, file: str) -> bytes:
+    """A key that the operator makes once, as the proxy's Secret holds it; a new one where there never was one.
 
     What the store lacks is asked for, and where somebody deleted the Secret the key is known still: a second one would end
-    the sessions of the first.
+    the sessions of the first, and lock the operator out until every replica has it.
     """
     key = Key("Secret", proxy.metadata.namespace, secret_name(proxy))
     held = context.world.store.get(key) or await context.kube.get(built_in("Secret").path(key.namespace, key.name))
-    known = decoded("Secret", held or {}).get(SESSION_KEY_FILE)
-    context.session_keys[owner] = known or context.session_keys.get(owner) or secrets.token_hex(32).encode()
-    return context.session_keys[owner]
+    known = decoded("Secret", held or {}).get(file)
+    found = known or context.own_keys.get((owner, file)) or secrets.token_hex(32).encode()
+    context.own_keys[owner, file] = found
+    return found

@@ -58,8 +58,8 @@ class Context:
     """Servers of which stands what was said before, until every proxy of theirs has been looked at."""
     _looked_at: set[Key] = field(default_factory=set)
     """Proxies that were compiled, or of which nothing is to be expected."""
-    session_keys: dict[Key, bytes] = field(default_factory=dict, repr=False)
-    """As each proxy's Secret last held it."""
+    own_keys: dict[tuple[Key, str], bytes] = field(default_factory=dict, repr=False)
+    """What the operator makes for each proxy, by the name of the secret file, as its Secret last held it."""
     _heard: dict[Key, Hashable] = field(default_factory=dict)
     notices: NoticeBoard = field(init=False)
 
@@ -173,7 +173,8 @@ class Context:
             self.swaps.forget(key)
             self.pace.forget(key)
             self._heard.pop(key, None)
-            self.session_keys.pop(key, None)
+            for own in [own for own in self.own_keys if own[0] == key]:
+                del self.own_keys[own]
             self.compilations.pop(key, None)
             gone = self.world.store.get(key) is None
             (self._looked_at.discard if gone else self._looked_at.add)(key)

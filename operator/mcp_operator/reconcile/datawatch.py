@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from mcp_operator.compile.references import DataId, DataKind
+from mcp_operator.compile.lookup import DataId, DataKind
 from mcp_operator.engine.backoff import Backoff
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.errors import ApiError, Gone

@@ -7,8 +7,9 @@ from typing import Any
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
 from mcp_operator.compile.content import environment_digest
+from mcp_operator.compile.lookup import DataObject, DataObjects
 from mcp_operator.compile.problems import Problem
-from mcp_operator.compile.references import DataObject, DataObjects, resolve
+from mcp_operator.compile.references import resolve
 from mcp_operator.compile.servers import IDENTITY_KEY, identity_name, unsupported
 from mcp_operator.desired import HostingSettings, server_objects
 from mcp_operator.desired.podtemplate import PodTemplateRefused

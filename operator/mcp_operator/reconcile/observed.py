@@ -62,12 +62,24 @@ def bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-def proxy_target(proxy: McpProxy, egress: Egress | None = None) -> Target:
-    """A proxy is probed through its Service, as its clients in the cluster reach it.
+def proxy_target(proxy: McpProxy, egress: Egress | None = None, operator_key: bytes | None = None) -> Target:
+    """A proxy is probed through its Service, as its clients in the cluster reach it, with the operator's key where it has one.
 
     Its certificate may be for other names than the Service's, so it is not looked at, as the kubelet's probes do it.
     """
-    return Target(url=cluster_url(proxy), transport="streamable-http", verify=False, lists=False, egress=egress)
+    return Target(
+        url=cluster_url(proxy),
+        transport="streamable-http",
+        headers=key_headers(operator_key),
+        verify=False,
+        lists=False,
+        egress=egress,
+    )
+
+
+def key_headers(operator_key: bytes | None) -> dict[str, str]:
+    """How the operator says who it is."""
+    return {} if operator_key is None else {"Authorization": f"Bearer {operator_key.decode()}"}
 
 
 def slowest(states: Mapping[str, ReplicaState]) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled
+from mcp_operator.compile.access import OPERATOR_KEY_FILE
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.conditions.reasons import Reason
 from mcp_operator.conditions.surroundings import Surroundings
@@ -62,9 +63,8 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     pods = context.world.pods(proxy)
     revision = compiled.config.revision
     context.replicas.watch(key, revision, addresses(pods))
-    context.prober.watch(
-        key, proxy_target(proxy, context.settings.egress), PROBE_INTERVAL, PROBE_THRESHOLD, retry=PROBE_RETRY
-    )
+    target = proxy_target(proxy, context.settings.egress, compiled.secrets.get(OPERATOR_KEY_FILE))
+    context.prober.watch(key, target, PROBE_INTERVAL, PROBE_THRESHOLD, retry=PROBE_RETRY)
     lag = None if paused or refused else await _hurry_pods(context, key, revision, pods)
     states = context.replicas.states(key)
     notices = notices_view(proxy, compiled, states)
@@ -152,6 +152,9 @@ async def _apply(
     context: Context, key: Key, proxy: McpProxy, compiled: Compiled, retained: dict[str, str]
 ) -> tuple[Refused | None, dict[str, Refused]]:
     """Apply and prune; why that cannot be done, if so, and which kinds could not be made without which it serves."""
+    if compiled.held is not None:
+        message = f"the configuration stays as it is: {compiled.held.message}"
+        return Refused(Refusal(Reason(compiled.held.reason), message), retry=False), {}
     egress = _retained_egress(context, key, proxy, compiled)
     try:
         desired = proxy_objects(proxy, compiled, context.settings, retained=retained, retained_egress=egress)

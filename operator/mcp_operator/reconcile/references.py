@@ -9,7 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from mcp_operator.compile.references import DataId, DataObject, decoded
+from mcp_operator.compile.lookup import DataId, DataObject
+from mcp_operator.compile.references import decoded
 from mcp_operator.engine.keys import Key
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.paths import built_in

@@ -6,7 +6,8 @@ from typing import Any, Final, TypeVar, cast
 from mcp_operator.api import meta
 from mcp_operator.api.resources import InvalidResource, McpProxy, McpRoute, McpServer, Resource, parse, parse_again
 from mcp_operator.compile.candidates import Wanted, wanted_by_proxy, wanted_by_route
-from mcp_operator.compile.references import DataId, DataKind, DataObject, references
+from mcp_operator.compile.lookup import DataId, DataKind, DataObject
+from mcp_operator.compile.references import references
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.store import Object, Store, is_controlled_by
 from mcp_operator.kube.client import KubeClient

@@ -1,8 +1,8 @@
 """What the proxy shows to a backend in the name of itself or of a user, where a fixed header will not do."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, StringConstraints, model_serializer, model_validator
 
 from mcp_operator_proxy.config.base import BackendUrl, ConfigModel, Name, SecretRef
 
@@ -33,7 +33,17 @@ class TokenEndpoint(ConfigModel):
         return self
 
 
-class ClientCredentials(ConfigModel):
+class _OfAKind(ConfigModel):
+    """Its `kind` is written although it is the default: by it the reader tells what it is."""
+
+    kind: str
+
+    @model_serializer(mode="wrap")
+    def _with_kind(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {"kind": self.kind, **handler(self)}
+
+
+class ClientCredentials(_OfAKind):
     """The proxy's own token (RFC 6749, section 4.4), the same for all users."""
 
     kind: Literal["clientCredentials"] = "clientCredentials"
@@ -44,7 +54,7 @@ class ClientCredentials(ConfigModel):
     audience: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
 
 
-class TokenExchange(ConfigModel):
+class TokenExchange(_OfAKind):
     """A token made for the backend from one of the user's (RFC 8693)."""
 
     kind: Literal["tokenExchange"] = "tokenExchange"
@@ -64,14 +74,14 @@ class TokenExchange(ConfigModel):
         return self
 
 
-class UserToken(ConfigModel):
+class UserToken(_OfAKind):
     """The token of the user's session at a provider, as it is."""
 
     kind: Literal["userToken"] = "userToken"
     provider: Name
 
 
-class AuthorizationCode(ConfigModel):
+class AuthorizationCode(_OfAKind):
     """A token for which each user signs in at the backend's authorization server (MCP authorization, OAuth 2.1).
 
     The server's protected-resource metadata (RFC 9728) names the issuer; `endpoint` says who the proxy is there. Unset, the proxy

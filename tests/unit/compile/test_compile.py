@@ -1,6 +1,7 @@
 """Resources in, one configuration out.
 
-golden/*.in.yaml → *.out.yaml: a selector · routes · conflicts · priorities · other namespaces · references · an empty proxy
+golden/*.in.yaml → *.out.yaml: a selector · routes · conflicts · priorities · other namespaces · references · an empty proxy ·
+all services of a gateway · what they refer to is missing · servers of users at a proxy that knows nobody
 properties: no order of the inputs matters; equal content has an equal revision, other content another; what comes out is
 what the proxy accepts; no secret stands in config.json
 a Secret rotated · a server without address · one that the proxy would refuse · 2,000 servers
@@ -17,10 +18,9 @@ from hypothesis import strategies as st
 
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, parse
 from mcp_operator.compile import Compiled, compile_proxy
+from mcp_operator.compile.lookup import DataId, DataObject
 from mcp_operator.compile.proxy import revision, to_json
-from mcp_operator.compile.references import DataId, DataObject
 from mcp_operator.compile.servers import cluster_url
-from mcp_operator_proxy import config
 from mcp_operator_proxy.swap import validate
 from support import golden, models, resources
 
@@ -55,6 +55,9 @@ def shown(outcome: Compiled) -> dict[str, Any]:
         "secrets": {file: value.decode() for file, value in sorted(outcome.secrets.items())},
         "left_out": {key: told(problem) for key, problem in sorted(outcome.left_out.items())},
         "proxy_problems": [told(problem) for problem in outcome.proxy_problems],
+        "held": None if outcome.held is None else told(outcome.held),
+        "places": [list(place) for place in outcome.places],
+        "unshared": list(outcome.unshared),
         "told_to_winners": [f"{claim.reason}: {claim.told_to_winner()}" for claim in outcome.claims],
         "routes": {
             key: {
@@ -197,17 +200,17 @@ def test_two_thousand_servers(record_property: Any) -> None:
 
 
 def test_a_server_with_users_is_for_proxies_that_know_them() -> None:
-    def compiled_for(auth: config.Auth | None, *objects: tuple[DataId, DataObject]) -> Compiled:
+    def compiled_for(access: dict[str, Any] | None, *objects: tuple[DataId, DataObject]) -> Compiled:
+        said = {} if access is None else {"authentication": access}
         return compile_proxy(
-            models.proxy(resources.proxy(selector=CORE)),
+            models.proxy(resources.proxy(selector=CORE, **said)),
             routes=[],
             servers=[models.server(USERS)],
             objects=dict(objects),
             url_of=cluster_url,
-            auth=auth,
         )
 
-    keys = config.Auth.model_validate({"api_keys": [{"name": "ann", "secret": {"file": "ann"}}]})
+    keys = {"apiKeys": [{"name": "ann", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "ann"}}}]}
     held = models.secret("notes-server-identity", "9", key="k" * 32)
     assert compiled_for(None, held).left_out["team-a/notes"].reason == "UnsupportedValue"
     assert compiled_for(keys).left_out["team-a/notes"].reason == "ServerInvalid"
@@ -215,5 +218,5 @@ def test_a_server_with_users_is_for_proxies_that_know_them() -> None:
     assert not outcome.left_out
     (server,) = outcome.config.servers
     assert server.identity
-    assert outcome.secrets == {server.identity.file: b"k" * 32}
+    assert outcome.secrets[server.identity.file] == b"k" * 32
     assert "kkkk" not in to_json(outcome.config)

@@ -10,7 +10,7 @@ import pytest
 
 from mcp_operator.api.resources import McpServer
 from mcp_operator.compile.content import environment_digest, files_digest
-from mcp_operator.compile.references import DataId, DataObject
+from mcp_operator.compile.lookup import DataId, DataObject
 from support import models, resources
 
 Objects = dict[DataId, DataObject]

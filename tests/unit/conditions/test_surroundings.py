@@ -104,6 +104,27 @@ def test_conditions(spec: Body, around: Surroundings, kind: str, expected: tuple
     assert told["Programmed"] == ("True", "Programmed")
 
 
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"rest": {}, "replicas": 2}, True),
+        ({"rest": {}, "replicas": 1, "workers": 2}, True),
+        ({"rest": {}, "autoscaling": {}}, True),
+        ({"rest": {}}, True),  # the Deployment has been scaled to two
+        ({"rest": {}, "replicas": 1}, False),
+        ({"replicas": 2}, False),
+    ],
+)
+def test_services_that_are_not_shared(spec: Body, told: bool) -> None:
+    proxy = models.proxy(resources.proxy(**spec))
+    conditions = {c.type: c for c in proxy_status(proxy, _seen(proxy, Surroundings()), NOW).conditions}
+    assert ("ServicesNotShared" in conditions) == told
+    if told:
+        assert conditions["ServicesNotShared"].reason == "KeptApart"
+        assert "sessions of users (set spec.stores.redis)" in conditions["ServicesNotShared"].message
+        assert conditions["Ready"].status == "True"
+
+
 def test_on_one_machine_nothing_stands_around_it() -> None:
     proxy = models.proxy(resources.proxy(ingress={}, autoscaling={}, monitoring={"enabled": True}))
     told = {condition.type for condition in proxy_status(proxy, _seen(proxy, None), NOW).conditions}

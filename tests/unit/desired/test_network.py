@@ -113,3 +113,32 @@ def test_more_may_be_reached() -> None:
 
 def test_switched_off() -> None:
     assert network_policy(models.proxy(resources.proxy(networkPolicy={"enabled": False})), compiled()) is None
+
+
+def test_what_its_services_need() -> None:
+    """Stores by what their URLs say, issuers, webhooks and endpoints; whom users sign in at is not known, so it may be anywhere."""
+    stores = {
+        "redis": {"secretKeyRef": {"name": "stores", "key": "redis"}},
+        "database": {"secretKeyRef": {"name": "stores", "key": "database"}},
+        "encryptionKeys": [{"secretKeyRef": {"name": "stores", "key": "key"}}],
+    }
+    issuer = {"name": "a", "issuer": "https://login.example.com:9443", "audiences": ["b"]}
+    hook = {"webhook": "http://hooks.ops.svc:81/x"}
+    proxy = models.proxy(resources.proxy(selector={}, stores=stores, authentication={"jwt": [issuer]}, notices=hook))
+    urls = {"redis": "rediss://10.9.8.7:6380", "database": "postgresql://u:p@db/x", "key": "k" * 32}
+    signed = resources.remote("signed", "https://signed.example.com/mcp", credential={"authorizationCode": {}})
+    outcome = compile_proxy(
+        proxy,
+        routes=[],
+        servers=[models.server(signed)],
+        objects=dict([models.secret("stores", **urls)]),
+        url_of=cluster_url,
+    )
+    body = network_policy(proxy, outcome)
+    assert body is not None
+    assert body["spec"]["egress"][2:] == [
+        {"to": [_namespace("ops")]},
+        {"to": [_namespace("team-a")]},
+        {"to": [{"ipBlock": {"cidr": "10.9.8.7/32"}}], "ports": _tcp(6380)},
+        {"ports": _tcp(443, 9443)},
+    ]

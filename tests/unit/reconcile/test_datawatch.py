@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_operator.compile.references import DataId
+from mcp_operator.compile.lookup import DataId
 from mcp_operator.engine.backoff import Backoff
 from mcp_operator.engine.keys import Key
 from mcp_operator.kube.client import KubeClient
