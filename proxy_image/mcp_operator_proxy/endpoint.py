@@ -45,7 +45,7 @@ _VERSION_HEADER: Final = b"mcp-protocol-version"
 _HANDSHAKE: Final = frozenset(version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS)
 
 Observe = Callable[[str, str, float], None]
-"""Called with method, outcome (`ok`, `tool_error`, `error`) and seconds after each request."""
+"""Called with method, outcome (`ok`, `tool_error`, `error`, `denied`) and seconds after each request."""
 
 
 class Endpoint:
@@ -191,6 +191,7 @@ class Endpoint:
             result = await call_next(ctx)
         except (Refused, RateLimited) as error:
             decision = error.decision
+            outcome = "denied" if isinstance(error, Refused) else "error"
             raise
         else:
             outcome = "tool_error" if isinstance(result, dict) and result.get("isError") else "ok"

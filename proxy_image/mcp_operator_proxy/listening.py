@@ -22,7 +22,6 @@ from mcp.server.subscriptions import (
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INTERNAL_ERROR,
-    INVALID_REQUEST,
     EmptyResult,
     Notification,
     RequestId,
@@ -38,10 +37,11 @@ from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.eras.capabilities import takes_tasks
 from mcp_operator_proxy.eras.exchange import principal_of
+from mcp_operator_proxy.refusals import Refused
 from mcp_operator_proxy.subscriptions import Sources, Subscriber, Subscriptions
-from mcp_operator_proxy.table import Kind
+from mcp_operator_proxy.table import Entry, Kind
 from mcp_operator_proxy.taskrequests import needs_tasks
-from mcp_operator_proxy.tasktokens import TaskTokens
+from mcp_operator_proxy.tasktokens import Sealed, TaskTokens
 from mcp_operator_proxy.taskwatch import TaskWatch, task_ids
 
 MAX_STREAMS: Final = 20_000
@@ -56,7 +56,9 @@ Tell = Callable[[Connection, str], None]
 class Rules(Sources, Protocol):
     """A route that also says what a caller may use."""
 
-    def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None: ...
+    def refusal(self, principal: Principal | None, kind: Kind, name: str, entry: Entry) -> str | None: ...
+
+    def task_refusal(self, principal: Principal | None, task: Sealed) -> str | None: ...
 
 
 class Listening:
@@ -111,7 +113,13 @@ class Listening:
         found = connection.state.get(_KEY)
         if isinstance(found, Subscriber):
             return found
-        made = Subscriber(_owner(ctx), lambda _, changed: self._tell(connection, changed))
+        principal = principal_of(ctx)
+
+        def tell(subscribed: str, changed: str) -> None:
+            if self._permitted(principal, subscribed):
+                self._tell(connection, changed)
+
+        made = Subscriber(_owner(ctx), tell)
         connection.state[_KEY] = made
         connection.exit_stack.callback(self.subscriptions.drop, made)
         return made
@@ -122,22 +130,34 @@ class Listening:
         if len(self._streams) >= MAX_STREAMS:
             raise MCPError(INTERNAL_ERROR, "Subscription limit reached")
         bus = _StreamBus(self._bus, lambda: self._begun(stream))
-        subscriber = Subscriber(_owner(ctx), lambda subscribed, _: bus.tell(ResourceUpdated(uri=subscribed)))
+        principal = principal_of(ctx)
+
+        def tell(subscribed: str, _: str) -> None:
+            if self._permitted(principal, subscribed):
+                bus.tell(ResourceUpdated(uri=subscribed))
+
+        subscriber = Subscriber(_owner(ctx), tell)
         stream = ListenHandler(bus, max_subscriptions=1)
         self._streams.add(stream)
         try:
             uris = [str(uri) for uri in params.notifications.resource_subscriptions or ()]
             for uri in uris:
                 self._permit(ctx, uri)
+            permitted = self._permitted_tasks(principal, task_ids(params.notifications))
             agreed = await self.subscriptions.subscribe_where_possible(subscriber, uris, ASK_SECONDS)
             wanted = params.model_copy(update={"notifications": _with(params.notifications, agreed)})
             if not task_ids(params.notifications):
                 return await stream(ctx, wanted)
-            async with self._with_tasks(ctx, task_ids(params.notifications)) as telling:
+            async with self._with_tasks(ctx, permitted) as telling:
                 return await stream(telling, wanted)
         finally:
             self._streams.discard(stream)
             self.subscriptions.drop(subscriber)
+
+    def _permitted_tasks(self, principal: Principal | None, ids: list[str]) -> list[str]:
+        """Those whose tools the caller may call; one that is not the caller's is passed over later."""
+        opened = ((task_id, self._tokens.open(task_id, principal)) for task_id in ids)
+        return [i for i, task in opened if task is None or self._route.task_refusal(principal, task) is None]
 
     def _begun(self, stream: ListenHandler) -> None:
         """A stream is about to acknowledge itself; where it has no future, it ends right after that."""
@@ -160,8 +180,13 @@ class Listening:
             await tasks.close()
 
     def _permit(self, ctx: FrontContext, uri: str) -> None:
-        if (reason := self._route.refusal(principal_of(ctx), "resource", uri)) is not None:
-            raise MCPError(INVALID_REQUEST, reason)
+        if not self._permitted(principal_of(ctx), uri):
+            raise Refused(f"Resource not found: {uri}", "no policy permits it", {"uri": uri})
+
+    def _permitted(self, principal: Principal | None, uri: str) -> bool:
+        """As long as no server has a resource, nobody is refused it."""
+        entry = self._route.table().resource_entry(uri)
+        return entry is None or self._route.refusal(principal, "resource", uri, entry) is None
 
 
 class _TaskSession:

@@ -46,7 +46,7 @@ from mcp_operator_proxy.refusals import RateLimited, Refused
 from mcp_operator_proxy.services.windows import Limited
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
 from mcp_operator_proxy.taskrequests import TaskParams, check_task_request, shown_task
-from mcp_operator_proxy.tasktokens import TaskTokens
+from mcp_operator_proxy.tasktokens import Sealed, TaskTokens
 
 logger = logging.getLogger(__name__)
 
@@ -65,8 +65,16 @@ class RouteState(Protocol):
         """
         ...
 
-    def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
+    def refusal(self, principal: Principal | None, kind: Kind, name: str, entry: Entry) -> str | None:
         """Why the caller may not use what the route shows as `name`."""
+        ...
+
+    def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        """`table` with nothing in it but what the caller may use."""
+        ...
+
+    def task_refusal(self, principal: Principal | None, task: Sealed) -> str | None:
+        """Why the caller may not use the tool that began a task."""
         ...
 
     async def find(self, principal: Principal | None, query: str, limit: int | None) -> list[JsonObject]:
@@ -119,7 +127,7 @@ class RouteProvider:
 
     def _list(self, method: str, pick: Callable[[RouteTable], Mapping[str, Entry]], key: str) -> Callable[..., Any]:
         async def handler(ctx: FrontContext, params: PaginatedRequestParams) -> dict[str, Any]:
-            table = self._route.table()
+            table = self._route.visible(principal_of(ctx), self._route.table())
             try:
                 entries, following = page(pick(table), params.cursor, table.page_size)
             except BadCursor as error:
@@ -137,12 +145,12 @@ class RouteProvider:
         if params.name in findtools.PAIR and self._route.table().find_tools:
             return await self._find_tool(ctx, params)
         if (held := self._route.table().quarantined.get(params.name)) is not None:
-            self._permit(ctx, "tool", params.name)
+            self._permit(ctx, "tool", params.name, held, f"Unknown tool: {params.name}")
             raise MCPError(INVALID_REQUEST, quarantined(params.name, held.server), {"reason": "quarantined"})
         entry = await self._found(params.name, lambda table: table.tools)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
-        self._permit(ctx, "tool", params.name)
+        self._permit(ctx, "tool", params.name, entry, f"Unknown tool: {params.name}")
         await self._within_limits(ctx, entry)
         result = await self._ask(
             ctx,
@@ -154,7 +162,7 @@ class RouteProvider:
             cache_seconds=entry.cache_seconds,
         )
         if result.get("resultType") == "task" and isinstance(task_id := result.get("taskId"), str):
-            return {**result, "taskId": self._tokens.seal(entry.server, task_id, principal_of(ctx))}
+            return {**result, "taskId": self._tokens.seal(entry.server, task_id, principal_of(ctx), entry.name)}
         return result
 
     async def _find_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
@@ -176,7 +184,9 @@ class RouteProvider:
             found = self._tokens.open(params.task_id, principal_of(ctx))
             if found is None or found[0] not in self._route.table().servers or self._route.backend(found[0]) is None:
                 raise MCPError(INVALID_PARAMS, "Unknown task")
-            server, own = found
+            if (reason := self._route.task_refusal(principal_of(ctx), found)) is not None:
+                raise Refused("Unknown task", reason)
+            server, own, _ = found
             result = await self._ask(ctx, server, method, {"taskId": own}, repeatable=method == "tasks/get")
             return shown_task(result, params.task_id, self._route.table().exposer(server))
 
@@ -186,17 +196,16 @@ class RouteProvider:
         entry = await self._found(params.name, lambda table: table.prompts)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name}")
-        self._permit(ctx, "prompt", params.name)
+        self._permit(ctx, "prompt", params.name, entry, f"Unknown prompt: {params.name}")
         return await self._ask(ctx, entry.server, "prompts/get", {"name": entry.name}, repeatable=True)
 
     async def _read_resource(self, ctx: FrontContext, params: ReadResourceRequestParams) -> dict[str, Any]:
         table, uri = self._route.table(), str(params.uri)
-        found = table.resource(uri)
-        if found is None:
+        entry = table.resource_entry(uri)
+        if entry is None:
             raise MCPError(INVALID_PARAMS, f"Resource not found: {uri}", {"uri": uri})
-        self._permit(ctx, "resource", uri)
-        server, own = found
-        return await self._ask(ctx, server, "resources/read", {"uri": own}, repeatable=True)
+        self._permit(ctx, "resource", uri, entry, f"Resource not found: {uri}", {"uri": uri})
+        return await self._ask(ctx, entry.server, "resources/read", {"uri": entry.name}, repeatable=True)
 
     async def _complete(self, ctx: FrontContext, params: CompleteRequestParams) -> dict[str, Any]:
         table, ref = self._route.table(), params.ref
@@ -204,6 +213,8 @@ class RouteProvider:
         entry = (table.prompts if ref.type == "ref/prompt" else table.resource_templates).get(str(name))
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown reference: {name}")
+        kind: Kind = "prompt" if ref.type == "ref/prompt" else "resource_template"
+        self._permit(ctx, kind, str(name), entry, f"Unknown reference: {name}")
         backend = self._backend(entry.server)
         if not backend.catalogue.completions:
             return _shown(ctx, "completion/complete", {"completion": {"values": []}})
@@ -226,9 +237,12 @@ class RouteProvider:
 
     # One request to one backend
 
-    def _permit(self, ctx: FrontContext, kind: Kind, name: str) -> None:
-        if (reason := self._route.refusal(principal_of(ctx), kind, name)) is not None:
-            raise Refused(reason)
+    def _permit(  # noqa: PLR0917
+        self, ctx: FrontContext, kind: Kind, name: str, entry: Entry, unknown: str, data: Any = None
+    ) -> None:
+        """Raise what is said of a thing that is not there, where the caller may not use it: nobody learns what there is."""
+        if (reason := self._route.refusal(principal_of(ctx), kind, name, entry)) is not None:
+            raise Refused(unknown, reason, data)
 
     async def _within_limits(self, ctx: FrontContext, entry: Entry) -> None:
         """Count a call; what goes on with one that was counted is no other."""

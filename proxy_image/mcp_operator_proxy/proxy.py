@@ -265,7 +265,8 @@ class Proxy:
         self.cache.drop({b.id for b, _ in updated} | {key for key, b in before.items() if backends.get(key) is not b})
         endpoints = self._endpoints(config)
         table = self._builder.build(config, _catalogues(backends))
-        self.state = State(config, table, MappingProxyType(backends), prepared.authenticator, prepared.policy)
+        policy = old.policy if old is not None and old.policy == prepared.policy else prepared.policy
+        self.state = State(config, table, MappingProxyType(backends), prepared.authenticator, policy)
         self.holder.keys, self.holder.limits = prepared.signing_keys or self._own_keys, config.sessions
         self._prepared = prepared
         self.services.use(prepared)

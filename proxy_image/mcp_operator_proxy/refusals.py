@@ -1,9 +1,9 @@
 """Calls that are not made, as MCP clients and the audit are told of them."""
 
-from typing import Final
+from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_REQUEST
+from mcp_types import INVALID_PARAMS
 
 from mcp_operator_proxy.services.windows import Limited
 
@@ -12,12 +12,16 @@ RATE_LIMITED: Final = -32029
 
 
 class Refused(MCPError):
-    """The policy does not let the caller do this."""
+    """The policy does not let the caller use this: it is told what it would be told of a thing that is not there.
+
+    `reason` is for those who keep a record.
+    """
 
     decision = "refused"
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(INVALID_REQUEST, reason)
+    def __init__(self, unknown: str, reason: str, data: Any = None) -> None:
+        super().__init__(INVALID_PARAMS, unknown, data)
+        self.reason = reason
 
 
 class RateLimited(MCPError):

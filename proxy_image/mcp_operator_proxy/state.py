@@ -15,6 +15,7 @@ from mcp_operator_proxy.eras.freshness import STALE, Freshness, aged, least
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.services.windows import Call, Limited
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
+from mcp_operator_proxy.tasktokens import Sealed
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -60,9 +61,21 @@ class RouteView:
     async def arrived(self, name: str) -> bool:
         return await arrived(self.proxy, self.path, name)
 
-    def refusal(self, principal: Principal | None, kind: Kind, name: str) -> str | None:
+    def refusal(self, principal: Principal | None, kind: Kind, name: str, entry: Entry) -> str | None:
         state = self.proxy.state
-        return state.policy.refusal(principal, self.path, kind, name) if state else None
+        return state.policy.refusal(principal, self.path, kind, name, entry) if state else None
+
+    def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        state = self.proxy.state
+        return state.policy.visible(principal, table) if state else table
+
+    def task_refusal(self, principal: Principal | None, task: Sealed) -> str | None:
+        """Of the tool that began a task."""
+        state = self.proxy.state
+        if state is None or state.policy is ALLOW_ALL:
+            return None
+        name, entry = self.table().tool_of(task.server, task.tool)
+        return state.policy.refusal(principal, self.path, "tool", name, entry)
 
     async def find(self, principal: Principal | None, query: str, limit: int | None) -> list[JsonObject]:
         registry = self.proxy.services.registry

@@ -110,6 +110,20 @@ class RouteTable:
                 return entry.server, uri
         return (self.unprefixed[0], uri) if len(self.unprefixed) == 1 else None
 
+    def resource_entry(self, uri: str) -> Entry | None:
+        """The same as an entry; one that is not listed has no definition but its URI."""
+        found = self.resource(uri)
+        if found is None:
+            return None
+        return self.resources.get(uri) or Entry(found[0], found[1], {"uri": uri}, idempotent=True)
+
+    def tool_of(self, server: str, own: str) -> tuple[str, Entry]:
+        """The server's tool `own` as the route shows it: its name there. One that is not there has no definition."""
+        for name, entry in self.tools.items():
+            if entry.name == own and entry.server == server:
+                return name, entry
+        return own, Entry(server, own, {})
+
     @property
     def servers(self) -> tuple[str, ...]:
         """Ids of all servers of the route."""

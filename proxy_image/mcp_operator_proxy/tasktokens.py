@@ -7,7 +7,7 @@ key read each other's; anybody else finds a task that does not exist.
 
 import json
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from mcp.server.request_state import AESGCMRequestStateCodec, InvalidRequestState
 
@@ -18,6 +18,16 @@ MAX_LENGTH: Final = 4096
 _LABEL: Final = b"mcp-operator task id\0"
 
 
+class Sealed(NamedTuple):
+    """What an id says."""
+
+    server: str
+    task_id: str
+    """The server's own."""
+    tool: str
+    """The server's own name of the tool that began the task."""
+
+
 class TaskTokens:
     """Of the route at `route`; `keys` returns the keys of that moment."""
 
@@ -26,20 +36,24 @@ class TaskTokens:
         self._route = route
         self._made: tuple[Keys, AESGCMRequestStateCodec] | None = None
 
-    def seal(self, server: str, task_id: str, principal: Principal | None) -> str:
-        """The id under which `principal` knows the server's task."""
-        return self._codec().seal(json.dumps([self._route, _name(principal), server, task_id]).encode())
+    def seal(self, server: str, task_id: str, principal: Principal | None, tool: str = "") -> str:
+        """The id under which `principal` knows the server's task, begun by the server's `tool`."""
+        return self._codec().seal(json.dumps([self._route, _name(principal), server, task_id, tool]).encode())
 
-    def open(self, token: str, principal: Principal | None) -> tuple[str, str] | None:
-        """Server and its own id of the task; None where `principal` has no such task on this route."""
+    def open(self, token: str, principal: Principal | None) -> Sealed | None:
+        """None where `principal` has no such task on this route."""
         if len(token) > MAX_LENGTH:
             return None
         try:
             fields: Any = json.loads(self._codec().unseal(token))
         except (InvalidRequestState, ValueError):
             return None
-        route, owner, server, task_id = fields
-        return (server, task_id) if (route, owner) == (self._route, _name(principal)) else None
+        route, owner, server, task_id, *tool = fields  # one of the version before names no tool
+        return (
+            Sealed(server, task_id, tool[0] if tool else "")
+            if (route, owner) == (self._route, _name(principal))
+            else None
+        )
 
     def _codec(self) -> AESGCMRequestStateCodec:
         keys = self._keys()

@@ -56,7 +56,7 @@ class TaskWatch:
         self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
         for task_id in ids:
             if (found := tokens.open(task_id, principal)) is not None:
-                self._wanted[found[0]][found[1]] = task_id
+                self._wanted[found.server][found.task_id] = task_id
         self._swapped = asyncio.Event()
         self._following: list[asyncio.Task[None]] = []
 

@@ -39,6 +39,7 @@ from mcp_operator_proxy.fastlane.route import Hot, Route
 from mcp_operator_proxy.fastlane.sink import Sink
 from mcp_operator_proxy.fastlane.upstream import Upstream, session_headers
 from mcp_operator_proxy.guard import refusal
+from mcp_operator_proxy.policy import ALLOW_ALL
 from mcp_operator_proxy.services.windows import Call, Window
 from mcp_operator_proxy.table import Kind
 
@@ -289,9 +290,10 @@ class Lane:
         hot = route.hot(request.method, request.name, state, self._upstream)
         if hot is None or not hot.upstream.usable:
             raise _Declined
-        refused = state.policy.refusal(head.principal, route.path, _KINDS[request.method], request.name)
-        if refused is not None:
-            raise _Declined
+        if state.policy is not ALLOW_ALL:
+            kind = _KINDS[request.method]
+            if state.policy.refusal(head.principal, route.path, kind, request.name, hot.entry) is not None:
+                raise _Declined
         return hot
 
     def _upstream(self, backend: Backend) -> Upstream:
@@ -332,7 +334,7 @@ class Lane:
     def _counted(self, head: Head, hot: Hot) -> list[Window]:
         """The rate limits' windows that a call of a tool belongs to. Raises _Declined where the full path has to ask."""
         assert self._limits is not None
-        found = self._limits.lane(Call(head.principal, hot.own, hot.upstream.backend.id, head.route.path))
+        found = self._limits.lane(Call(head.principal, hot.entry.name, hot.upstream.backend.id, head.route.path))
         if found is None:
             raise _Declined
         return found
@@ -393,6 +395,8 @@ class Lane:
         )
 
     def _list(self, incoming: Incoming, request: Request, version: str, session: bytes | None) -> bool:
+        if incoming.head.state.policy is not ALLOW_ALL:  # a list of the caller's own
+            return False
         started = time.perf_counter()
         route = incoming.head.route
         fresh = self._proxy.freshness(route.path, request.method) if version in MODERN_PROTOCOL_VERSIONS else STALE

@@ -34,10 +34,10 @@ class Hot:
     __slots__ = (
         "_lines",
         "body",
+        "entry",
         "expose",
         "header_name",
         "method",
-        "own",
         "repeatable",
         "timeout",
         "upstream",
@@ -47,7 +47,7 @@ class Hot:
     def __init__(
         self,
         method: str,
-        own: str,
+        entry: Entry,
         upstream: Upstream,
         expose: Expose | None,
         timeout: float,
@@ -56,10 +56,9 @@ class Hot:
         usage: ToolUsage | None,
     ) -> None:
         self.method = method
-        self.own = own
-        """The server's own name of it."""
-        self.body = call_head(method, own)
-        self.header_name = header_value(own)
+        self.entry = entry
+        self.body = call_head(method, entry.name)
+        self.header_name = header_value(entry.name)
         self.upstream = upstream
         self.expose = expose
         self.timeout = timeout
@@ -109,17 +108,15 @@ class Route:
 
     def _made(self, method: str, name: str, state: "State", upstream: Callable[[Backend], Upstream]) -> Hot | None:
         table = self.table
-        entry: Entry | None = None
         if method == "resources/read":
-            found = table.resource(name)
-            if found is None:
+            entry = table.resource_entry(name)
+            if entry is None:
                 return None
-            server, own = found
         else:
             entry = (table.tools if method == "tools/call" else table.prompts).get(name)
             if entry is None or entry.cache_seconds is not None or _wants_headers(entry):
                 return None
-            server, own = entry.server, entry.name
+        server = entry.server
         backend = state.backends.get(server)
         if backend is None:
             return None
@@ -128,12 +125,12 @@ class Route:
         tool = entry if method == "tools/call" else None
         return Hot(
             method,
-            own,
+            entry,
             upstream(backend),
             self._exposers[server],
             tool.timeout if tool is not None else backend.call_timeout,
             repeatable=tool.idempotent if tool is not None else True,
-            usage=self._usage.of(server, own) if tool is not None else None,
+            usage=self._usage.of(server, entry.name) if tool is not None else None,
         )
 
     def side(self, meta: ModernMeta, token: bytes | None) -> Side:

@@ -25,7 +25,6 @@ from mcp_operator_proxy.registry.documents import ToolDocument
 from mcp_operator_proxy.registry.listing import Listing, Registered, Shown, listing
 from mcp_operator_proxy.registry.settings import SearchSettings
 from mcp_operator_proxy.stores.keyvalue import KeyValue
-from mcp_operator_proxy.table import Entry
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -208,16 +207,7 @@ class Registry:
 
 def _shown(state: "State", principal: Principal | None, path: str | None) -> Shown:
     tables = state.table.items() if path is None else [(path, state.table[path])] if path in state.table else []
-    return {route: _permitted(state, principal, route, table.tools) for route, table in tables}
-
-
-def _permitted(
-    state: "State", principal: Principal | None, path: str, tools: Mapping[str, Entry]
-) -> Mapping[str, Entry]:
-    policy = state.policy
-    if policy is ALLOW_ALL:
-        return tools
-    return {name: entry for name, entry in tools.items() if policy.refusal(principal, path, "tool", name) is None}
+    return {route: state.policy.visible(principal, table).tools for route, table in tables}
 
 
 def _as_it_is(found: Registered, up: Mapping[str, bool]) -> Registered:

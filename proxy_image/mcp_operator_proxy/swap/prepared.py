@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mcp_operator_proxy.auth import Authenticator
+from mcp_operator_proxy.authz.settings import policy_of
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.certificate import Certificate
 from mcp_operator_proxy.config import ProxyConfig
@@ -54,4 +55,5 @@ def prepare(
         stores=store_settings(config, secrets),
         credentials=credential_settings(config, secrets),
         search=search_settings(config, secrets),
+        policy=policy_of(config),
     )

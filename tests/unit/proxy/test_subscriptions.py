@@ -261,7 +261,7 @@ async def test_a_server_that_does_not_answer_is_not_waited_for() -> None:
 
 async def test_what_a_caller_may_not_use_cannot_be_watched() -> None:
     class Refuse:
-        def refusal(self, principal: Any, route: str, kind: str, name: str) -> str | None:
+        def refusal(self, principal: Any, route: str, kind: str, name: str, _: Any) -> str | None:
             asked = (principal, route, kind, name)
             return "not yours" if asked == (None, "/mcp", "resource", "data://e/one") else None
 
@@ -270,9 +270,9 @@ async def test_what_a_caller_may_not_use_cannot_be_watched() -> None:
         assert running.proxy.state is not None
         running.proxy.state = dataclasses.replace(running.proxy.state, policy=Refuse())
         async with client(running.url, "legacy") as through:
-            with pytest.raises(MCPError, match="not yours"):
+            with pytest.raises(MCPError, match="Resource not found: data://e/one"):
                 await through.session.subscribe_resource("data://e/one")
-        with pytest.raises(MCPError, match="not yours"):
+        with pytest.raises(MCPError, match="Resource not found: data://e/one"):
             async with Listener().at(running.url, "auto", "data://e/one"):
                 pass
         assert subscriptions(running) == 0

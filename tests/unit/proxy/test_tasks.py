@@ -275,14 +275,14 @@ def tokens(keys: Keys | None = None, route: str = "/mcp") -> TaskTokens:
 
 def test_tokens() -> None:
     made = tokens().seal("ns/a", "task-1", ANN)
-    assert tokens().open(made, ANN) == ("ns/a", "task-1")  # of another process with the same keys
+    assert tokens().open(made, ANN) == ("ns/a", "task-1", "")  # of another process with the same keys
     assert made.isascii()
     assert "task-1" not in made
     for other in (BOB, None, Principal("")):
         assert tokens().open(made, other) is None
     assert tokens(route="/other").open(made, ANN) is None
     assert tokens(Keys.random()).open(made, ANN) is None
-    assert tokens().open(tokens().seal("ns/a", "task-1", None), None) == ("ns/a", "task-1")
+    assert tokens().open(tokens().seal("ns/a", "task-1", None, "work"), None) == ("ns/a", "task-1", "work")
 
 
 @pytest.mark.parametrize("text", ["", "x", "é", "A" * (MAX_LENGTH + 1)])

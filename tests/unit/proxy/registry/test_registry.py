@@ -11,6 +11,7 @@ from fastmcp import FastMCP
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.registry.registry import Registry
+from mcp_operator_proxy.table import RouteTable
 from support.backends import ServedMCP, eventually
 from support.gateway import make_config, running_gateway
 
@@ -37,8 +38,12 @@ class Refusing:
     names: frozenset[str]
     friend: Principal
 
-    def refusal(self, principal: Principal | None, route: str, kind: str, name: str) -> str | None:  # noqa: ARG002
+    def refusal(self, principal: Principal | None, route: str, kind: str, name: str, entry: Any) -> str | None:  # noqa: ARG002
         return "no" if name in self.names and principal != self.friend else None
+
+    def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        kept = {n: e for n, e in table.tools.items() if self.refusal(principal, table.path, "tool", n, e) is None}
+        return replace(table, tools=kept)
 
 
 def ids(registry: Registry, **of: Any) -> list[str]:
