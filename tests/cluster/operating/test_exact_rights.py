@@ -11,7 +11,9 @@ import pytest
 from mcp_operator.api import meta
 from mcp_operator.watch import WATCHED
 from support import resources
+from support.backends import ServedMCP
 from support.chart import rendered
+from support.fickle import Fickle
 from support.rights import Right, granted, used
 
 from .conftest import RIGHTS, SYSTEM, Until, World
@@ -150,6 +152,19 @@ async def _lost_and_found(world: World, namespace: str, until: Until) -> None:
         await until(lambda: resolved("Resolved"))
 
 
+async def _approved(world: World, namespace: str, until: Until, url: str) -> None:
+    """An approval by annotation, which the operator takes away."""
+    pinned = resources.remote("pinned", url, pinning="Warn")
+    pinned["metadata"]["annotations"] = {meta.ANNOTATION_APPROVE: "all"}
+    await world.apply(namespace, pinned)
+
+    async def heeded() -> bool:
+        metadata = (await world.get("mcpservers", namespace, "pinned"))["metadata"]
+        return meta.ANNOTATION_APPROVE not in (metadata.get("annotations") or {})
+
+    await until(heeded)
+
+
 @pytest.mark.usefixtures("optional_kinds")
 @pytest.mark.parametrize("mode", ["cluster", "namespaces"])
 async def test_neither_less_nor_more(world: World, namespace: str, until: Until, mode: str) -> None:
@@ -157,7 +172,8 @@ async def test_neither_less_nor_more(world: World, namespace: str, until: Until,
     token = world.install(*watched)
     await world.apply(namespace, *_everything())
     flags = ["--namespaces", namespace] if mode == "namespaces" else []
-    operator = await world.operator(token, "--watch-patience-seconds", "6", "--resync-seconds", "5", *flags)
+    flags += ["--watch-patience-seconds", "6", "--resync-seconds", "5", "--egress-allow", "loopback"]
+    operator = await world.operator(token, *flags)
     between = world.betweens["one"]
     children = set(WATCHED) - {kind.kind for kind in meta.KINDS} - {"Pod"}
 
@@ -170,6 +186,8 @@ async def test_neither_less_nor_more(world: World, namespace: str, until: Until,
     await until(lambda: any(asked.method == "PATCH" and asked.plural == "pods" for asked in between.asked))
     await _unwanted(world, namespace)
     await _lost_and_found(world, namespace, until)
+    async with ServedMCP(Fickle().mcp) as served:
+        await _approved(world, namespace, until, served.url)
     await world.apply(namespace, resources.proxy(selector={"team": "none"}, networkPolicy={"enabled": False}))
     await world.apply(
         namespace, resources.proxy("second", serviceAccountName="default", podDisruptionBudget={"enabled": False})
