@@ -492,6 +492,7 @@ class Proxy:
             routes=tuple(table.report() for table in state.table.values()) if state else (),
             conflicts=tuple(c for table in state.table.values() for c in table.conflicts) if state else (),
             long_names=tuple(n for table in state.table.values() for n in table.long_names) if state else (),
+            search=self.services.registry.report(),
         )
 
     async def wait_for(self, revision: str, seconds: float) -> StatusReport:

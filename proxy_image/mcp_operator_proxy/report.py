@@ -135,6 +135,15 @@ class RouteReport(ConfigModel):
     resource_templates: int = 0
 
 
+class SearchReport(ConfigModel):
+    """How this replica finds tools."""
+
+    tools: int
+    embeddings: Literal["memory", "milvus", "none"]
+    problem: str | None = None
+    """Why it is not as it is configured; it is tried again every 30 s while somebody searches."""
+
+
 class RejectedConfig(ConfigModel):
     """The config that was refused whole, while the one in use stays. `revision` is None where it could not even be read."""
 
@@ -167,3 +176,5 @@ class StatusReport(ConfigModel):
     routes: tuple[RouteReport, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     long_names: tuple[LongName, ...] = ()
+    search: SearchReport | None = None
+    """None: nobody looks for tools."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from mcp_operator_proxy.registry.documents import ToolDocument
 from mcp_operator_proxy.registry.embedders import Embedder
+from mcp_operator_proxy.registry.milvus import MilvusVectors
 from mcp_operator_proxy.registry.search import SearchIndex
 from mcp_operator_proxy.tasks import cancel
 
@@ -18,23 +19,32 @@ PAUSE_SECONDS: Final = 0.1
 PATIENCE_SECONDS: Final = 1.0
 """A search waits so long for an index that shows what has just changed; then it takes the one before."""
 AGAIN_SECONDS: Final = 30.0
-"""After which an embedder that failed is tried again."""
+"""After which an embedder or a Milvus that failed is tried again."""
+RENEW_SECONDS: Final = 6 * 3600.0
+"""Rows in Milvus are told that they are wanted, at the latest after this time."""
 
 
 class Indexing:
     """`documents` gives all tools as they are now. Say `moved` when they are others; `close` it in the end."""
 
-    def __init__(self, documents: Callable[[], Collection[ToolDocument]], embedder: Embedder | None) -> None:
+    def __init__(
+        self,
+        documents: Callable[[], Collection[ToolDocument]],
+        embedder: Embedder | None,
+        milvus: MilvusVectors | None = None,
+    ) -> None:
         self._documents = documents
         self._embedder = embedder
+        self._milvus = milvus
         self._stale = True
         self._task: asyncio.Task[None] | None = None
+        self._renewal: asyncio.TimerHandle | None = None
         self._again_at = 0.0
         self.index: SearchIndex | None = None
 
-    def use(self, embedder: Embedder | None) -> None:
-        """Another one from now on."""
-        self._embedder = embedder
+    def use(self, embedder: Embedder | None, milvus: MilvusVectors | None = None) -> None:
+        """Others from now on."""
+        self._embedder, self._milvus = embedder, milvus
         self._again_at = 0.0
         self.moved()
 
@@ -46,7 +56,7 @@ class Indexing:
 
     async def current(self) -> SearchIndex:
         """The index, as new as `PATIENCE_SECONDS` allow; the first one is waited for."""
-        if self.index is None or self._stale or self._wants_meaning():
+        if self.index is None or self._stale or self._should_try_again(self.index):
             if self._task is None or self._task.done():
                 self.moved()
             task = self._task
@@ -58,20 +68,28 @@ class Indexing:
         assert self.index is not None
         return self.index
 
-    def _wants_meaning(self) -> bool:
-        lacks = self._embedder is not None and self.index is not None and not self.index.semantic
-        return lacks and time.monotonic() >= self._again_at
+    def _should_try_again(self, index: SearchIndex) -> bool:
+        return index.problem is not None and time.monotonic() >= self._again_at
 
     async def _make(self) -> None:
         while self._stale:
             if self.index is not None:
                 await asyncio.sleep(PAUSE_SECONDS)
             self._stale = False
-            embedder = self._embedder
-            self.index = await SearchIndex.of(self._documents(), embedder, self.index)
-            if embedder is not None and not self.index.semantic:
+            self.index = await SearchIndex.of(self._documents(), self._embedder, self.index, self._milvus)
+            if self.index.problem is not None:
                 self._again_at = time.monotonic() + AGAIN_SECONDS
+            self._renew_later()
+
+    def _renew_later(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renewal = None
+        if self._milvus is not None:
+            self._renewal = asyncio.get_running_loop().call_later(RENEW_SECONDS, self.moved)
 
     async def close(self) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
         if self._task is not None:
             await cancel([self._task])

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,12 +24,14 @@ from mcp_operator_proxy.registry.availability import Availability
 from mcp_operator_proxy.registry.documents import ToolDocument
 from mcp_operator_proxy.registry.listing import Listing, Registered, Shown, listing
 from mcp_operator_proxy.registry.settings import SearchSettings
+from mcp_operator_proxy.report import SearchReport
 from mcp_operator_proxy.stores.keyvalue import KeyValue
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
     from mcp_operator_proxy.registry.embedders import Embedder
     from mcp_operator_proxy.registry.indexing import Indexing
+    from mcp_operator_proxy.registry.milvus import MilvusVectors
     from mcp_operator_proxy.state import State
     from mcp_operator_proxy.swap.prepared import Prepared
 
@@ -57,6 +59,7 @@ class Registry:
         self._callers: OrderedDict[tuple[Any, ...], Listing] = OrderedDict()
         self._indexing: Indexing | None = None
         self._http: httpx2.AsyncClient | None = None
+        self._milvus: MilvusVectors | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._availability = Availability(proxy.holder.instance, self._looked, self._shared)
 
@@ -65,8 +68,9 @@ class Registry:
     def use(self, prepared: "Prepared") -> None:
         before, self.settings = self.settings, prepared.search
         if self._indexing is not None:
-            if (before.search.embedder, before.key) != (self.settings.search.embedder, self.settings.key):
-                self._indexing.use(self._embedder())
+            if before.means() != self.settings.means():
+                embedder = self._embedder()
+                self._indexing.use(embedder, self._vectors(embedder))
             else:
                 self._indexing.moved()
         elif self.settings.wanted:
@@ -83,6 +87,8 @@ class Registry:
             await self._indexing.close()
         if self._http is not None:
             await self._http.aclose()
+        if self._milvus is not None:
+            await self._milvus.close()
         await asyncio.gather(*self._closing)
 
     # What there is
@@ -132,6 +138,17 @@ class Registry:
         self._proxy.metrics.search_seconds.observe(time.perf_counter() - began)
         return made
 
+    def report(self) -> SearchReport | None:
+        """How tools are found now; None where nobody looks for any, or the index is on its way."""
+        index = self._indexing.index if self._indexing is not None else None
+        if index is None:
+            return None
+        return SearchReport(
+            tools=len(index.tools),
+            embeddings="milvus" if index.in_milvus else "memory" if index.semantic else "none",
+            problem=index.problem,
+        )
+
     # Of one caller
 
     def _listing(self, principal: Principal | None, user: str | None, path: str | None = None) -> Listing:
@@ -177,7 +194,8 @@ class Registry:
         if self._indexing is None:
             from mcp_operator_proxy.registry.indexing import Indexing  # noqa: PLC0415 - numpy and all: who searches
 
-            self._indexing = Indexing(self._documents, self._embedder())
+            embedder = self._embedder()
+            self._indexing = Indexing(self._documents, embedder, self._vectors(embedder))
             self._availability.start()
         return self._indexing
 
@@ -190,7 +208,7 @@ class Registry:
         from mcp_operator_proxy.registry.shared import SharedEmbedder  # noqa: PLC0415 - as above
 
         if self._http is not None:
-            self._retire(self._http)
+            self._retire(self._http.aclose())
             self._http = None
         wanted = self.settings.search.embedder
         if isinstance(wanted, EmbeddingEndpoint):
@@ -199,8 +217,18 @@ class Registry:
             return SharedEmbedder(endpoint, lambda: self._proxy.services.stores.keyvalue)
         return WordLlamaEmbedder() if wanted == "wordllama" else None
 
-    def _retire(self, http: httpx2.AsyncClient) -> None:
-        task = asyncio.get_running_loop().create_task(http.aclose())
+    def _vectors(self, embedder: "Embedder | None") -> "MilvusVectors | None":
+        if self._milvus is not None:
+            self._retire(self._milvus.close())
+            self._milvus = None
+        if self.settings.milvus is not None and embedder is not None:
+            from mcp_operator_proxy.registry.milvus import MilvusVectors  # noqa: PLC0415 - as above
+
+            self._milvus = MilvusVectors(self.settings.milvus, embedder)
+        return self._milvus
+
+    def _retire(self, closing: "Coroutine[Any, Any, None]") -> None:
+        task = asyncio.get_running_loop().create_task(closing)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mcp_operator_proxy.registry.documents import ToolDocument, stems
 from mcp_operator_proxy.registry.embedders import Embedder, EmbedderUnavailable, Vectors
+from mcp_operator_proxy.registry.milvus import MOST, MilvusVectors, VectorsUnavailable
 
 logger = logging.getLogger(__name__)
 logging.getLogger("bm25s").setLevel(logging.WARNING)  # it tells of each index, by a handler of its own
@@ -27,6 +28,8 @@ Mode = Literal["fused", "lexical", "semantic"]
 Scores = NDArray[np.float32]
 WORDS: Final = 0.5
 """What the words of a query weigh, against 1 for its meaning. From 0.15 to 0.7 it makes little difference."""
+NEAREST: Final = 200
+"""Tools that Milvus is asked for; more of them (`MOST`) for one who may call less than half of all."""
 LONGEST_QUERY: Final = 2000
 """Characters; more say nothing more."""
 
@@ -43,12 +46,22 @@ class SearchIndex:
     """Make it by `SearchIndex.of`."""
 
     def __init__(
-        self, tools: Sequence[ToolDocument], vectors: Vectors | None, embedder: Embedder | None, texts: dict[str, int]
+        self,
+        tools: Sequence[ToolDocument],
+        texts: Sequence[str],
+        embedder: Embedder | None,
+        kept: "Vectors | MilvusVectors | None",
     ) -> None:
         self.tools = tuple(tools)
-        self._vectors = vectors
+        self.problem: str | None = None
+        """Why it goes by words alone, or has in memory what should be in Milvus: it should be made anew after a while."""
+        self._milvus = milvus = kept if isinstance(kept, MilvusVectors) else None
+        self._vectors = kept if isinstance(kept, np.ndarray) else None
+        keys = (milvus.key(tool, text) for tool, text in zip(tools, texts, strict=True)) if milvus is not None else ()
+        self._rows = {key: number for number, key in enumerate(keys)}
+        """In Milvus: keys to positions."""
         self._embedder = embedder
-        self._texts = texts
+        self._texts = {text: number for number, text in enumerate(texts)}
         self._positions = {tool.id: number for number, tool in enumerate(self.tools)}
         terms = [tool.terms() for tool in self.tools]
         self._counts = Counter(term for found in terms for term in set(found))
@@ -58,23 +71,40 @@ class SearchIndex:
     @property
     def semantic(self) -> bool:
         """Whether there are embeddings; without them a search goes by words alone."""
-        return self._vectors is not None
+        return self._vectors is not None or self._milvus is not None
+
+    @property
+    def in_milvus(self) -> bool:
+        return self._milvus is not None
 
     @classmethod
     async def of(
-        cls, tools: Collection[ToolDocument], embedder: Embedder | None, before: "SearchIndex | None" = None
+        cls,
+        tools: Collection[ToolDocument],
+        embedder: Embedder | None,
+        before: "SearchIndex | None" = None,
+        milvus: MilvusVectors | None = None,
     ) -> "SearchIndex":
-        """An index of `tools`. Where the embedder fails it goes by words alone, and the next one tries again."""
+        """An index of `tools`. Without Milvus, embeddings are in memory; where the embedder fails, it goes by words alone.
+        `problem` tells of both, and the next index tries again."""
         ordered = sorted(tools, key=lambda tool: tool.id)
         texts = await asyncio.to_thread(_texts, ordered)
-        vectors = None
+        kept: Vectors | MilvusVectors | None = None
+        problem = None
         if embedder is not None:
             known = before if before is not None and before.shares(embedder) else None
             try:
-                vectors = await _embedded(texts, embedder, known)
+                if milvus is not None:
+                    problem = await _kept(milvus, ordered, texts)
+                in_milvus = milvus is not None and problem is None
+                kept = milvus if in_milvus else await _embedded(texts, embedder, known)
             except EmbedderUnavailable as error:
-                logger.warning("search goes by words alone for now", extra={"error": str(error)})
-        return await asyncio.to_thread(cls, ordered, vectors, embedder, {text: n for n, text in enumerate(texts)})
+                problem = f"search goes by words alone: {error}"
+        if problem is not None:
+            logger.warning("search does what it can for now", extra={"error": problem})
+        made = await asyncio.to_thread(cls, ordered, texts, embedder, kept)
+        made.problem = problem
+        return made
 
     async def search(
         self, query: str, limit: int = 10, *, allowed: Collection[str] | None = None, mode: Mode = "fused"
@@ -84,7 +114,7 @@ class SearchIndex:
         if not query or not self.tools or limit < 1:
             return []
         scores = np.zeros(len(self.tools), np.float32)
-        if mode != "lexical" and (meaning := await self._by_meaning(query)) is not None:
+        if mode != "lexical" and (meaning := await self._by_meaning(query, allowed)) is not None:
             scores += np.maximum(meaning, 0)
         if mode != "semantic":
             scores += WORDS * self._by_words(query)
@@ -121,17 +151,45 @@ class SearchIndex:
         count = self._counts[term]
         return math.log(1 + (len(self.tools) - count + 0.5) / (count + 0.5))
 
-    async def _by_meaning(self, query: str) -> Scores | None:
-        if self._vectors is None or self._embedder is None:
+    async def _by_meaning(self, query: str, allowed: Collection[str] | None) -> Scores | None:
+        if self._embedder is None or not self.semantic:
             return None
         try:
-            asked = await self._embedder.embed([query])
-        except EmbedderUnavailable as error:
+            asked = (await self._embedder.embed([query]))[0]
+            if self._milvus is not None:
+                return await self._nearest(self._milvus, asked, allowed)
+        except (EmbedderUnavailable, VectorsUnavailable) as error:
             logger.warning("a search went by words alone", extra={"error": str(error)})
+            if isinstance(error, VectorsUnavailable):
+                self.problem = str(error)
             return None
-        if asked.shape[1] != self._vectors.shape[1]:
+        if self._vectors is None or len(asked) != self._vectors.shape[1]:
             return None
-        return np.asarray(self._vectors @ asked[0], np.float32)
+        return np.asarray(self._vectors @ asked, np.float32)
+
+    async def _nearest(self, milvus: MilvusVectors, asked: Vectors, allowed: Collection[str] | None) -> Scores:
+        """What is not among the nearest has no score."""
+        scores = np.zeros(len(self.tools), np.float32)
+        few = allowed is not None and 2 * len(allowed) < len(self.tools)
+        within = [self.tools[self._positions[tool]] for tool in allowed or () if tool in self._positions]
+        servers = {tool.server for tool in (within if allowed is not None else self.tools)}
+        if not servers:
+            return scores
+        found = await milvus.nearest(asked, servers, MOST if few else NEAREST)
+        known = {self._rows[key]: cosine for key, cosine in found.items() if key in self._rows}
+        if not known:
+            raise VectorsUnavailable("Milvus has lost the tools")
+        scores[list(known)] = list(known.values())
+        return scores
+
+
+async def _kept(milvus: MilvusVectors, tools: Sequence[ToolDocument], texts: Sequence[str]) -> str | None:
+    """Why Milvus does not have them; None where it does. Raises EmbedderUnavailable."""
+    try:
+        await milvus.keep(tools, texts)
+    except VectorsUnavailable as error:
+        return f"embeddings are in memory: {error}"
+    return None
 
 
 async def _embedded(texts: Sequence[str], embedder: Embedder, before: SearchIndex | None) -> Vectors:

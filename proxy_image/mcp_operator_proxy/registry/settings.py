@@ -30,6 +30,10 @@ class SearchSettings:
     milvus: Milvus | None = None
     wanted: bool = False
 
+    def means(self) -> object:
+        """What embeddings depend on."""
+        return self.search.embedder, self.key, self.milvus
+
 
 def search_settings(config: ProxyConfig, secrets: Mapping[str, str]) -> SearchSettings:
     """Raises SecretMissing, and ConfigRejected where a URI can be none or a library is missing."""
@@ -41,6 +45,8 @@ def search_settings(config: ProxyConfig, secrets: Mapping[str, str]) -> SearchSe
     key = secret(endpoint.key, secrets, "search.embedder.key", revision).strip() if endpoint and endpoint.key else None
     milvus = None
     if search.milvus is not None:
+        if search.embedder == "none":
+            raise ConfigRejected("search.milvus needs an embedder", revision)
         milvus = milvus_of(secret(search.milvus, secrets, "search.milvus", revision), revision)
     return SearchSettings(search, key, milvus, wanted)
 
