@@ -491,6 +491,8 @@ class Backend:
             self.status = replace(self.status, error=report, checked_at=datetime.now(UTC))
             report = await explained(self.resolved.target(self._uds), error)  # where to sign in is the news
         self._down(report, before)
+        if challenged and self.renew is not None:
+            await self.renew()
 
     def _down(self, report: ErrorReport, before: ErrorReport | None) -> None:
         if before != report:

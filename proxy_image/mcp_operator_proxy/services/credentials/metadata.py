@@ -31,8 +31,10 @@ class Discovery:
         self._clock = clock
         self._known: dict[tuple[str | None, str, str | None], tuple[float, OAuthMetadata]] = {}
 
-    async def issuer(self, issuer: str | None, ca_bundle: str | None, address: str | None = None) -> OAuthMetadata:
-        """What the issuer says of itself, at `address` where that is another. None: whatever it calls itself.
+    async def issuer(
+        self, issuer: str | None, ca_bundle: str | None, address: str | None = None, *, fresh: bool = False
+    ) -> OAuthMetadata:
+        """What the issuer says of itself, at `address` where that is another. None: whatever it calls itself. `fresh` asks it anew.
 
         Raises:
             NotDiscovered: it says nothing, or calls itself something else (RFC 8414, section 3.3).
@@ -40,7 +42,7 @@ class Discovery:
         where = (address or issuer or "").rstrip("/")
         key = (issuer, where, ca_bundle)
         known = self._known.get(key)
-        if known is not None and self._clock() - known[0] < KEPT_SECONDS:
+        if known is not None and not fresh and self._clock() - known[0] < KEPT_SECONDS:
             return known[1]
         found = await _first(
             build_oauth_authorization_server_metadata_discovery_urls(where, where), OAuthMetadata, self._web, ca_bundle

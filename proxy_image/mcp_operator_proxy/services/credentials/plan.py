@@ -68,7 +68,7 @@ class Planner:
         if provider.kind == "azure":  # its metadata name the tenant by its id, whatever the address calls it
             address, issuer = f"{provider.address}/v2.0", None
         try:
-            found = await self._discovery.issuer(issuer, provider.endpoint.ca_bundle, address)
+            found = await self._discovery.issuer(issuer, provider.endpoint.ca_bundle, address, fresh=True)
         except NotDiscovered as error:
             raise CannotSignIn(str(error)) from None
         supported = found.scopes_supported or []
@@ -99,7 +99,7 @@ class Planner:
             resource = await protected_resource(self._web, str(server.url), challenge, server.ca_bundle)
             issuer = _chosen(resource, endpoint)
             ca_bundle = endpoint.ca_bundle if endpoint else None
-            found = await self._discovery.issuer(issuer, ca_bundle)
+            found = await self._discovery.issuer(issuer, ca_bundle, fresh=True)
         except NotDiscovered as error:
             raise CannotSignIn(str(error)) from None
         if "S256" not in (found.code_challenge_methods_supported or []):

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 import msal
+from msal.exceptions import MsalServiceError
 
 from mcp_operator_proxy.backends.classify import classify
 from mcp_operator_proxy.backends.http import ssl_context
@@ -54,7 +55,7 @@ class AzureProvider:
             answer = await asyncio.to_thread(self._asked, token)
         except (httpx2.HTTPError, OSError) as error:
             raise GrantFailed(f"its token endpoint cannot be asked ({classify(error).error_class})") from None
-        except msal.MsalServiceError:
+        except MsalServiceError:
             raise GrantFailed("its token endpoint answered with a server error") from None
         except ValueError:
             raise GrantFailed("its token endpoint does not answer with a token") from None

@@ -17,13 +17,6 @@ SECRET = "client s3cret:%"  # what a form-encoding has to treat
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[OAuthProvider]:
-    async with OAuthProvider() as made:
-        made.add_client("proxy", SECRET)
-        yield made
-
-
-@pytest.fixture
 async def protected(provider: OAuthProvider) -> AsyncIterator[ProtectedMCP]:
     async with ProtectedMCP(provider) as made:
         yield made
@@ -118,6 +111,18 @@ async def test_a_token_that_the_server_refuses_is_replaced_and_the_call_is_made_
                 protected.refused.update(protected.shown)
                 assert (await client.call_tool("crm_spend")).data == "spent by proxy"
         assert provider.count("token") == 3
+
+
+async def test_a_token_that_is_refused_while_nobody_calls_is_replaced_too(
+    provider: OAuthProvider, protected: ProtectedMCP, eventually: Eventually
+) -> None:
+    conf = config(protected.url, provider)
+    servers = (conf.servers[0].model_copy(update={"refresh_seconds": 0.3}),)
+    async with running_gateway(conf.model_copy(update={"servers": servers}), {"secret": SECRET}) as gateway:
+        await eventually(lambda: state_of(gateway)[0] == "ready")
+        protected.refused.update(protected.shown)
+        await eventually(lambda: provider.count("token") == 2)
+        await eventually(lambda: state_of(gateway)[0] == "ready")
 
 
 async def test_a_swap_keeps_the_token_and_another_client_gets_another(
