@@ -28,7 +28,7 @@ from mcp_types import (
 
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject, list_catalogue
 from mcp_operator_proxy.backends.check import ConnectionReport, check, check_host, explained
-from mcp_operator_proxy.backends.classify import BackendError, challenge_of, classify
+from mcp_operator_proxy.backends.classify import BackendError, backend_error, challenge_of, classify
 from mcp_operator_proxy.backends.connect import Callbacks, Connected, Era, ResolvedTransport, connect
 from mcp_operator_proxy.backends.counted import Counted
 from mcp_operator_proxy.backends.gate import Gate
@@ -483,6 +483,7 @@ class Backend:
         self._looked()
 
     async def _failed(self, error: BaseException) -> None:
+        error = backend_error(error)  # a session that breaks while it is used raises a group
         report, before = classify(error, secrets=self.secrets()), self.status.error
         challenged = isinstance(error, BackendError) and error.challenge is not None
         if challenged and before is not None and before.error_class == report.error_class:

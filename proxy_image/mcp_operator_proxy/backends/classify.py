@@ -149,6 +149,11 @@ def classify(error: BaseException, *, secrets: Iterable[str] = ()) -> ErrorRepor
     return _report("InternalError", f"unexpected {type(error).__name__} in the proxy; its log has the details")
 
 
+def backend_error(error: BaseException) -> BaseException:
+    """The first BackendError among `error`, its causes, contexts and groups; `error` itself where there is none."""
+    return next((found for found in _chain(error) if isinstance(found, BackendError)), error)
+
+
 def _chain(error: BaseException) -> Iterator[BaseException]:
     seen: set[int] = set()
     queue = [error]

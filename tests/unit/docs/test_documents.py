@@ -21,6 +21,7 @@ from mcp_operator.conditions.reasons import PROGRESSING, TERMINAL, Reason, Type
 from mcp_operator_proxy.bridge.metrics import Metrics as BridgeMetrics
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.report import ErrorClass
+from mcp_operator_proxy.services.credentials.metrics import CredentialMetrics
 
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").glob("*/*.md")])
@@ -148,7 +149,9 @@ def _series() -> set[str]:
     """Names of all series of operator, proxy and bridge, as Prometheus asks for them."""
     operator = CollectorRegistry()
     OperatorMetrics(operator)
-    registries = (operator, Proxy().metrics.registry, BridgeMetrics().registry)
+    proxy = Proxy().metrics.registry
+    CredentialMetrics(proxy)  # made where a configuration wants credentials
+    registries = (operator, proxy, BridgeMetrics().registry)
     return {
         f"{family.name}_total" if family.type == "counter" else family.name
         for registry in registries

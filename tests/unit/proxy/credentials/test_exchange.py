@@ -18,10 +18,10 @@ SECRET = "client s3cret:%"
 
 
 @asynccontextmanager
-async def exchanging(provider: OAuthProvider, **credential: Any) -> AsyncIterator[tuple[Credentials, Server]]:
-    endpoint = {"issuer": provider.issuer, "clientId": "proxy", "clientSecret": {"file": "secret"}}
+async def exchanging(at: OAuthProvider, **credential: Any) -> AsyncIterator[tuple[Credentials, Server]]:
+    endpoint = {"issuer": at.issuer, "clientId": "proxy", "clientSecret": {"file": "secret"}}
     shown = {"kind": "tokenExchange", "endpoint": endpoint, "audience": "crm", "scopes": ["tools"], **credential}
-    corp = {"name": "corp", "kind": "oidc", "issuer": provider.issuer, "clientId": "proxy"}
+    corp = {"name": "corp", "kind": "oidc", "issuer": at.issuer, "clientId": "proxy"}
     servers = [{"id": "ns/crm", "url": "http://127.0.0.1:9/mcp", "credential": shown}]
     conf = ProxyConfig.model_validate(
         {
