@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -69,11 +70,11 @@ class MilvusVectors:
         if made:
             await self._made_for(len(next(iter(made.values()))))
         old = [key for key, day in days.items() if day < self._day()]
-        renewed = made | await self._vectors(old)
+        renewed = {**made, **await self._vectors(old)}
         entries = [self._row(key, rows[key][0], vector) for key, vector in renewed.items()]
         for first in range(0, len(entries), BATCH):
-            part = entries[first : first + BATCH]
-            await self._ask(lambda client, part=part: client.upsert(self.collection, part, timeout=TIMEOUT_SECONDS))
+            put = partial(_put, self.collection, entries[first : first + BATCH])
+            await self._ask(put)
         if old or new:
             gone = f"day < {self._day() - KEEP_DAYS}"
             await self._ask(lambda client: client.delete(self.collection, filter=gone, timeout=TIMEOUT_SECONDS))
@@ -110,12 +111,7 @@ class MilvusVectors:
     async def _rows(self, keys: list[str], field: str) -> list[Mapping[str, Any]]:
         rows: list[Mapping[str, Any]] = []
         for first in range(0, len(keys), BATCH):
-            part = keys[first : first + BATCH]
-            rows += await self._ask(
-                lambda client, part=part: client.get(
-                    self.collection, ids=part, output_fields=["id", field], timeout=TIMEOUT_SECONDS
-                )
-            )
+            rows += await self._ask(partial(_get, self.collection, keys[first : first + BATCH], field))
         return rows
 
     async def _made_for(self, dimensions: int) -> None:
@@ -139,9 +135,18 @@ class MilvusVectors:
 
 
 def _open(settings: Milvus) -> Any:
-    from pymilvus import MilvusClient  # noqa: PLC0415 - 90 MiB of libraries: only who has a Milvus
+    from pymilvus import MilvusClient  # type: ignore[import-untyped]  # noqa: PLC0415 - 90 MiB of libraries: only who has a Milvus
 
     return MilvusClient(settings.uri, token=settings.token, timeout=TIMEOUT_SECONDS)
+
+
+def _put(collection: str, rows: list[dict[str, Any]], client: Any) -> Any:
+    return client.upsert(collection, rows, timeout=TIMEOUT_SECONDS)
+
+
+def _get(collection: str, keys: list[str], field: str, client: Any) -> list[Mapping[str, Any]]:
+    fields = ["id", field]
+    return list(client.get(collection, ids=keys, output_fields=fields, timeout=TIMEOUT_SECONDS))
 
 
 def _make(client: Any, collection: str, dimensions: int) -> None:
