@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from mcp_operator_proxy.auth import PRINCIPAL, Principal
 from mcp_operator_proxy.authn.http import Refusal, caller, metadata, metadata_path
 from mcp_operator_proxy.authn.lasting import lasting
 from mcp_operator_proxy.authn.metadata import WELL_KNOWN
+from mcp_operator_proxy.bodies import read_body, replaying
 from mcp_operator_proxy.config import RESERVED_PATHS, RequestLimits, within
 from mcp_operator_proxy.cors import preflight, sharing
 from mcp_operator_proxy.depth import deeper
@@ -35,6 +36,7 @@ from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.metrics import CONTENT_TYPE
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.report import StatusReport
+from mcp_operator_proxy.services.rest.service import refused as refused_by_rest
 from mcp_operator_proxy.workers.pod import Pod
 
 logger = logging.getLogger(__name__)
@@ -104,7 +106,7 @@ class App:
             origin=None if within(path, WELL_KNOWN) else headers.get("origin"),  # what all may know, all pages may
         )
         if refused is not None:
-            await _rpc_error(refused[0], INVALID_REQUEST, refused[1])(scope, receive, send)
+            await self._refused(path, *refused)(scope, receive, send)
             return
         if within(path, WELL_KNOWN):
             await self._metadata(scope)(scope, receive, send)
@@ -119,11 +121,20 @@ class App:
             return
         await self._mcp(path, scope, receive, send)
 
+    def _refused(self, path: str, status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
+        own = dict(headers or {})
+        if self.proxy.services.rest.serves(path):
+            return refused_by_rest(status, reason, own)
+        return _rpc_error(status, INVALID_REQUEST, reason, own)
+
     async def _mcp(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = Headers(scope=scope)
+        headers, rest = Headers(scope=scope), self.proxy.services.rest
         principal = await caller(scope, self.proxy.state)
+        if rest.serves(path) and (not isinstance(principal, Refusal) or rest.is_open(path)):
+            await rest(path, scope, receive, send)
+            return
         if isinstance(principal, Refusal):
-            await principal.response()(scope, receive, send)
+            await self._refused(path, principal.status, principal.message, principal.headers)(scope, receive, send)
             return
         endpoint: ASGIApp | None = self.proxy.endpoints.get(path)
         problem = None
@@ -154,12 +165,12 @@ class App:
                 await problem(scope, receive, send)
                 return
             if TRIED not in scope and isinstance(endpoint, Endpoint):
-                rest = await try_lane(self.proxy.lane, path, body, scope, receive, send)
-                if rest is None:
+                on = await try_lane(self.proxy.lane, path, body, scope, receive, send)
+                if on is None:
                     scope[LOGGED] = True
                     return
-                send = rest
-            receive = _replaying(body, receive)
+                send = on
+            receive = replaying(body, receive)
         with self.proxy.metrics.in_flight:
             await self._served(endpoint, principal, scope, receive, self._counting_refusals(path, scope, send))
 
@@ -303,29 +314,6 @@ def _spell_out(scope: Scope) -> None:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     if not any(name == b"content-type" and value.startswith(b"application/json") for name, value in headers):
         scope["headers"] = [(n, b"application/json" if n == b"content-type" else v) for n, v in headers]
-
-
-async def read_body(receive: Receive, most: int) -> bytes | None:
-    """The whole body; None where it has more than `most` bytes or the client has gone."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if len(body) > most:
-            return None
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-def _replaying(body: bytes, receive: Receive) -> Receive:
-    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def replay() -> Message:
-        return first.pop() if first else await receive()
-
-    return replay
 
 
 def _rpc_error(status: int, code: int, message: str, headers: dict[str, str] | None = None) -> Response:

@@ -115,6 +115,7 @@ class Proxy:
         self._pins = PinWatch(self._notice)
         self.lane = Lane(self)
         self._prepared: Prepared | None = None
+        """The configuration in use, with all its servers, as `prepare` made it."""
         self._rejected: RejectedConfig | None = None
         self._started_at = datetime.now(UTC)
         self._swapped_at: datetime | None = None
@@ -134,6 +135,10 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def started_at(self) -> datetime:
+        return self._started_at
 
     def freshness(self, path: str, method: str) -> Freshness:
         """How long a client may use a list of a route, and whether it may share it."""
@@ -163,11 +168,13 @@ class Proxy:
             except ConfigRejected as error:
                 self.reject(config.revision, str(error))
                 raise
-            prepared = self.services.credentials.filled(prepared)
+            given, prepared = prepared, self._to_run(prepared)
             if self._in_use(prepared):
+                self._prepared = given
                 self._accepted()
                 return False
             await self._swap(prepared, started + self._warm_seconds)
+            self._prepared = given
             if self.certificates is not None and prepared.certificate is not None:
                 self.certificates.use(prepared.certificate)
             self._swap_seconds = time.perf_counter() - started
@@ -188,13 +195,17 @@ class Proxy:
             return True
 
     async def show_anew(self) -> None:
-        """Start servers again whose processes are shown another credential now."""
+        """Take the configuration in use again, as servers are shown other credentials now, or others of them are to run."""
         async with self._lock:
             if self._prepared is None:
                 return
-            prepared = self.services.credentials.filled(self._prepared)
+            prepared = self._to_run(self._prepared)
             if not self._in_use(prepared):
                 await self._swap(prepared, time.perf_counter() + self._warm_seconds)
+
+    def _to_run(self, prepared: Prepared) -> Prepared:
+        """With the credentials that its servers are shown now, and without those that are stopped."""
+        return self.services.lifecycle.without_stopped(self.services.credentials.filled(prepared))
 
     def reject(self, revision: str | None, message: str) -> None:
         """Note that a configuration was refused; what is in use stays."""
@@ -268,7 +279,6 @@ class Proxy:
         policy = old.policy if old is not None and old.policy == prepared.policy else prepared.policy
         self.state = State(config, table, MappingProxyType(backends), prepared.authenticator, policy)
         self.holder.keys, self.holder.limits = prepared.signing_keys or self._own_keys, config.sessions
-        self._prepared = prepared
         self.services.use(prepared)
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
         self.endpoints = MappingProxyType(endpoints)

@@ -109,6 +109,11 @@ class Registry:
         found = self._listing(principal, user).tools.get(tool_id)
         return _as_it_is(found, self._availability.up()) if found is not None else None
 
+    def place(self, tool_id: str) -> Registered | None:
+        """The tool and where it is called, whoever asks: for those who say that it is not for a caller."""
+        state = self._proxy.state
+        return self._of_all(state).tools.get(tool_id) if state is not None else None
+
     async def search(
         self,
         query: str,

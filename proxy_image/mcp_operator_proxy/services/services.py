@@ -7,7 +7,9 @@ from mcp_operator_proxy.authn.issuers import Issuers
 from mcp_operator_proxy.registry.registry import Registry
 from mcp_operator_proxy.services.audit import Audit
 from mcp_operator_proxy.services.credentials.source import Credentials
+from mcp_operator_proxy.services.lifecycle import Lifecycle
 from mcp_operator_proxy.services.limits import Limits
+from mcp_operator_proxy.services.rest.service import Rest
 from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
 from mcp_operator_proxy.services.users.sessions import UserSessions
@@ -43,6 +45,8 @@ class Services:
         self.registry = Registry(proxy)
         self.limits = Limits(proxy)
         self.audit = Audit(proxy)
+        self.lifecycle = Lifecycle(proxy)
+        self.rest = Rest(proxy)
         self._all: tuple[Service, ...] = (
             self.audit,
             self.limits,
@@ -50,6 +54,8 @@ class Services:
             self.credentials,
             self.users,
             self.registry,
+            self.lifecycle,
+            self.rest,
         )
         self._retiring: set[asyncio.Task[None]] = set()
 

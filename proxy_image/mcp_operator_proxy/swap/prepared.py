@@ -12,6 +12,7 @@ from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.registry.settings import SearchSettings, search_settings
 from mcp_operator_proxy.services.credentials.settings import CredentialSettings, credential_settings
+from mcp_operator_proxy.services.rest.settings import check_rest
 from mcp_operator_proxy.services.settings import StoreSettings, store_settings
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.swap.validate import authenticator, resolve, signing_keys
@@ -45,6 +46,7 @@ def prepare(
         SecretMissing: a secret file is not there, or not yet.
         ConfigRejected: something cannot be used.
     """
+    check_rest(config)
     return Prepared(
         config=config,
         secrets=secrets,
