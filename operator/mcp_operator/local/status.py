@@ -12,6 +12,7 @@ from mcp_operator.compile import Compiled
 from mcp_operator.compile.references import Resolved
 from mcp_operator.compile.servers import unsupported
 from mcp_operator.conditions.notices import Notice, noted, noted_before
+from mcp_operator.conditions.pinning import Pins
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.server import Health, ServerObservation, server_status
@@ -35,6 +36,7 @@ def status_of_server(
     health: Health | None,
     restarts: Restarts,
     notices: Iterable[Notice],
+    pins: Pins | None = None,
     now: datetime,
 ) -> ServerStatus:
     """Status of a server. `programmed` is what its process says; None for a remote one."""
@@ -45,6 +47,7 @@ def status_of_server(
         health=health,
         restarts=restarts.count,
         restarted_at=restarts.last,
+        pins=pins,
     )
     status = server_status(server, seen, now)
     if programmed is None:
@@ -92,7 +95,8 @@ def overruled(status: S, previous: Iterable[Condition], verdicts: Iterable[Verdi
     by_type = {verdict.type: verdict for verdict in verdicts}
     own = {condition.type: condition for condition in status.conditions}
     decided = [by_type.get(kind) or _verdict(own[kind]) for kind in _DECIDED if kind in by_type or kind in own]
-    told = [*summed_up(decided), *noted_before(status.conditions)]
+    pinned = [_verdict(own[kind]) for kind in (Type.DEFINITIONS_PINNED,) if kind in own]
+    told = [*summed_up(decided), *pinned, *noted_before(status.conditions)]
     listed = conditions(told, previous, status.observed_generation or 0, now)
     return status.model_copy(update={"conditions": listed})
 

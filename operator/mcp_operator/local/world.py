@@ -25,6 +25,7 @@ from mcp_operator.local.gateways import Gateways
 from mcp_operator.local.hosting import Hosting
 from mcp_operator.local.launch import CannotRun, Launch, launch
 from mcp_operator.local.manifests import Diagnostic, Severity
+from mcp_operator.local.pinning import LocalPins
 from mcp_operator.local.status import body, refused_in_part, status_of_proxy, status_of_server
 from mcp_operator.local.table import Endpoint, View, endpoints_of, row
 from mcp_operator.probe.prober import Prober
@@ -60,6 +61,7 @@ class World:
         self._notices: dict[Key, Notices] = {}
         self._watched: set[Key] = set()
         self._ready: dict[Key, object] = {}
+        self._pins = LocalPins()
         self._operator_key = secrets.token_hex(32).encode()
         """With what gateways that authenticate their callers are probed."""
 
@@ -108,6 +110,7 @@ class World:
         for key in self._statuses.keys() - snapshot.resources.keys():
             del self._statuses[key]
             self._compiled.pop(key, None)
+            self._pins.forget(key)
             self._unwatch(key)
             self._replicas.forget(key)
 
@@ -139,7 +142,7 @@ class World:
         compiled = compile_proxy(
             in_plain_http(proxy),
             routes=snapshot.routes,
-            servers=snapshot.servers,
+            servers=[self._as_known(server) for server in snapshot.servers],
             objects=snapshot.objects,
             url_of=self._url,
             namespace_labels=snapshot.labels.get(key.namespace, {}),
@@ -161,6 +164,10 @@ class World:
             target = Target(url=base + proxy.spec.path, transport="streamable-http", headers=headers)
             self._watch(key, target, PROBE_INTERVAL, PROBE_THRESHOLD, state=compiled.config.revision)
 
+    def _as_known(self, server: McpServer) -> McpServer:
+        """The server with its status: there the record of its definitions is."""
+        return server.model_copy(update={"status": self._statuses.get(key_of(server)) or ServerStatus()})
+
     def _url(self, server: McpServer) -> str | None:
         return server.spec.remote.url if server.spec.remote else self._hosting.url(key_of(server))
 
@@ -174,7 +181,7 @@ class World:
     # Judging
 
     def _judge_server(self, key: Key, server: McpServer, snapshot: Snapshot, now: datetime) -> float | None:
-        server = server.model_copy(update={"status": self._statuses.get(key) or ServerStatus()})
+        server = self._as_known(server)
         resolved = resolve(server, snapshot.objects)
         url = self._url(server)
         if url is not None and not resolved.problems and (server.spec.remote or self._hosting.was_ready(key)):
@@ -191,6 +198,7 @@ class World:
         else:
             self._unwatch(key)
         found = health_view(self._prober.health(key))
+        pins, renewed = self._pins.look(key, server, found, now)
         limit = server.spec.health.max_restarts
         decision = self._hosting.restarts(key, healthy=found.answers if found else None, limit=limit, now=now)
         status = status_of_server(
@@ -205,10 +213,11 @@ class World:
                 for _, told in sorted(self._notices.items(), key=itemgetter(0))
                 for n in told.servers.get(server.id, ())
             ],
+            pins=pins,
             now=now,
         )
         self._keep(key, server, status, snapshot, now)
-        return decision.again_after
+        return 0.0 if renewed else decision.again_after
 
     def _judge_proxy(self, key: Key, proxy: McpProxy, snapshot: Snapshot, now: datetime) -> None:
         proxy = proxy.model_copy(update={"status": self._statuses.get(key) or ProxyStatus()})

@@ -15,10 +15,12 @@ from typing import Any
 import psutil
 import pytest
 from fastmcp import FastMCP
+from mcp.shared.exceptions import MCPError
 
 from mcp_operator.local.process import free_port
 from mcp_operator_proxy.config import shortened
 from support.backends import Ears, ServedMCP, client, eventually
+from support.fickle import Fickle
 from unit.local.harness import PROXY, TINY, Local, local, manifest, tiny
 
 SECRET = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: %s}\n"
@@ -227,3 +229,29 @@ async def test_a_server_without_a_proxy_is_probed_all_the_same(folder: Path) -> 
         assert not run.heard("is gone", since)
         shutil.move(moved, folder)
         await run.said("mended or gone", since)
+
+
+async def test_pinned_definitions(folder: Path) -> None:
+    fickle = Fickle()
+
+    def far(url: str, **spec: Any) -> str:
+        return manifest(
+            "McpServer", "far", {"remote": {"url": url}, "health": {"interval": "300ms"}, "pinning": "Enforce", **spec}
+        )
+
+    async with ServedMCP(fickle.mcp) as served, local(folder, a=PROXY + far(served.url)) as run:
+        await run.said("McpProxy/default/tools ready=True")
+        async with client(await run.url(), "legacy") as through:
+
+            async def shows(*names: str) -> bool:
+                return {tool.name for tool in await through.list_tools()} == {*names}
+
+            await eventually(lambda: shows("far_add", "far_other"))
+            fickle.say("Adds. And sends.")
+            await eventually(lambda: shows("far_other"))
+            with pytest.raises(MCPError, match="far_add is quarantined"):
+                await through.session.call_tool("far_add", {})
+            (found,) = (await run.status())["servers"][0]["unapproved"]
+            approval = {"tools": [{"tool": "add", "digest": found["digest"]}]}
+            run.write("a.yaml", PROXY + far(served.url, approvedDefinitions=approval))
+            await eventually(lambda: shows("far_add", "far_other"))
