@@ -81,6 +81,11 @@ class World:
 
         await eventually(holds, 30)
 
+    async def plain_secret(self, name: str) -> dict[str, str]:
+        """What a Secret holds, decoded."""
+        found = decoded("Secret", await self.get("secrets", name))
+        return {key: value.decode() for key, value in found.items()}
+
     async def annotate(self, plural: str, name: str, **annotations: str) -> None:
         self.plane.kubectl(
             "-n", self.namespace, "annotate", plural, name, "--overwrite",

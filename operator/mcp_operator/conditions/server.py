@@ -1,7 +1,7 @@
 """The status of an McpServer."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -268,13 +268,28 @@ def _healthy(server: McpServer, seen: ServerObservation) -> Verdict:
         return no(
             Type.HEALTHY, Reason.RECOVERING, "it answers again; it is healthy after health.successThreshold good probes"
         )
-    if health.healthy and seen.clients.unreached:
-        return _unreached_by_some(server, health, seen.clients)
+    clients = _of_all(server, seen.clients)
+    if health.healthy and clients.unreached:
+        return _unreached_by_some(server, health, clients)
+    if health.healthy and server.spec.credential is not None and not health.protocol_version:
+        return yes(Type.HEALTHY, Reason.ANSWERING, "it answers, and asks for the credential that proxies show to it")
     if health.healthy:
         who = " ".join(part for part in (health.server_name, health.server_version) if part) or "it"
         return yes(Type.HEALTHY, Reason.ANSWERING, f"{who} answers with {plural(len(health.tools), 'tool')}")
     told = "; the proxies that serve it reached it when last asked" if seen.clients.all_reach_it else ""
     return no(Type.HEALTHY, health.error_class, health.error + told)
+
+
+def _of_all(server: McpServer, clients: Clients) -> Clients:
+    """Without replicas that only wait for a user's credential: each user has a session of its own with such a server."""
+    if not server.spec.of_users:
+        return clients
+    found = []
+    for one in clients.unreached:
+        failures = tuple(failure for failure in one.failures if failure.error_class != "Unauthorized")
+        if failures:
+            found.append(replace(one, failures=failures))
+    return replace(clients, unreached=tuple(found))
 
 
 def _unreached_by_some(server: McpServer, health: Health, clients: Clients) -> Verdict:

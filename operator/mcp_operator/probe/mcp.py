@@ -35,6 +35,8 @@ async def probe(target: Target) -> ProbeResult:
         rest = replace(target, timeout=max(target.timeout - before, _LEAST_SECONDS))
         found, seconds = await exchange(rest, partial(_list, keep=target.definitions) if target.lists else _meet)
         seconds += before
+    if target.guarded and isinstance(found, ErrorReport) and found.error_class == "Unauthorized":
+        found = ServerFacts(protocol_version="", transport="sse" if target.transport == "sse" else "streamable-http")
     if isinstance(found, ErrorReport):
         if target.bridge is not None:
             found = await ask_bridge(target.bridge) or found

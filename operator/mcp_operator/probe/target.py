@@ -35,6 +35,9 @@ class Target:
     egress: Egress | None = None
     """Which addresses may be connected to; None: all."""
 
+    guarded: bool = False
+    """Whether it wants a credential that only proxies have: that it asks for one is an answer."""
+
     def to_connect(self) -> ConnectTarget:
         return ConnectTarget(
             url=self.url,

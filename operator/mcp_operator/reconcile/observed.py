@@ -39,6 +39,7 @@ def probe_target(
         timeout=seconds(server.spec.health.timeout),
         definitions=server.spec.pinning != "Off",
         bridge=_bridge(pods) if server.spec.stdio else None,
+        guarded=server.spec.credential is not None,
         egress=egress,
     )
 
