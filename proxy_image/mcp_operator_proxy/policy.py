@@ -1,5 +1,8 @@
 """May this caller use this? The one hook that the fast lane, the full path, REST and search ask before anything reaches a backend."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from mcp_operator_proxy.auth import Principal
@@ -32,3 +35,40 @@ class AllowAll:
 
 
 ALLOW_ALL: Final = AllowAll()
+LIMITED: Final = "its key is for other tools"
+
+
+@dataclass(frozen=True)
+class Limited:
+    """`inner` for everybody but the callers of keys that are for some tools alone, whatever `inner` says of these."""
+
+    inner: Policy
+    calls: Mapping[str, frozenset[str]]
+    """Tools as `NAMESPACE/SERVER/NAME`, by the name of the key."""
+
+    def refusal(self, principal: Principal | None, route: str, kind: Kind, name: str, entry: Entry) -> str | None:
+        calls = self._of(principal)
+        if calls is None:
+            return self.inner.refusal(principal, route, kind, name, entry)
+        return None if kind == "tool" and f"{entry.server}/{entry.name}" in calls else LIMITED
+
+    def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        calls = self._of(principal)
+        if calls is None:
+            return self.inner.visible(principal, table)
+        tools = {name: entry for name, entry in table.tools.items() if f"{entry.server}/{entry.name}" in calls}
+        nothing: Mapping[str, Entry] = MappingProxyType({})
+        return replace(
+            table, tools=MappingProxyType(tools), prompts=nothing, resources=nothing, resource_templates=nothing
+        )
+
+    def is_open_to(self, principal: Principal | None) -> bool:
+        return self.inner is ALLOW_ALL and self._of(principal) is None
+
+    def _of(self, principal: Principal | None) -> frozenset[str] | None:
+        return None if principal is None or principal.issuer else self.calls.get(principal.name)
+
+
+def is_open(policy: Policy, principal: Principal | None) -> bool:
+    """Whether the caller may use all that a route shows: then its lists are those of everybody."""
+    return policy is ALLOW_ALL or (isinstance(policy, Limited) and policy.is_open_to(principal))

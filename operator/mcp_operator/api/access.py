@@ -9,10 +9,9 @@ from mcp_operator.api.constraints import Rule, matching, one_of_fields
 from mcp_operator.api.credentials import Scopes
 from mcp_operator.api.pods import LocalRef
 from mcp_operator.api.scalars import CallerName, Duration, Quantity, Url, amount, between
+from mcp_operator_proxy.config import OPERATOR
 
-OPERATOR_NAME: Final = "mcp-operator"
-"""The caller that the operator itself is, at every proxy that authenticates its callers."""
-_RESERVED: Final = f"{OPERATOR_NAME} is the operator's own name"
+_RESERVED: Final = f"{OPERATOR} is the operator's own name"
 POLICIES_BYTES: Final = 262_144
 """Of all policies of one proxy."""
 
@@ -20,7 +19,7 @@ POLICIES_BYTES: Final = 262_144
 class ApiKey(ApiModel):
     """A key of one caller."""
 
-    invariants = (Rule(f"self.name != '{OPERATOR_NAME}'", _RESERVED, lambda self: self.name != OPERATOR_NAME),)
+    invariants = (Rule(f"self.name != '{OPERATOR}'", _RESERVED, lambda self: self.name != OPERATOR),)
 
     name: CallerName
     """Who calls with it: as it stands in policies, limits and logs."""

@@ -6,13 +6,12 @@ while a policy is missing nothing is permitted.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from pydantic import AnyHttpUrl, ValidationError
 
 from mcp_operator.api import access as api
-from mcp_operator.api.access import OPERATOR_NAME
 from mcp_operator.api.common import KeyRef
 from mcp_operator.api.resources import describe
 from mcp_operator.api.scalars import amount, seconds
@@ -31,9 +30,9 @@ _WHERE: Final = "spec.authentication"
 
 
 def authentication(wanted: api.Authentication, operator_key: bytes | None, fields: Fields) -> config.Auth:
-    """Who may call. The operator may always: it proves that the proxy answers."""
+    """Who may call. The operator may always: it proves that the proxy answers. It may call nothing but canaries (`with_canaries`)."""
     fields.secrets[OPERATOR_KEY_FILE] = operator_key or NOBODYS_KEY
-    own = config.ApiKey(name=OPERATOR_NAME, secret=config.SecretRef(file=OPERATOR_KEY_FILE))
+    own = config.ApiKey(name=config.OPERATOR, secret=config.SecretRef(file=OPERATOR_KEY_FILE), calls=())
     metadata = wanted.resource_metadata
     return config.Auth(
         api_keys=(own, *_api_keys(wanted, operator_key, fields)),
@@ -45,10 +44,16 @@ def authentication(wanted: api.Authentication, operator_key: bytes | None, field
     )
 
 
+def with_canaries(auth: config.Auth, canaries: Iterable[str]) -> config.Auth:
+    """Where the operator may call these tools, `NAMESPACE/SERVER/NAME`, and sees no others."""
+    own, *others = auth.api_keys
+    return auth.model_copy(update={"api_keys": (own.model_copy(update={"calls": tuple(sorted(canaries))}), *others)})
+
+
 def _api_keys(wanted: api.Authentication, operator_key: bytes | None, fields: Fields) -> Iterator[config.ApiKey]:
     """Those that can be used. A proxy refuses all where one can't, so that one is left out here."""
     names: dict[str, str] = {}
-    digests = {_digest(operator_key or NOBODYS_KEY): OPERATOR_NAME}
+    digests = {_digest(operator_key or NOBODYS_KEY): config.OPERATOR}
     for where, name, value, version, what in _found(wanted, fields):
         digest = _digest(value)
         if digest is None:
@@ -76,11 +81,11 @@ def _found(wanted: api.Authentication, fields: Fields) -> Iterator[tuple[str, st
         where = f"{_WHERE}.apiKeySecrets[{secret.name}]"
         whole = fields.whole(where, "Secret", secret.name)
         for name, value in sorted(whole.data.items()) if whole else ():
-            if _NAME.fullmatch(name) and name != OPERATOR_NAME:
+            if _NAME.fullmatch(name) and name != config.OPERATOR:
                 assert whole
                 yield where, name, value, whole.version, f"{secret.name}/{name}"
             else:
-                why = "is the operator's own name" if name == OPERATOR_NAME else "can't be the name of a caller"
+                why = "is the operator's own name" if name == config.OPERATOR else "can't be the name of a caller"
                 fields.refuse(where, "Secret", KeyRef(name=secret.name, key=name), why)
 
 

@@ -12,6 +12,7 @@ from pydantic import AnyHttpUrl, ValidationError
 from mcp_operator.api.common import seconds
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, describe
 from mcp_operator.api.server import ServerSpec
+from mcp_operator.compile.access import with_canaries
 from mcp_operator.compile.claims import Claim
 from mcp_operator.compile.credentials import unfit
 from mcp_operator.compile.gateway import Place, gateway, is_of_rest, outward, unshared
@@ -103,6 +104,9 @@ def compile_proxy(
         else:
             chosen[server.id] = outcome
             secrets.update(resolved.secrets)
+    settings = dict(around.settings)
+    if "auth" in settings:
+        settings["auth"] = with_canaries(settings["auth"], _canaries(entries, chosen))
     body = config.ProxyConfig(
         revision="0",
         servers=tuple(chosen[key] for key in sorted(chosen)),
@@ -112,7 +116,7 @@ def compile_proxy(
         access_log=proxy.spec.access_log,
         allowed_hosts=_allowed_hosts(proxy),
         allowed_origins=proxy.spec.allowed_origins,
-        **around.settings,
+        **settings,
     )
     attached = [route for route in routes if route.id in selection.route_problems]
     brought = _ids_by_source(entries)
@@ -239,6 +243,12 @@ def _beside_rest(proxy: McpProxy, rest: config.Rest | None, selection: Selection
         assert source is not None
         if (problem := Problem("InvalidValue", why)) not in selection.route_problems[source]:
             selection.route_problems[source].append(problem)
+
+
+def _canaries(entries: Iterable[Entry], chosen: Mapping[str, config.Server]) -> set[str]:
+    """Tools that the operator calls, as `NAMESPACE/SERVER/NAME`."""
+    servers = [entry.server for entry in entries if entry.server.id in chosen]
+    return {f"{server.id}/{server.spec.canary.tool}" for server in servers if server.spec.canary}
 
 
 def _found(proxy: McpProxy, routes: Iterable[McpRoute]) -> frozenset[str]:

@@ -3,12 +3,18 @@
 from importlib.util import find_spec
 
 from mcp_operator_proxy.config import ProxyConfig
-from mcp_operator_proxy.policy import ALLOW_ALL, Policy
+from mcp_operator_proxy.policy import ALLOW_ALL, Limited, Policy
 from mcp_operator_proxy.swap.validate import ConfigRejected
 
 
 def policy_of(config: ProxyConfig) -> Policy:
     """Raises ConfigRejected where the policies cannot be read."""
+    keys = config.auth.api_keys if config.auth else ()
+    limited = {key.name: frozenset(key.calls) for key in keys if key.calls is not None}
+    return Limited(_policies(config), limited) if limited else _policies(config)
+
+
+def _policies(config: ProxyConfig) -> Policy:
     if config.authorization is None:
         return ALLOW_ALL
     if find_spec("cedarpy") is None:

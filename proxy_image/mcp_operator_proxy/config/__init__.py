@@ -13,6 +13,7 @@ writes what an older proxy refuses.
 """
 
 from mcp_operator_proxy.config.access import (
+    OPERATOR,
     ApiKey,
     Auth,
     Authorization,
@@ -82,6 +83,7 @@ __all__ = [
     "DNS_LABEL",
     "MCP_PATH",
     "MIN_NAME_BUDGET",
+    "OPERATOR",
     "RESERVED_PATHS",
     "REST_PATHS",
     "SECRETS_DIR",

@@ -1,6 +1,6 @@
 """Who may call, what, and how often."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -12,11 +12,19 @@ Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256
 RATE: str = r"^[1-9][0-9]{0,6}/(second|minute|hour|day)$"
 
 
+OPERATOR: Final = "mcp-operator"
+"""The caller that the operator itself is. It is no user."""
+
+
 class ApiKey(ConfigModel):
     """A key that authenticates as `name`. Its secret file holds the key, or `sha256:` and the key's digest in hex."""
 
     name: Name
     secret: SecretRef
+    calls: (
+        Annotated[tuple[Annotated[str, StringConstraints(max_length=1500)], ...], Field(max_length=10_000)] | None
+    ) = None
+    """Tools, as `NAMESPACE/SERVER/NAME`, that are all the caller may use and see, whatever policies say. None: as these say."""
 
 
 class JwtIssuer(ConfigModel):

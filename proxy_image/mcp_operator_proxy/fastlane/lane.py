@@ -39,7 +39,7 @@ from mcp_operator_proxy.fastlane.route import Hot, Route
 from mcp_operator_proxy.fastlane.sink import Sink
 from mcp_operator_proxy.fastlane.upstream import Upstream, session_headers
 from mcp_operator_proxy.guard import refusal
-from mcp_operator_proxy.policy import ALLOW_ALL
+from mcp_operator_proxy.policy import ALLOW_ALL, is_open
 from mcp_operator_proxy.services.windows import Call, Window
 from mcp_operator_proxy.table import Kind
 
@@ -395,7 +395,7 @@ class Lane:
         )
 
     def _list(self, incoming: Incoming, request: Request, version: str, session: bytes | None) -> bool:
-        if incoming.head.state.policy is not ALLOW_ALL:  # a list of the caller's own
+        if not is_open(incoming.head.state.policy, incoming.head.principal):  # a list of the caller's own
             return False
         started = time.perf_counter()
         route = incoming.head.route

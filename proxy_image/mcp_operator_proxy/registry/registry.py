@@ -19,7 +19,7 @@ import httpx2
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.config.services import EmbeddingEndpoint
-from mcp_operator_proxy.policy import ALLOW_ALL
+from mcp_operator_proxy.policy import is_open
 from mcp_operator_proxy.registry.availability import Availability
 from mcp_operator_proxy.registry.documents import ToolDocument
 from mcp_operator_proxy.registry.listing import Listing, Registered, Shown, listing
@@ -161,7 +161,7 @@ class Registry:
         if state is None:
             return _NOTHING
         whole = self._of_all(state)
-        if path is None and state.policy is ALLOW_ALL:
+        if path is None and is_open(state.policy, principal):
             return whole
         key = (path, user, None if principal is None else (principal.key, principal.token))
         found = self._callers.get(key)

@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote
 
 from mcp_operator_proxy.auth import Principal
-from mcp_operator_proxy.config import Users
+from mcp_operator_proxy.config import OPERATOR, Users
 
 API_KEY: Final = "key"
 MOST: Final = 255
@@ -29,8 +29,8 @@ class BadUser(ValueError):
 
 
 def user_of(principal: Principal | None, users: Users) -> str | None:
-    """The user that a caller is; None where it is nobody."""
-    if principal is None:
+    """The user that a caller is; None where it is nobody, or the operator, which proves that the proxy answers."""
+    if principal is None or principal.key == OPERATOR:
         return None
     if not principal.issuer:
         return _short(API_KEY, principal.name)
