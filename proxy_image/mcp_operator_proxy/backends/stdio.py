@@ -51,7 +51,9 @@ _SUN_PATH: Final = 107
 
 
 class StdioHost:
-    """Made at any time, started in a running loop, stopped in the end. `env` are the variables of `stdio` with their values.
+    """Made at any time, started in a running loop, stopped in the end.
+
+    `env` are the variables of `stdio` with their values, and a credential.
 
     `open_seconds` is how long a client waits for a process that is starting, `call_seconds` how long a call does.
     """
@@ -69,7 +71,8 @@ class StdioHost:
         self.id = server_id
         self._stdio = stdio
         self._env = dict(env)
-        self.secrets = tuple(self._env[v.name] for v in stdio.env if v.secret is not None and v.name in self._env)
+        literal = {variable.name for variable in stdio.env if variable.secret is None}
+        self.secrets = tuple(value for name, value in self._env.items() if name not in literal)
         self._times = open_seconds, call_seconds, grace_seconds
         self._log = ServerLog(Throttle(partial(_show, server_id)))
         self._folder: Path | None = None

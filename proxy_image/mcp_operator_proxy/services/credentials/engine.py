@@ -223,7 +223,8 @@ class Engine:
         if notices is None:
             return
         try:
-            told = notices.tell("credential.not-refreshed", issuer, {"user": user, "error": code})
+            message = f"the token of {user} cannot be renewed ({code}): another sign-in is needed"
+            told = notices.tell("credential.not-refreshed", issuer, {"message": message, "user": user, "error": code})
             if inspect.isawaitable(told):
                 await told
         except Exception:
