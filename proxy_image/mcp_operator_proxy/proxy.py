@@ -26,7 +26,7 @@ from mcp_operator_proxy.backends.metrics import GateCollector
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.collector import Collector
-from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.config import NoticeType, ProxyConfig
 from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.endpoint import Endpoint
 from mcp_operator_proxy.eras.freshness import STALE, Freshness
@@ -254,6 +254,7 @@ class Proxy:
             and prepared.stores == self.services.stores.settings
             and prepared.credentials == self.services.credentials.settings
             and prepared.search == self.services.registry.settings
+            and prepared.webhook == self.services.notices.webhook
             and self.holder.keys == (prepared.signing_keys or self._own_keys)
         )
 
@@ -312,7 +313,13 @@ class Proxy:
                 backends[key] = known
                 continue
             catalogue = known.catalogue if known else None
-            backend = Backend(server, on_change=self._changed, catalogue=catalogue, turns=self._turns)
+            backend = Backend(
+                server,
+                on_change=self._changed,
+                catalogue=catalogue,
+                turns=self._turns,
+                on_end=self.services.processes.ended,
+            )
             backends[key] = backend
             fresh.append(backend)
         return backends, fresh, updated
@@ -431,11 +438,9 @@ class Proxy:
         shown = (entry for table in state.table.values() for entry in table.tools.values())
         return any(entry.server == backend.id and entry.name in withheld for entry in shown)
 
-    def _notice(self, kind: str, subject: str, data: Mapping[str, str]) -> None:
+    def _notice(self, kind: NoticeType, subject: str, data: Mapping[str, str]) -> None:
         """Tell whoever the configuration names for that."""
-        notices = getattr(self.services, "notices", None)
-        if notices is not None:
-            notices.tell(kind, subject, data)
+        self.services.notices.tell(kind, subject, data)
 
     def _unapproved(self) -> dict[str, tuple[UnapprovedTool, ...]]:
         found = self.state.backends.values() if self.state else ()
@@ -501,6 +506,7 @@ class Proxy:
             servers=tuple(b.report() for b in state.backends.values()) if state else (),
             routes=tuple(table.report() for table in state.table.values()) if state else (),
             conflicts=tuple(c for table in state.table.values() for c in table.conflicts) if state else (),
+            notices=self.services.notices.newest,
             long_names=tuple(n for table in state.table.values() for n in table.long_names) if state else (),
             search=self.services.registry.report(),
         )

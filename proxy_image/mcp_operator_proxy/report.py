@@ -6,7 +6,7 @@ No credential and no backend URL stands here: anybody who reaches the proxy may 
 from datetime import datetime
 from typing import Literal
 
-from mcp_operator_proxy.config import ConfigModel
+from mcp_operator_proxy.config import ConfigModel, NoticeType
 
 ErrorClass = Literal[
     "DNSFailure",
@@ -152,6 +152,17 @@ class RejectedConfig(ConfigModel):
     at: datetime
 
 
+class NoticeReport(ConfigModel):
+    """Something that happened. `id` is the same for the same content, whichever replica saw it; `message` holds no secret."""
+
+    id: str
+    time: datetime
+    type: NoticeType
+    subject: str
+    """A server's id, or what else it is about."""
+    message: str
+
+
 class StatusReport(ConfigModel):
     """Body of `GET /status`.
 
@@ -178,3 +189,5 @@ class StatusReport(ConfigModel):
     long_names: tuple[LongName, ...] = ()
     search: SearchReport | None = None
     """None: nobody looks for tools."""
+    notices: tuple[NoticeReport, ...] = ()
+    """The newest 64, oldest first."""

@@ -6,6 +6,7 @@ does not fit the queue or is refused is dropped, and the caller never waits and 
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self
 
 from mcp_operator.kube.client import KubeClient, Object
-from mcp_operator.kube.errors import Forbidden, NotFound, Unavailable
+from mcp_operator.kube.errors import AlreadyExists, Forbidden, NotFound, Unavailable
 from mcp_operator.kube.paths import built_in
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,8 @@ class _Note:
     reason: str
     message: str
     at: str
+    once: str = ""
+    """Part of the Event's name: whoever records it again finds it there."""
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -89,6 +92,15 @@ class EventRecorder:
         """Something needs attention."""
         self._record(about, "Warning", reason, message)
 
+    def once(
+        self, about: Mapping[str, Any], kind: Literal["Normal", "Warning"], reason: str, message: str, identity: str
+    ) -> None:
+        """An event that has happened once, by a name of its own: recorded again, by this process or another, it is the same.
+
+        `identity` is at most 32 lower-case letters and digits.
+        """
+        self._record(about, kind, reason, message, identity)
+
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._send_all(), name="events")
         return self
@@ -108,9 +120,16 @@ class EventRecorder:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _record(self, about: Mapping[str, Any], kind: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+    def _record(
+        self,
+        about: Mapping[str, Any],
+        kind: Literal["Normal", "Warning"],
+        reason: str,
+        message: str,
+        once: str = "",
+    ) -> None:
         try:
-            note = _Note(_reference(about), kind, reason, _shorten(message), _now())
+            note = _Note(_reference(about), kind, reason, _shorten(message), _now(), once)
         except (KeyError, TypeError, AttributeError):
             self.dropped += 1
             log.warning("event %s is about something that is no object", reason)
@@ -160,6 +179,11 @@ class EventRecorder:
         return None
 
     async def _send(self, note: _Note) -> None:
+        if note.once:
+            event = self._event(note)
+            with contextlib.suppress(AlreadyExists):
+                await self._client.create(_EVENTS.path(event["metadata"]["namespace"]), event)
+            return
         sent = self._sent.pop(note.identity, None)
         if sent is not None:
             sent.count += 1
@@ -177,7 +201,7 @@ class EventRecorder:
             self._sent.popitem(last=False)
 
     def _event(self, note: _Note) -> Object:
-        suffix = f".{time.time_ns():x}"
+        suffix = f".{note.once or f'{time.time_ns():x}'}"
         return {
             "apiVersion": _EVENTS.api_version,
             "kind": _EVENTS.kind,

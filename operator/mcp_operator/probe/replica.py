@@ -5,7 +5,15 @@ from typing import Literal
 
 from mcp_operator.probe.facts import ServerFacts
 from mcp_operator.probe.state import latest_error
-from mcp_operator_proxy.report import Conflict, ErrorReport, LongName, RouteReport, ServerReport, StatusReport
+from mcp_operator_proxy.report import (
+    Conflict,
+    ErrorReport,
+    LongName,
+    NoticeReport,
+    RouteReport,
+    ServerReport,
+    StatusReport,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +39,7 @@ class ReplicaState:
     routes: tuple[RouteReport, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     long_names: tuple[LongName, ...] = ()
+    notices: tuple[NoticeReport, ...] = ()
     refused: str | None = field(default=None, repr=False)
     """The revision of the config it refused, where that could be read."""
 
@@ -73,6 +82,7 @@ def heard(state: ReplicaState, report: StatusReport, seconds: float) -> ReplicaS
         routes=report.routes,
         conflicts=report.conflicts,
         long_names=report.long_names,
+        notices=report.notices,
     )
 
 

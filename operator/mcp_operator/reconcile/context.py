@@ -17,6 +17,7 @@ from mcp_operator.probe.canaries import Canaries
 from mcp_operator.probe.prober import Prober
 from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.probe.replicas import Replicas
+from mcp_operator.reconcile.noticed import Noticed
 from mcp_operator.reconcile.notices import NoticeBoard
 from mcp_operator.reconcile.observed import is_heard
 from mcp_operator.reconcile.pace import Pace
@@ -62,6 +63,7 @@ class Context:
     """What the operator makes for each proxy, by the name of the secret file, as its Secret last held it."""
     _heard: dict[Key, Hashable] = field(default_factory=dict)
     notices: NoticeBoard = field(init=False)
+    noticed: Noticed = field(default_factory=Noticed)
 
     def __post_init__(self) -> None:
         self.notices = NoticeBoard(self.world.proxies_of)

@@ -68,6 +68,7 @@ async def reconcile_proxy(context: Context, key: Key, proxy: McpProxy) -> Result
     lag = None if paused or refused else await _hurry_pods(context, key, revision, pods)
     states = context.replicas.states(key)
     notices = notices_view(proxy, compiled, states)
+    context.noticed.look(key, (server.id for server in compiled.config.servers), states, context.status.tell_notice)
     seen = ProxyObservation(
         compiled=compiled,
         notices=notices.proxy,

@@ -64,6 +64,14 @@ class StatusWriter:
                 body, "RestartsReset", f"the count of restarts, which was {server.status.restarts}, starts anew"
             )
 
+    def tell_notice(self, about: Key, reason: str, message: str, identity: str) -> bool:
+        """An Event of what a proxy has noticed, once; whether `about` exists."""
+        body = self._store.get(about)
+        if body is None:
+            return False
+        self._events.once(body, "Warning", reason, message, identity)
+        return True
+
     def tell(self, server: McpServer, reason: str, message: str, *, warning: bool = False) -> None:
         """An Event of something that no condition tells."""
         key = Key(server.kind, server.metadata.namespace, server.metadata.name)

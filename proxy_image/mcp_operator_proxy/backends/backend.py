@@ -41,7 +41,7 @@ from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.backends.retry import SETTLED_SECONDS, pause, spread
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.backends.status import Digested, Status, server_report
-from mcp_operator_proxy.backends.stdio import CATALOGUE, StdioHost, on_behalf_of
+from mcp_operator_proxy.backends.stdio import CATALOGUE, OnEnd, StdioHost, on_behalf_of
 from mcp_operator_proxy.backends.watching import ResourceWatch
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.eras.capabilities import Capabilities
@@ -64,7 +64,8 @@ _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotificati
 class Backend:
     """Start it in a running loop, `close` it in the end. `on_change` is called after the catalogue has changed.
 
-    `turns` are shared by backends of one event loop, so that what many servers answer at once is read in turns.
+    `turns` are shared by backends of one event loop, so that what many servers answer at once is read in turns. `on_end` hears
+    of ends of a stdio server's processes that nobody asked for.
     """
 
     changes = 0
@@ -81,6 +82,7 @@ class Backend:
         on_change: Callable[["Backend"], None],
         catalogue: Catalogue | None = None,
         turns: Turns | None = None,
+        on_end: OnEnd | None = None,
     ) -> None:
         self.resolved = resolved
         self.catalogue = catalogue or Catalogue()
@@ -95,7 +97,7 @@ class Backend:
         self._client: _Client | None = None
         self._lean: LeanSession | None = None
         self._turns = turns or Turns()
-        self.host = _host(resolved)
+        self.host = _host(resolved, on_end)
         """The processes of a stdio server."""
         self._uds = None
         self._era = None
@@ -560,13 +562,18 @@ class _Client:
     http: httpx2.AsyncClient
 
 
-def _host(resolved: ResolvedServer) -> StdioHost | None:
+def _host(resolved: ResolvedServer, on_end: OnEnd | None) -> StdioHost | None:
     server = resolved.server
     if server.stdio is None:
         return None
     open_seconds = resolved.target().connect_timeout
     return StdioHost(
-        server.id, server.stdio, resolved.env, open_seconds=open_seconds, call_seconds=server.call_timeout_seconds
+        server.id,
+        server.stdio,
+        resolved.env,
+        open_seconds=open_seconds,
+        call_seconds=server.call_timeout_seconds,
+        on_end=on_end,
     )
 
 

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from mcp_types import DiscoverResult
 
@@ -50,6 +50,12 @@ _SUN_PATH: Final = 107
 """Bytes of a unix socket's path, unix(7)."""
 
 
+class OnEnd(Protocol):
+    """Hears of a process of a server that ended by itself or hung: why, how many have so far, and whether it is given up for a while."""
+
+    def __call__(self, server: str, error: str, restarts: int, *, gave_up: bool) -> None: ...
+
+
 class StdioHost:
     """Made at any time, started in a running loop, stopped in the end.
 
@@ -67,8 +73,10 @@ class StdioHost:
         open_seconds: float = 5.0,
         call_seconds: float = 30.0,
         grace_seconds: float = STOP_SECONDS,
+        on_end: OnEnd | None = None,
     ) -> None:
         self.id = server_id
+        self._on_end = on_end
         self._stdio = stdio
         self._env = dict(env)
         literal = {variable.name for variable in stdio.env if variable.secret is None}
@@ -158,6 +166,10 @@ class StdioHost:
         """The newest lines of standard error, oldest first, redacted; at most 1,000 lines and 256 KiB are kept."""
         return self._log.tail(lines)
 
+    def _ended(self, error: str, restarts: int, gave_up: bool) -> None:
+        if self._on_end is not None:
+            self._on_end(self.id, error, restarts, gave_up=gave_up)
+
     def _settings(self, uds: str) -> Settings:
         stdio = self._stdio
         open_seconds, call_seconds, grace_seconds = self._times
@@ -184,6 +196,7 @@ class StdioHost:
             process_idle=stdio.idle_seconds,
             preflight=False,
             watched=watched(),
+            on_end=self._ended,
             spare=stdio.start == "eager",
         )
 

@@ -353,6 +353,8 @@ class IsolatedHub(Hub):
                 self._exit_code = _exit_code(connection)
                 self._last_error = f"MCP server {self.settings.name} {how}"
                 log.warning("%s; its session ends", self._last_error)
+                if self.settings.on_end is not None:
+                    self.settings.on_end(self._last_error, self._restarts, False)
             if session is None:
                 self._borrowed.end(connection)
             elif not wanted:

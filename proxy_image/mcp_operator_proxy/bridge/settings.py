@@ -1,6 +1,6 @@
 """What one bridge is told to do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -82,4 +82,6 @@ class Settings:
     """Isolation `session`: have a process started for the session that comes next."""
     watched: "Watched | None" = field(default=None, repr=False, compare=False)
     """Who ends the processes when the proxy is killed; a bridge of its own has `guard` for that."""
+    on_end: Callable[[str, int, bool], None] | None = field(default=None, repr=False, compare=False)
+    """Called with each end of a process that nobody asked for: why, how many there were, and whether it is a crash loop."""
     allowed_origins: tuple[str, ...] = ()

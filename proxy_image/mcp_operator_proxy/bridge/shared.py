@@ -32,7 +32,8 @@ class SharedHub(Hub):
         super().__init__(settings, metrics, log)
         care = Care(lazy=settings.lazy, idle=settings.process_idle, ping=settings.ping)
         backoff = backoff_of(settings)
-        self._supervisor = Supervisor(settings.name, self._start, backoff, metrics.restarts.inc, care)
+        self._supervisor = Supervisor(settings.name, self._start, backoff, self._restarted, care)
+        self._backoff = backoff
         self._lists = KnownLists()
         self._listens = Listens(self._lists.changed)
         self._discover_first = False
@@ -49,6 +50,11 @@ class SharedHub(Hub):
 
     async def run(self) -> None:
         await self._supervisor.run()
+
+    def _restarted(self) -> None:
+        self.metrics.restarts.inc()
+        if (told := self.settings.on_end) is not None:
+            told(self._supervisor.last_error or "it ended", self._supervisor.restarts, self._backoff.crash_loop)
 
     def stop(self) -> None:
         self._supervisor.stop()

@@ -7,11 +7,11 @@ from typing import Final, Protocol
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from mcp_operator_proxy.config import Server
+from mcp_operator_proxy.config import NoticeType, Server
 from mcp_operator_proxy.report import UnapprovedTool
 
 logger = logging.getLogger(__name__)
-Tell = Callable[[str, str, Mapping[str, str]], None]
+Tell = Callable[[NoticeType, str, Mapping[str, str]], None]
 """Takes the type of a notice, its subject and its data."""
 KINDS: Final = ("changed", "new", "gone")
 

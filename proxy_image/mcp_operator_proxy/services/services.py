@@ -9,6 +9,7 @@ from mcp_operator_proxy.services.audit import Audit
 from mcp_operator_proxy.services.credentials.source import Credentials
 from mcp_operator_proxy.services.lifecycle import Lifecycle
 from mcp_operator_proxy.services.limits import Limits
+from mcp_operator_proxy.services.notices import Notices, Processes
 from mcp_operator_proxy.services.rest.service import Rest
 from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
@@ -47,7 +48,10 @@ class Services:
         self.audit = Audit(proxy)
         self.lifecycle = Lifecycle(proxy)
         self.rest = Rest(proxy)
+        self.notices = Notices(proxy)
+        self.processes = Processes(self.notices, proxy.holder.instance)
         self._all: tuple[Service, ...] = (
+            self.notices,
             self.audit,
             self.limits,
             self.issuers,

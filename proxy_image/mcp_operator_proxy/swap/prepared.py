@@ -12,6 +12,7 @@ from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
 from mcp_operator_proxy.registry.settings import SearchSettings, search_settings
 from mcp_operator_proxy.services.credentials.settings import CredentialSettings, credential_settings
+from mcp_operator_proxy.services.notices import Webhook, webhook
 from mcp_operator_proxy.services.rest.settings import check_rest
 from mcp_operator_proxy.services.settings import StoreSettings, store_settings
 from mcp_operator_proxy.sessions.ids import Keys
@@ -34,6 +35,8 @@ class Prepared:
     stores: StoreSettings
     credentials: CredentialSettings
     search: SearchSettings
+    webhook: Webhook | None = None
+    """Where notices go."""
     policy: Policy = ALLOW_ALL
 
 
@@ -58,4 +61,5 @@ def prepare(
         credentials=credential_settings(config, secrets),
         search=search_settings(config, secrets),
         policy=policy_of(config),
+        webhook=webhook(config, secrets),
     )

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
-from mcp_operator_proxy.report import ServerReport, StatusReport
+from mcp_operator_proxy.report import NoticeReport, ServerReport, StatusReport
 
 Combine = Callable[[Iterable[float]], float]
 
@@ -31,6 +31,7 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_proxy_certificate_not_after_timestamp_seconds": min,
 }
 """How the values of the workers become one; a sum where nothing is said. Counters and histograms are sums."""
+NOTICES: Final = 64
 _SEVERITY: Final = ("ready", "pending", "error")
 
 
@@ -58,10 +59,16 @@ def merge_status(reports: Sequence[StatusReport], *, missing: int = 0) -> Status
             "started_at": min(r.started_at for r in reports),
             "sessions": sum(r.sessions for r in reports),
             "servers": tuple(by_id[server.id] for server in last.servers),
+            "notices": _newest(reports),
             "workers": len(reports) + missing,
             "workers_up": len(reports),
         }
     )
+
+
+def _newest(reports: Sequence[StatusReport]) -> tuple[NoticeReport, ...]:
+    found = {notice.id: notice for report in reports for notice in report.notices}
+    return tuple(sorted(found.values(), key=lambda notice: (notice.time, notice.id))[-NOTICES:])
 
 
 def _severity(server: ServerReport) -> tuple[int, bool, int]:

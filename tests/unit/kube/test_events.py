@@ -164,3 +164,14 @@ async def test_long_names_and_messages_are_shortened(api: ApiServer, kube: KubeC
         events.normal(thing("n" * 253), "Ready", "m" * 5000)
     assert len(api.last.body["metadata"]["name"]) == 253
     assert len(api.last.body["message"]) == 1024
+
+
+async def test_what_has_happened_once_is_the_same_event_for_whoever_records_it(
+    api: ApiServer, kube: KubeClient
+) -> None:
+    for _ in range(2):
+        async with EventRecorder(kube, "op") as events:
+            events.once(THING, "Warning", "ServerRestarted", "it ended", "0af7651916cd43dd")
+        api.respond = lambda _: refusal(409, "AlreadyExists", "there is one of that name")
+    assert [asked.body["metadata"]["name"] for asked in api.asked] == ["a.0af7651916cd43dd"] * 2
+    assert events.dropped == 0
