@@ -6,6 +6,7 @@ Pure, and cheap enough to run before every call of the fast lane.
 import hashlib
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -14,6 +15,8 @@ from starlette.types import Scope
 REALM: Final = b'Bearer realm="mcp-operator-proxy"'
 PRINCIPAL: Final = "mcp_operator_proxy.principal"
 """Key of the caller in an ASGI scope: a `Principal`, or None where everybody may call."""
+CALLER: Final[ContextVar["Principal | None"]] = ContextVar("caller", default=None)
+"""Of the request that is being answered, for what a library calls without saying for whom."""
 _DIGEST: Final = re.compile(r"^sha256:([0-9a-f]{64})$")
 _BEARER: Final = b"bearer "
 

@@ -27,7 +27,7 @@ from mcp_types.methods import is_input_required
 from pydantic import BaseModel
 
 from mcp_operator_proxy import findtools
-from mcp_operator_proxy.auth import Principal
+from mcp_operator_proxy.auth import CALLER, Principal
 from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.catalogue import JsonObject
@@ -102,7 +102,7 @@ class RouteProvider:
         server = mcp._mcp_server  # noqa: SLF001
         declare(server, route)
         # The modern era's header check asks for one schema; unset, the server would list all tools for every call.
-        server.get_tool_input_schema = lambda name: route.table().schema_of(name)
+        server.get_tool_input_schema = self._schema_of
         handlers: dict[str, tuple[type[BaseModel], Callable[..., Any]]] = {
             "tools/list": (PaginatedRequestParams, self._list("tools/list", lambda t: t.listed_tools, "tools")),
             "prompts/list": (PaginatedRequestParams, self._list("prompts/list", lambda t: t.prompts, "prompts")),
@@ -124,6 +124,14 @@ class RouteProvider:
         for method, (params, handler) in handlers.items():
             server.add_request_handler(method, params, handler)
         server.add_notification_handler("notifications/roots/list_changed", NotificationParams, self._roots_changed)
+
+    def _schema_of(self, name: str) -> Mapping[str, Any] | None:
+        """None where the caller may not call it: the check of a tool's headers would tell that it is there."""
+        table = self._route.table()
+        entry = table.tools.get(name)
+        if entry is not None and self._route.refusal(CALLER.get(), "tool", name, entry) is not None:
+            return None
+        return table.schema_of(name)
 
     def _list(self, method: str, pick: Callable[[RouteTable], Mapping[str, Entry]], key: str) -> Callable[..., Any]:
         async def handler(ctx: FrontContext, params: PaginatedRequestParams) -> dict[str, Any]:

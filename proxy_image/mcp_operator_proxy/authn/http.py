@@ -13,7 +13,7 @@ from mcp_types import INVALID_REQUEST
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from mcp_operator_proxy.auth import PRINCIPAL, Principal, credentials, shown_by
+from mcp_operator_proxy.auth import CALLER, PRINCIPAL, Principal, credentials, shown_by
 from mcp_operator_proxy.authn.issuers import KeysUnavailable
 from mcp_operator_proxy.authn.metadata import asked_path, base_of, challenge, document, is_resource
 from mcp_operator_proxy.authn.tokens import InsufficientScope, TokenRefused
@@ -41,10 +41,17 @@ class Refusal:
 
 
 async def caller(scope: Scope, state: "State | None") -> Principal | Refusal | None:
-    """The caller, which is put into `scope` too (`PRINCIPAL`); None for one that is nobody, where nobody may call.
+    """The caller, which is put into `scope` (`PRINCIPAL`) and `CALLER`, too; None for one that is nobody, where nobody may call.
 
-    Without authentication it is whom an application around this one has put there.
+    Without authentication it is whom an application around this one has put into `scope`.
     """
+    found = await _caller(scope, state)
+    if not isinstance(found, Refusal):
+        CALLER.set(found)
+    return found
+
+
+async def _caller(scope: Scope, state: "State | None") -> Principal | Refusal | None:
     authenticator = state.authenticator if state is not None else None
     if state is None or authenticator is None:
         found = scope.setdefault(PRINCIPAL, None)

@@ -63,7 +63,7 @@ class UnknownTool(CallFailed):
 
 
 class CallForbidden(CallFailed):
-    """The policy refuses it."""
+    """The policy refuses it. The caller is told what it would be told of a tool that is not there."""
 
 
 class BadArguments(CallFailed):
@@ -225,7 +225,7 @@ async def _found(proxy: "Proxy", caller: Caller, tool_id: str) -> Registered:
     if hidden is not None and state is not None:
         reason = state.policy.refusal(caller.principal, hidden.path, "tool", hidden.document.name, hidden.entry)
         logger.info("call refused", extra={"tool": tool_id, "reason": reason})
-        raise CallForbidden("the tool is not for this caller")
+        raise CallForbidden("there is no such tool")
     raise UnknownTool("there is no such tool")
 
 

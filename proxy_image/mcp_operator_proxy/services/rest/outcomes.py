@@ -29,7 +29,7 @@ RETRY_SECONDS: Final = 5.0
 
 _KINDS: Final[Mapping[type[CallFailed], Kind]] = {
     calls.UnknownTool: problems.UNKNOWN_TOOL,
-    calls.CallForbidden: problems.FORBIDDEN,
+    calls.CallForbidden: problems.UNKNOWN_TOOL,
     calls.BadArguments: problems.BAD_PARAMETERS,
     calls.CallLimited: problems.RATE_LIMITED,
     calls.CallTimedOut: problems.TIMEOUT,

@@ -1,10 +1,12 @@
 """Policies over the wire: lists show what the caller may call, and what it may not call is as if it were not there."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from fastmcp import FastMCP
+from mcp_types import HEADER_MISMATCH
+from pydantic import Field
 
 from mcp_operator_proxy.swap.validate import ConfigRejected
 from support.backends import ServedMCP
@@ -32,6 +34,10 @@ def server() -> FastMCP[Any]:
     @mcp.tool
     def write() -> str:
         return "written"
+
+    @mcp.tool
+    def locate(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+        return region
 
     @mcp.prompt(name="open")
     def open_prompt() -> str:
@@ -92,7 +98,7 @@ async def test_lists_show_what_the_caller_may_call(gateway: Gateway, front: Fron
                 "resourceTemplates": [],
             }
             assert await listed(alice) == {
-                "tools": ["s_read", "s_write"],
+                "tools": ["s_read", "s_write", "s_locate"],
                 "prompts": ["s_open", "s_closed"],
                 "resources": ["open://s/a", "closed://s/a"],
                 "resourceTemplates": ["closed://s/by/{name}"],
@@ -134,6 +140,17 @@ async def test_what_may_not_be_called_is_as_if_it_were_not_there(
 def _nameless(error: dict[str, Any], asked: dict[str, Any]) -> str:
     name = str(asked.get("ref", asked).get("name") or asked.get("ref", asked).get("uri"))
     return str({key: error.get(key) for key in ("message", "data")}).replace(name, "NAME")
+
+
+async def test_the_check_of_headers_tells_nothing_of_hidden_tools(gateway: Gateway) -> None:
+    """SEP-2243: a tool may want arguments in headers, too, which is checked before it is called."""
+    async with caller(gateway, "alice", "modern") as alice, caller(gateway, "bob", "modern") as bob:
+        wrong = await alice.call("s_locate", {"region": "eu"})
+        assert wrong.message["error"]["code"] == HEADER_MISMATCH
+        hidden, unknown = [await bob.call(tool, {"region": "eu"}) for tool in ("s_locate", "s_nothing")]
+        assert hidden.status == unknown.status
+        assert hidden.message["error"]["message"] == "Unknown tool: s_locate"
+        assert unknown.message["error"]["message"] == "Unknown tool: s_nothing"
 
 
 async def test_what_may_not_be_read_may_not_be_subscribed_to(gateway: Gateway) -> None:
@@ -197,7 +214,7 @@ async def test_search_finds_what_the_caller_may_call(gateway: Gateway) -> None:
     registry = gateway.proxy.services.registry
     people = {name: gateway.proxy.state.authenticator.authenticate(None, key.encode()) for name, key in KEYS.items()}
     assert [tool.id for tool in registry.tools(people["bob"])] == ["s.read"]
-    assert [tool.id for tool in registry.tools(people["alice"])] == ["s.read", "s.write"]
+    assert [tool.id for tool in registry.tools(people["alice"])] == ["s.read", "s.write", "s.locate"]
     assert registry.get("s.write", people["bob"]) is None
 
 
