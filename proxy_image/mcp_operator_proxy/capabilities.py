@@ -6,6 +6,7 @@ from typing import Any, Final
 from mcp.server.lowlevel.server import Server
 from mcp_types import ServerCapabilities
 
+from mcp_operator_proxy.auth import CALLER
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.eras.capabilities import TASKS
 from mcp_operator_proxy.subscriptions import Sources
@@ -24,15 +25,9 @@ def declare(server: "Server[Any]", route: Sources) -> None:
     own = server.get_capabilities
 
     def capabilities(*args: Any, **options: Any) -> ServerCapabilities:
-        return narrow(own(*args, **options), catalogues(route))
+        return narrow(own(*args, **options), route.catalogues(CALLER.get()))
 
     server.get_capabilities = capabilities  # type: ignore[method-assign]
-
-
-def catalogues(route: Sources) -> list[Catalogue]:
-    """Those of the servers of the route."""
-    backends = (route.backend(server) for server in route.table().servers)
-    return [backend.catalogue for backend in backends if backend is not None]
 
 
 def narrow(declared: ServerCapabilities, offered: Iterable[Catalogue]) -> ServerCapabilities:

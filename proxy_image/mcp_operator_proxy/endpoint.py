@@ -19,8 +19,10 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from mcp_operator_proxy import __version__
+from mcp_operator_proxy.auth import CALLER, PRINCIPAL, Principal
 from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.eras.elsewhere import handed_on
+from mcp_operator_proxy.eras.exchange import principal_of
 from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.eras.states import States
 from mcp_operator_proxy.findtools import CALL, BadArguments, meant
@@ -53,8 +55,8 @@ class Endpoint:
 
     def __init__(self, path: str, route: RouteState, observe: Observe, holder: Holder, name: str) -> None:
         self.path = path
-        self.on_call: Callable[[str, str, float], None] | None = None
-        """Called with a tool's exposed name, outcome and seconds after each call of it."""
+        self.on_call: Callable[[str, str, float, Principal | None], None] | None = None
+        """Called with a tool's exposed name, outcome, seconds and caller after each call of it."""
         self.on_audit: Callable[[FrontContext, str, str, float], None] | None = None
         """Called with each request, the decision (`allowed`, `refused`, `limited`), its outcome and seconds."""
         self._observe = observe
@@ -117,8 +119,14 @@ class Endpoint:
     async def broadcast(self, changes: Changes) -> None:
         await self.audience.broadcast(changes)
 
+    def tell_those(self, who: Callable[[Principal], bool], changes: Changes) -> None:
+        """Tell the clients of some callers, and nobody else."""
+        self.audience.tell_those(who, changes)
+        self.listening.tell_those(who, changes)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._running.wait()
+        CALLER.set(scope.get(PRINCIPAL))
         if any(value.endswith(_BLANKS) for _, value in scope["headers"]):
             # RFC 9110, 5.5: blanks around a value are none of it; the HTTP parser leaves those behind it.
             scope["headers"] = [(key, value.strip(b" \t")) for key, value in scope["headers"]]
@@ -175,14 +183,16 @@ class Endpoint:
         return session.has_stream if session is not None else self.channels.find(session_id) is not None
 
     def _opened(self, session: Session) -> None:
-        self.audience.join(session.connection)
+        self.audience.join(session.connection, session.principal)
 
     async def _watch(self, ctx: FrontContext, call_next: CallNext) -> HandlerResult:
         """Around every message: learn of new sessions, measure requests."""
         connection = ctx.session._connection  # noqa: SLF001
+        principal = principal_of(ctx)
+        CALLER.set(principal)
         if ctx.request_id is None:
             if ctx.method == "notifications/initialized" and connection.session_id is not None:
-                self.audience.join(connection)
+                self.audience.join(connection, principal)
             return await call_next(ctx)
         if ctx.request is not None:
             ctx.request.scope.update(mcp_method=ctx.method, mcp_name=_name(ctx), mcp_outcome="error")
@@ -204,7 +214,7 @@ class Endpoint:
             if self.on_audit is not None:
                 self.on_audit(ctx, decision, outcome, seconds)
             if ctx.method == "tools/call" and self.on_call is not None:
-                self.on_call(str((ctx.params or {}).get("name")), outcome, seconds)
+                self.on_call(str((ctx.params or {}).get("name")), outcome, seconds, principal)
 
 
 async def _meaning(route: RouteState, ctx: FrontContext, call_next: CallNext) -> HandlerResult:

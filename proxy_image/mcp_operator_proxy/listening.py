@@ -37,9 +37,10 @@ from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.eras.capabilities import takes_tasks
 from mcp_operator_proxy.eras.exchange import principal_of
+from mcp_operator_proxy.notify import events
 from mcp_operator_proxy.refusals import Refused
 from mcp_operator_proxy.subscriptions import Sources, Subscriber, Subscriptions
-from mcp_operator_proxy.table import Entry, Kind
+from mcp_operator_proxy.table import Changes, Entry, Kind, RouteTable
 from mcp_operator_proxy.taskrequests import needs_tasks
 from mcp_operator_proxy.tasktokens import Sealed, TaskTokens
 from mcp_operator_proxy.taskwatch import TaskWatch, task_ids
@@ -60,6 +61,8 @@ class Rules(Sources, Protocol):
 
     def task_refusal(self, principal: Principal | None, task: Sealed) -> str | None: ...
 
+    async def listed(self, principal: Principal | None) -> RouteTable: ...
+
 
 class Listening:
     """The handlers, installed on the server of one route. `bus` carries what all listeners of the route may hear."""
@@ -73,6 +76,7 @@ class Listening:
         self._bus = bus
         self._tell = tell
         self._streams: set[ListenHandler] = set()
+        self._of_callers: dict[_StreamBus, Principal] = {}
         self._draining = False
         self.subscriptions = Subscriptions(route)
         server.add_request_handler("resources/subscribe", SubscribeRequestParams, self._subscribe)
@@ -84,6 +88,13 @@ class Listening:
         self.subscriptions.swapped()
         for tasks in self._tasks:
             tasks.swapped()
+
+    def tell_those(self, who: Callable[[Principal], bool], changes: Changes) -> None:
+        """Tell the listen streams of some callers."""
+        for bus, principal in list(self._of_callers.items()):
+            if who(principal):
+                for event in events(changes):
+                    bus.tell(event)
 
     def end_streams(self) -> None:
         """End all listen streams gracefully, and those that are opened from now on as soon as they are."""
@@ -100,6 +111,7 @@ class Listening:
     async def _subscribe(self, ctx: FrontContext, params: SubscribeRequestParams) -> EmptyResult:
         uri = str(params.uri)
         self._permit(ctx, uri)
+        await self._route.listed(principal_of(ctx))
         await self.subscriptions.subscribe(self._subscriber(ctx), uri)
         return EmptyResult()
 
@@ -119,7 +131,7 @@ class Listening:
             if self._permitted(principal, subscribed):
                 self._tell(connection, changed)
 
-        made = Subscriber(_owner(ctx), tell)
+        made = Subscriber(principal, tell)
         connection.state[_KEY] = made
         connection.exit_stack.callback(self.subscriptions.drop, made)
         return made
@@ -136,10 +148,13 @@ class Listening:
             if self._permitted(principal, subscribed):
                 bus.tell(ResourceUpdated(uri=subscribed))
 
-        subscriber = Subscriber(_owner(ctx), tell)
+        subscriber = Subscriber(principal, tell)
         stream = ListenHandler(bus, max_subscriptions=1)
         self._streams.add(stream)
+        if principal is not None:
+            self._of_callers[bus] = principal
         try:
+            await self._route.listed(principal)
             uris = [str(uri) for uri in params.notifications.resource_subscriptions or ()]
             for uri in uris:
                 self._permit(ctx, uri)
@@ -152,6 +167,7 @@ class Listening:
                 return await stream(telling, wanted)
         finally:
             self._streams.discard(stream)
+            self._of_callers.pop(bus, None)
             self.subscriptions.drop(subscriber)
 
     def _permitted_tasks(self, principal: Principal | None, ids: list[str]) -> list[str]:
@@ -185,7 +201,7 @@ class Listening:
 
     def _permitted(self, principal: Principal | None, uri: str) -> bool:
         """As long as no server has a resource, nobody is refused it."""
-        entry = self._route.table().resource_entry(uri)
+        entry = self._route.table(principal).resource_entry(uri)
         return entry is None or self._route.refusal(principal, "resource", uri, entry) is None
 
 
@@ -248,9 +264,3 @@ class _StreamBus:
 
 def _with(wanted: SubscriptionFilter, uris: list[str]) -> SubscriptionFilter:
     return wanted.model_copy(update={"resource_subscriptions": uris or None})
-
-
-def _owner(ctx: FrontContext) -> str | None:
-    """For whom a server with a process for each user is watched."""
-    principal = principal_of(ctx)
-    return principal.name if principal is not None else None

@@ -19,6 +19,7 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
+from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.table import Changes
 from mcp_operator_proxy.tasks import cancel
 
@@ -32,6 +33,7 @@ class Audience:
     def __init__(self, has_stream: Callable[[str], bool]) -> None:
         self._has_stream = has_stream
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._principals: weakref.WeakKeyDictionary[Connection, Principal] = weakref.WeakKeyDictionary()
         self._missed: dict[str, Changes] = {}
         self._telling: set[asyncio.Task[None]] = set()
         self.bus = InMemorySubscriptionBus()
@@ -40,10 +42,12 @@ class Audience:
     def __len__(self) -> int:
         return len(self._connections)
 
-    def join(self, connection: Connection) -> None:
-        """A session has been initialized; it leaves by itself when its connection ends."""
+    def join(self, connection: Connection, principal: Principal | None = None) -> None:
+        """A session has been initialized; it leaves by itself when its connection ends. `principal` is whose it is."""
         if connection in self._connections:
             return
+        if principal is not None:
+            self._principals[connection] = principal
         self._connections.add(connection)
         connection.exit_stack.callback(self._leave, connection)
 
@@ -58,8 +62,14 @@ class Audience:
         """Tell all clients. Returns at once for handshake-era ones, who are told concurrently."""
         for connection in self.connections():
             self.tell(connection, changes)
-        for event in _events(changes):
+        for event in events(changes):
             await self.bus.publish(event)
+
+    def tell_those(self, who: Callable[[Principal], bool], changes: Changes) -> None:
+        """Tell the handshake-era clients of some callers."""
+        for connection in self.connections():
+            if (principal := self._principals.get(connection)) is not None and who(principal):
+                self.tell(connection, changes)
 
     def tell(self, connection: Connection, changes: Changes) -> None:
         """Tell one handshake-era client, at once or when it opens its stream."""
@@ -90,15 +100,16 @@ class Audience:
         await cancel(self._telling)
 
 
-def _events(changes: Changes) -> list[ServerEvent]:
-    events: list[ServerEvent] = []
+def events(changes: Changes) -> list[ServerEvent]:
+    """What listen streams are told."""
+    made: list[ServerEvent] = []
     if changes.tools:
-        events.append(ToolsListChanged())
+        made.append(ToolsListChanged())
     if changes.prompts:
-        events.append(PromptsListChanged())
+        made.append(PromptsListChanged())
     if changes.resources:
-        events.append(ResourcesListChanged())
-    return events
+        made.append(ResourcesListChanged())
+    return made
 
 
 async def _send(connection: Connection, changes: Changes) -> None:

@@ -4,8 +4,9 @@ The handlers stand at FastMCP's wire seam, beneath its component layer: results 
 (structured content, errors, `_meta`, images), and an unknown name is the JSON-RPC error that the specification wants.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from fastmcp import FastMCP
@@ -30,20 +31,24 @@ from mcp_operator_proxy import findtools
 from mcp_operator_proxy.auth import CALLER, Principal
 from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
-from mcp_operator_proxy.backends.catalogue import JsonObject
+from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.backends.session import TASK_METHODS
 from mcp_operator_proxy.cache import ResultCache
-from mcp_operator_proxy.capabilities import catalogues, declare
+from mcp_operator_proxy.capabilities import declare
 from mcp_operator_proxy.eras import translate, uris
 from mcp_operator_proxy.eras.exchange import Exchange, principal_of
 from mcp_operator_proxy.eras.freshness import Freshness
 from mcp_operator_proxy.eras.parked import ParkingLot
+from mcp_operator_proxy.eras.signin import asked_to_sign_in, signed_in, stands_in
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.pages import BadCursor, page
 from mcp_operator_proxy.refusals import RateLimited, Refused
+from mcp_operator_proxy.services.credentials.token import CredentialProblem
+from mcp_operator_proxy.services.users.instances import Nobody
 from mcp_operator_proxy.services.windows import Limited
+from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
 from mcp_operator_proxy.taskrequests import TaskParams, check_task_request, shown_task
 from mcp_operator_proxy.tasktokens import Sealed, TaskTokens
@@ -54,14 +59,32 @@ logger = logging.getLogger(__name__)
 class RouteState(Protocol):
     """The route as it is at this moment. Read once per request; a swap replaces what it returns."""
 
-    def table(self) -> RouteTable: ...
+    def table(self, principal: Principal | None = None) -> RouteTable:
+        """What the route shows to a caller."""
+        ...
 
-    def backend(self, server: str) -> Backend | None: ...
+    async def listed(self, principal: Principal | None) -> RouteTable:
+        """The same, once the caller's own instances of servers have told what they have, or had their time for it."""
+        ...
 
-    async def arrived(self, name: str) -> bool:
+    def backend(self, server: str, principal: Principal | None = None) -> Backend | None:
+        """The caller's instance of a server, where each user has one; None where it has not been made."""
+        ...
+
+    async def reach(self, server: str, principal: Principal | None) -> Backend | None:
+        """The same, made where there is none. See `services.users.instances` for what it raises."""
+        ...
+
+    def catalogues(self, principal: Principal | None) -> list[Catalogue]: ...
+
+    def signs_in(self, name: str) -> str | None:
+        """The server whose users find a tool of that name before they have signed in."""
+        ...
+
+    async def arrived(self, name: str, principal: Principal | None = None) -> bool:
         """Wait for a server whose tools or prompts are named like this and that has not been listed. False: there is none.
 
-        Raises MCPError: it cannot be.
+        Raises MCPError: it cannot be; and what `reach` raises.
         """
         ...
 
@@ -127,7 +150,7 @@ class RouteProvider:
 
     def _schema_of(self, name: str) -> Mapping[str, Any] | None:
         """None where the caller may not call it: the check of a tool's headers would tell that it is there."""
-        table = self._route.table()
+        table = self._route.table(CALLER.get())
         entry = table.tools.get(name)
         if entry is not None and self._route.refusal(CALLER.get(), "tool", name, entry) is not None:
             return None
@@ -135,7 +158,8 @@ class RouteProvider:
 
     def _list(self, method: str, pick: Callable[[RouteTable], Mapping[str, Entry]], key: str) -> Callable[..., Any]:
         async def handler(ctx: FrontContext, params: PaginatedRequestParams) -> dict[str, Any]:
-            table = self._route.visible(principal_of(ctx), self._route.table())
+            principal = principal_of(ctx)
+            table = self._route.visible(principal, await self._route.listed(principal))
             try:
                 entries, following = page(pick(table), params.cursor, table.page_size)
             except BadCursor as error:
@@ -150,13 +174,19 @@ class RouteProvider:
         return handler
 
     async def _call_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
-        if params.name in findtools.PAIR and self._route.table().find_tools:
+        table = self._route.table(principal_of(ctx))
+        if params.name in findtools.PAIR and table.find_tools:
             return await self._find_tool(ctx, params)
-        if (held := self._route.table().quarantined.get(params.name)) is not None:
+        if (held := table.quarantined.get(params.name)) is not None:
             self._permit(ctx, "tool", params.name, held, f"Unknown tool: {params.name}")
             raise MCPError(INVALID_REQUEST, quarantined(params.name, held.server), {"reason": "quarantined"})
-        entry = await self._found(params.name, lambda table: table.tools)
+        try:
+            entry = await self._found(ctx, params.name, lambda table: table.tools)
+        except CredentialProblem as problem:
+            return asked_to_sign_in(ctx, problem, self._lot, table.path)
         if entry is None:
+            if (server := self._route.signs_in(params.name)) is not None:
+                return signed_in(server, modern=translate.is_modern(ctx.protocol_version))
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         self._permit(ctx, "tool", params.name, entry, f"Unknown tool: {params.name}")
         await self._within_limits(ctx, entry)
@@ -188,42 +218,53 @@ class RouteProvider:
         """SEP-2663: the task's id says which server has it, and whether it is the caller's."""
 
         async def handler(ctx: FrontContext, params: TaskParams) -> dict[str, Any]:
-            check_task_request(ctx, params, catalogues(self._route))
-            found = self._tokens.open(params.task_id, principal_of(ctx))
-            if found is None or found[0] not in self._route.table().servers or self._route.backend(found[0]) is None:
+            principal = principal_of(ctx)
+            check_task_request(ctx, params, self._route.catalogues(principal))
+            found = self._tokens.open(params.task_id, principal)
+            if found is None or found[0] not in self._route.table(principal).servers:
                 raise MCPError(INVALID_PARAMS, "Unknown task")
-            if (reason := self._route.task_refusal(principal_of(ctx), found)) is not None:
+            if (reason := self._route.task_refusal(principal, found)) is not None:
                 raise Refused("Unknown task", reason)
+            if self._route.backend(found[0], principal) is None:
+                await self._route.listed(principal)  # the caller's instance may have idled away
+                if self._route.backend(found[0], principal) is None:
+                    raise MCPError(INVALID_PARAMS, "Unknown task")
             server, own, _ = found
             result = await self._ask(ctx, server, method, {"taskId": own}, repeatable=method == "tasks/get")
-            return shown_task(result, params.task_id, self._route.table().exposer(server))
+            return shown_task(result, params.task_id, self._route.table(principal).exposer(server))
 
         return handler
 
     async def _get_prompt(self, ctx: FrontContext, params: GetPromptRequestParams) -> dict[str, Any]:
-        entry = await self._found(params.name, lambda table: table.prompts)
+        try:
+            entry = await self._found(ctx, params.name, lambda table: table.prompts)
+        except CredentialProblem as problem:
+            return asked_to_sign_in(ctx, problem, self._lot, self._route.table().path)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown prompt: {params.name}")
         self._permit(ctx, "prompt", params.name, entry, f"Unknown prompt: {params.name}")
         return await self._ask(ctx, entry.server, "prompts/get", {"name": entry.name}, repeatable=True)
 
     async def _read_resource(self, ctx: FrontContext, params: ReadResourceRequestParams) -> dict[str, Any]:
-        table, uri = self._route.table(), str(params.uri)
-        entry = table.resource_entry(uri)
+        uri = str(params.uri)
+        entry = self._route.table(principal_of(ctx)).resource_entry(uri)
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Resource not found: {uri}", {"uri": uri})
         self._permit(ctx, "resource", uri, entry, f"Resource not found: {uri}", {"uri": uri})
         return await self._ask(ctx, entry.server, "resources/read", {"uri": entry.name}, repeatable=True)
 
     async def _complete(self, ctx: FrontContext, params: CompleteRequestParams) -> dict[str, Any]:
-        table, ref = self._route.table(), params.ref
+        table, ref = self._route.table(principal_of(ctx)), params.ref
         name = getattr(ref, "name", None) or getattr(ref, "uri", "")
         entry = (table.prompts if ref.type == "ref/prompt" else table.resource_templates).get(str(name))
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"Unknown reference: {name}")
         kind: Kind = "prompt" if ref.type == "ref/prompt" else "resource_template"
         self._permit(ctx, kind, str(name), entry, f"Unknown reference: {name}")
-        backend = self._backend(entry.server)
+        try:
+            backend = await self._backend(ctx, entry.server)
+        except CredentialProblem:  # a call of it tells how to sign in
+            return _shown(ctx, "completion/complete", {"completion": {"values": []}})
         if not backend.catalogue.completions:
             return _shown(ctx, "completion/complete", {"completion": {"values": []}})
         own = {"type": ref.type, ("name" if ref.type == "ref/prompt" else "uri"): entry.name}
@@ -236,11 +277,16 @@ class RouteProvider:
     async def _roots_changed(self, ctx: FrontContext, _: NotificationParams) -> None:
         await FrontSession.of(_connection(ctx)).roots_changed()
 
-    async def _found(self, name: str, pick: Callable[[RouteTable], Mapping[str, Entry]]) -> Entry | None:
+    async def _found(
+        self, ctx: FrontContext, name: str, pick: Callable[[RouteTable], Mapping[str, Entry]]
+    ) -> Entry | None:
         """What the route shows by that name, in the end; only a call of what is not there waits for its server."""
-        entry = pick(self._route.table()).get(name)
-        if entry is None and await self._route.arrived(name):
-            entry = pick(self._route.table()).get(name)
+        principal = principal_of(ctx)
+        entry = pick(self._route.table(principal)).get(name)
+        if entry is None:
+            with _told():
+                if await self._route.arrived(name, principal):
+                    entry = pick(self._route.table(principal)).get(name)
         return entry
 
     # One request to one backend
@@ -260,8 +306,10 @@ class RouteProvider:
         if limited is not None:
             raise RateLimited(limited)
 
-    def _backend(self, server: str) -> Backend:
-        backend = self._route.backend(server)
+    async def _backend(self, ctx: FrontContext, server: str) -> Backend:
+        """Raises MCPError, CredentialProblem."""
+        with _told(server):
+            backend = await self._route.reach(server, principal_of(ctx))
         if backend is None:
             raise MCPError(INTERNAL_ERROR, f"server {server} has just been removed; list again")
         return backend
@@ -281,8 +329,14 @@ class RouteProvider:
 
         See `eras.exchange`. With `cache_seconds` an equal call of the same caller may be answered from memory.
         """
-        backend = self._backend(server)
-        expose = self._route.table().exposer(server)
+        principal, path = principal_of(ctx), self._route.table().path
+        try:
+            backend = await self._backend(ctx, server)
+        except CredentialProblem as problem:
+            return asked_to_sign_in(ctx, problem, self._lot, path)
+        if backend.resolved.owner is not None and method == "tools/call" and stands_in(own["name"], backend.catalogue):
+            return signed_in(server, modern=translate.is_modern(ctx.protocol_version))
+        expose = self._route.table(principal).exposer(server)
         timeout = backend.call_timeout if seconds is None else seconds
         exchange = Exchange(
             ctx,
@@ -290,7 +344,7 @@ class RouteProvider:
             method,
             own,
             lot=self._lot,
-            route=self._route.table().path,
+            route=path,
             repeatable=repeatable,
             seconds=timeout,
         )
@@ -301,6 +355,8 @@ class RouteProvider:
                 result = await self._route.cache().get_or_call(exchange.cache_key(), cache_seconds, exchange.run)
         except BackendError as error:
             raise wire_error(backend.id, error) from error
+        if backend.resolved.owner is not None and result.get("cacheScope") == "public":
+            result = {**result, "cacheScope": "private"}
         return _shown(ctx, method, result, expose)
 
 
@@ -310,6 +366,22 @@ def quarantined(name: str, server: str) -> str:
         f"Tool {name} is quarantined: its definition is not the one that was approved for server {server}, so it is not called."
         " Whoever is responsible for the server can see what has changed, and approve it"
     )
+
+
+@contextlib.contextmanager
+def _told(server: str | None = None) -> Iterator[None]:
+    """Why a caller has no instance of a server, as a JSON-RPC error; that it has to sign in is told in another way."""
+    try:
+        yield
+    except Nobody as error:
+        raise MCPError(INVALID_REQUEST, str(error)) from error
+    except StoreUnavailable as error:
+        message = (
+            f"the credential for {f'server {server}' if server else 'this'} cannot be looked up now: {error}; try again"
+        )
+        raise MCPError(INTERNAL_ERROR, message) from error
+    except BackendError as error:
+        raise wire_error(server or "", error) from error
 
 
 def _connection(ctx: FrontContext) -> Any:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,10 +20,12 @@ from typing import Final, Self
 
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.access import AccessLog
+from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.metrics import GateCollector
 from mcp_operator_proxy.backends.resolved import ResolvedServer
+from mcp_operator_proxy.backends.status import users_report
 from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.collector import Collector
 from mcp_operator_proxy.config import NoticeType, ProxyConfig
@@ -36,15 +38,16 @@ from mcp_operator_proxy.metrics import CacheCollector, Metrics
 from mcp_operator_proxy.pinning.judge import Approval
 from mcp_operator_proxy.pinning.watch import PinWatch, UnapprovedCollector
 from mcp_operator_proxy.readiness import Readiness
-from mcp_operator_proxy.report import RejectedConfig, StatusReport, UnapprovedTool
+from mcp_operator_proxy.report import RejectedConfig, ServerReport, StatusReport, UnapprovedTool
 from mcp_operator_proxy.services.services import Services
+from mcp_operator_proxy.services.users.identity import user_of
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.state import RouteView, State
 from mcp_operator_proxy.swap.build import TableBuilder
 from mcp_operator_proxy.swap.pace import Pace, Turns
 from mcp_operator_proxy.swap.prepared import Prepared, prepare
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing
-from mcp_operator_proxy.table import RouteTable, changes
+from mcp_operator_proxy.table import Changes, RouteTable, changes
 from mcp_operator_proxy.tasks import cancel
 from mcp_operator_proxy.tls import CertificateCollector, Certificates
 from mcp_operator_proxy.usage import Usage
@@ -250,7 +253,7 @@ class Proxy:
             and (self.certificates is None or self.certificates.current == prepared.certificate)
             and state.config == prepared.config
             and state.authenticator == prepared.authenticator
-            and prepared.resolved == {k: b.resolved for k, b in state.backends.items()}
+            and prepared.resolved == {**{k: b.resolved for k, b in state.backends.items()}, **state.personal}
             and prepared.stores == self.services.stores.settings
             and prepared.credentials == self.services.credentials.settings
             and prepared.search == self.services.registry.settings
@@ -259,7 +262,9 @@ class Proxy:
         )
 
     async def _swap(self, prepared: Prepared, warm_until: float) -> None:
-        config, resolved = prepared.config, prepared.resolved
+        config = prepared.config
+        personal = prepared.personal
+        resolved = {key: server for key, server in prepared.resolved.items() if key not in personal}
         before = self.state.backends if self.state else {}
         backends, fresh, updated = await self._backends(before, resolved)
         self._unstarted.update(dict.fromkeys(fresh))
@@ -278,7 +283,15 @@ class Proxy:
         endpoints = self._endpoints(config)
         table = self._builder.build(config, _catalogues(backends))
         policy = old.policy if old is not None and old.policy == prepared.policy else prepared.policy
-        self.state = State(config, table, MappingProxyType(backends), prepared.authenticator, policy)
+        self.state = State(
+            config,
+            table,
+            MappingProxyType(backends),
+            prepared.authenticator,
+            policy,
+            personal,
+            prepared.personal_on(),
+        )
         self.holder.keys, self.holder.limits = prepared.signing_keys or self._own_keys, config.sessions
         self.services.use(prepared)
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
@@ -292,8 +305,7 @@ class Proxy:
             self._spawn(endpoint.close())
         kept = set(backends.values())
         if gone := [backend for backend in before.values() if backend not in kept]:
-            self._retiring.update(gone)
-            self._spawn(self._retire(gone))
+            self.retire(gone)
         elif fresh and not self._unstarted:
             self._at_rest()
 
@@ -313,16 +325,17 @@ class Proxy:
                 backends[key] = known
                 continue
             catalogue = known.catalogue if known else None
-            backend = Backend(
-                server,
-                on_change=self._changed,
-                catalogue=catalogue,
-                turns=self._turns,
-                on_end=self.services.processes.ended,
-            )
+            backend = self.new_backend(server, self._changed, catalogue)
             backends[key] = backend
             fresh.append(backend)
         return backends, fresh, updated
+
+    def new_backend(
+        self, server: ResolvedServer, on_change: Callable[[Backend], None], catalogue: Catalogue | None
+    ) -> Backend:
+        """One that waits for its start. What it tells of a user's instance is that user's."""
+        on_end = self.services.processes.ended
+        return Backend(server, on_change=on_change, catalogue=catalogue, turns=self._turns, on_end=on_end)
 
     async def _start(self) -> None:
         """Start the new backends one after the other, as fast as the calls that run beside them allow."""
@@ -382,6 +395,11 @@ class Proxy:
             endpoints[route.path] = endpoint
         return endpoints
 
+    def retire(self, backends: Sequence[Backend]) -> None:
+        """Let go of backends: each is closed once its calls have ended."""
+        self._retiring.update(backends)
+        self._spawn(self._retire(backends))
+
     async def _retire(self, backends: Sequence[Backend]) -> None:
         """Close removed backends, each once its calls have ended, and the clients' sessions with them."""
         for backend in backends:
@@ -408,10 +426,11 @@ class Proxy:
         for backend in backends:
             await asyncio.gather(*(endpoint.parked.end_calls(backend.gate) for endpoint in self.endpoints.values()))
 
-    def record_call(self, path: str, tool: str, outcome: str, seconds: float) -> None:
+    def record_call(
+        self, path: str, tool: str, outcome: str, seconds: float, principal: Principal | None = None
+    ) -> None:
         """A call of a tool of the route at `path`, by its exposed name, has ended: `ok`, `tool_error` or `error`."""
-        table = self.state.table.get(path) if self.state else None
-        entry = table.tools.get(tool) if table else None
+        entry = self.table(path, principal).tools.get(tool)
         if entry is not None:
             self.usage.of(entry.server, entry.name).add(outcome, seconds, time.time())
 
@@ -490,6 +509,25 @@ class Proxy:
             if difference := changes(before, table):
                 self._spawn(endpoint.broadcast(difference))
 
+        self.services.users.tables.swapped()
+
+    def table(self, path: str, principal: Principal | None) -> RouteTable:
+        """What the route at `path` shows to a caller; nothing where there is no such route."""
+        return RouteView(self, path).table(principal)
+
+    def table_with(self, path: str, own: Mapping[str, Catalogue]) -> RouteTable:
+        """The table of a route for a user whose instances list `own`."""
+        state = self.state
+        assert state is not None
+        return self._builder.with_own(state.config, path, _catalogues(state.backends), own)
+
+    def tell_user(self, path: str, user: str, changes: Changes) -> None:
+        """Tell the clients of a route that are this user's, and nobody else's."""
+        state, endpoint = self.state, self.endpoints.get(path)
+        if state is not None and endpoint is not None:
+            users = state.config.users
+            endpoint.tell_those(lambda principal: user_of(principal, users) == user, changes)
+
     # Reports
 
     def status(self) -> StatusReport:
@@ -503,12 +541,19 @@ class Proxy:
             rejected=self._rejected,
             started_at=self._started_at,
             sessions=sum(endpoint.open_sessions for endpoint in self.endpoints.values()),
-            servers=tuple(b.report() for b in state.backends.values()) if state else (),
+            servers=self._servers(state) if state else (),
             routes=tuple(table.report() for table in state.table.values()) if state else (),
             conflicts=tuple(c for table in state.table.values() for c in table.conflicts) if state else (),
             notices=self.services.notices.newest,
             long_names=tuple(n for table in state.table.values() for n in table.long_names) if state else (),
             search=self.services.registry.report(),
+        )
+
+    def _servers(self, state: State) -> tuple[ServerReport, ...]:
+        instances = self.services.users.instances
+        return (
+            *(backend.report() for backend in state.backends.values()),
+            *(users_report(server, [b.report() for b in instances.of(server)]) for server in state.personal),
         )
 
     async def wait_for(self, revision: str, seconds: float) -> StatusReport:

@@ -5,14 +5,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mcp_operator_proxy.arrivals import arrived
+from mcp_operator_proxy.arrivals import arrived, may_show
 from mcp_operator_proxy.auth import Authenticator, Principal
 from mcp_operator_proxy.backends.backend import Backend
-from mcp_operator_proxy.backends.catalogue import JsonObject
+from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.cache import ResultCache
-from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.config import ProxyConfig, exposed_name
 from mcp_operator_proxy.eras.freshness import STALE, Freshness, aged, least
 from mcp_operator_proxy.policy import ALLOW_ALL, Policy
+from mcp_operator_proxy.services.users.identity import user_of
+from mcp_operator_proxy.services.users.personal import SIGN_IN, UNKNOWN
 from mcp_operator_proxy.services.windows import Call, Limited
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
 from mcp_operator_proxy.tasktokens import Sealed
@@ -31,6 +34,10 @@ class State:
     authenticator: Authenticator | None = field(default=None, repr=False)
     """None: everybody may call."""
     policy: Policy = ALLOW_ALL
+    personal: Mapping[str, ResolvedServer] = field(default_factory=dict, repr=False)
+    """Servers of which each user has an instance of its own; they are not among `backends`."""
+    personal_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """Their ids, by the paths of the routes that have some."""
 
     def freshness(self, path: str, method: str) -> Freshness:
         """How long a client may use a list of a route, and whether it may share it."""
@@ -49,17 +56,84 @@ class RouteView:
     proxy: "Proxy"
     path: str
 
-    def table(self) -> RouteTable:
+    def table(self, principal: Principal | None = None) -> RouteTable:
         state = self.proxy.state
-        found = state.table.get(self.path) if state else None
+        if state is None:
+            return RouteTable(name="", path=self.path)
+        if self.path in state.personal_on and (user := user_of(principal, state.config.users)) is not None:
+            found = self.proxy.services.users.tables.table(self.path, user)
+        else:
+            found = state.table.get(self.path)
         return found or RouteTable(name="", path=self.path)
 
-    def backend(self, server: str) -> Backend | None:
+    async def listed(self, principal: Principal | None) -> RouteTable:
         state = self.proxy.state
-        return state.backends.get(server) if state else None
+        if state is not None and self.path in state.personal_on:
+            user = user_of(principal, state.config.users)
+            await self.proxy.services.users.tables.table_for(self.path, user, principal)
+        return self.table(principal)
 
-    async def arrived(self, name: str) -> bool:
+    def backend(self, server: str, principal: Principal | None = None) -> Backend | None:
+        state = self.proxy.state
+        if state is None:
+            return None
+        if server in state.personal:
+            return self.proxy.services.users.instances.held(server, user_of(principal, state.config.users))
+        return state.backends.get(server)
+
+    async def reach(self, server: str, principal: Principal | None) -> Backend | None:
+        state = self.proxy.state
+        if state is None or server not in state.personal:
+            return self.backend(server)
+        user = user_of(principal, state.config.users)
+        return await self.proxy.services.users.instances.reach(server, user, principal)
+
+    def catalogues(self, principal: Principal | None) -> list[Catalogue]:
+        state = self.proxy.state
+        if state is None:
+            return []
+        found = []
+        for server in self.table(principal).servers:
+            backend = self.backend(server, principal)
+            if backend is not None and (server not in state.personal or backend.status.ever_ready):
+                found.append(backend.catalogue)
+            elif server in state.personal:
+                found.append(UNKNOWN)
+        return found
+
+    async def arrived(self, name: str, principal: Principal | None = None) -> bool:
+        state = self.proxy.state
+        if state is not None and self.path in state.personal_on:
+            await self._of_user(state, name, principal)
+            if name in (table := self.table(principal)).tools or name in table.prompts:
+                return True
         return await arrived(self.proxy, self.path, name)
+
+    def signs_in(self, name: str) -> str | None:
+        state = self.proxy.state
+        if state is None or self.path not in state.personal_on:
+            return None
+        route = next(route for route in state.config.routes if route.path == self.path)
+        for entry in route.servers:
+            naming = entry.naming or route.naming
+            shown = exposed_name(naming, prefix=entry.prefix, server=entry.server, tool=SIGN_IN)
+            if shown == name and entry.server in state.personal:
+                return entry.server
+        return None
+
+    async def _of_user(self, state: State, name: str, principal: Principal | None) -> None:
+        """List the user's instances that may have a tool or prompt of that name. Raises what `reach` does."""
+        route = next(route for route in state.config.routes if route.path == self.path)
+        named = [server for server in may_show(route, name) if server in state.personal]
+        user = user_of(principal, state.config.users)
+        if user is None and state.policy is not ALLOW_ALL:
+            return  # nobody learns what there is
+        for server in named:
+            backend = await self.proxy.services.users.instances.reach(server, user, principal)
+            if not backend.status.ever_ready:
+                await backend.looked_for()
+        if not named and user is not None:
+            await self.listed(principal)
 
     def refusal(self, principal: Principal | None, kind: Kind, name: str, entry: Entry) -> str | None:
         state = self.proxy.state
@@ -74,7 +148,7 @@ class RouteView:
         state = self.proxy.state
         if state is None or state.policy is ALLOW_ALL:
             return None
-        name, entry = self.table().tool_of(task.server, task.tool)
+        name, entry = self.table(principal).tool_of(task.server, task.tool)
         return state.policy.refusal(principal, self.path, "tool", name, entry)
 
     async def find(self, principal: Principal | None, query: str, limit: int | None) -> list[JsonObject]:

@@ -14,8 +14,10 @@ from typing import Final, Protocol
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
+from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.watching import ResourceWatch
 from mcp_operator_proxy.table import RouteTable
@@ -32,16 +34,25 @@ Updated = Callable[[str, str], None]
 class Sources(Protocol):
     """The route as it is at this moment."""
 
-    def table(self) -> RouteTable: ...
+    def table(self, principal: Principal | None = None) -> RouteTable:
+        """As it shows itself to a caller."""
+        ...
 
-    def backend(self, server: str) -> Backend | None: ...
+    def backend(self, server: str, principal: Principal | None = None) -> Backend | None:
+        """The caller's instance of a server, where each user has one; None where it has not been made."""
+        ...
+
+    def catalogues(self, principal: Principal | None) -> list[Catalogue]:
+        """Those of the servers of the route, for a caller."""
+        ...
 
 
 class Subscriber:
-    """One client's session or stream. `owner` is what keeps users apart at servers with processes of their own."""
+    """One client's session or stream. `principal` is what keeps users apart at servers with instances of their own."""
 
-    def __init__(self, owner: str | None, updated: Updated) -> None:
-        self.owner = owner
+    def __init__(self, principal: Principal | None, updated: Updated) -> None:
+        self.principal = principal
+        self.owner = principal.key if principal is not None else None
         self.updated = updated
         self.bindings: dict[str, _Binding] = {}
 
@@ -57,8 +68,9 @@ class _Binding:
         self._watch: ResourceWatch | None = None
 
     def find(self, sources: Sources) -> tuple[Backend, str] | None:
-        found = sources.table().resource(self.uri)
-        backend = sources.backend(found[0]) if found is not None else None
+        principal = self.subscriber.principal
+        found = sources.table(principal).resource(self.uri)
+        backend = sources.backend(found[0], principal) if found is not None else None
         return None if found is None or backend is None else (backend, found[1])
 
     async def tie(self, backend: Backend, own: str) -> None:

@@ -51,6 +51,7 @@ class TaskWatch:
         self, sources: Sources, tokens: TaskTokens, principal: Principal | None, ids: Iterable[str], tell: Tell
     ) -> None:
         self._sources = sources
+        self._principal = principal
         self._owner = principal.key if principal is not None else None
         self._tell = tell
         self._wanted: defaultdict[str, dict[str, str]] = defaultdict(dict)
@@ -86,7 +87,8 @@ class TaskWatch:
         wait, refused = RETRY_FIRST, False
         while not refused:
             swapped = self._swapped
-            backend = self._sources.backend(server) if server in self._sources.table().servers else None
+            table = self._sources.table(self._principal)
+            backend = self._sources.backend(server, self._principal) if server in table.servers else None
             if backend is None:
                 _settle(answer, frozenset())
                 await swapped.wait()
@@ -102,7 +104,7 @@ class TaskWatch:
 
     async def _while_it_is(self, server: str, backend: Backend, listening: "asyncio.Task[bool]") -> None:
         """Wait until the stream has ended or the server is another backend."""
-        while not listening.done() and self._sources.backend(server) is backend:
+        while not listening.done() and self._sources.backend(server, self._principal) is backend:
             waking = asyncio.get_running_loop().create_task(self._swapped.wait())
             try:
                 await asyncio.wait([listening, waking], return_when=asyncio.FIRST_COMPLETED)
@@ -122,7 +124,7 @@ class TaskWatch:
 
         async def status(task: Json) -> None:
             if (known := ids.get(str(task.get("taskId")))) is not None:
-                await self._tell(shown_task(task, known, self._sources.table().exposer(server)))
+                await self._tell(shown_task(task, known, self._sources.table(self._principal).exposer(server)))
 
         callbacks = Callbacks(message=message, tasks=status, declared=_DECLARED)
         session = backend.session(callbacks, principal=self._owner)

@@ -155,7 +155,14 @@ class Backend:
         return self.resolved.server.call_timeout_seconds
 
     def secrets(self) -> tuple[str, ...]:
-        return (*self.resolved.headers.values(), *(self.host.secrets if self.host else ()))
+        headers = self.resolved.headers.values()
+        tokens = (value.removeprefix("Bearer ") for value in headers if value.startswith("Bearer "))
+        return (*headers, *tokens, *(self.host.secrets if self.host else ()))
+
+    @property
+    def busy(self) -> bool:
+        """Calls are in flight or wait, or somebody hears of its resources."""
+        return self.gate.busy or any(not watch.idle for watch in self._watches.values())
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"backend {self.id}")
@@ -290,7 +297,7 @@ class Backend:
 
     def session(self, callbacks: Callbacks, *, handshake: bool = False, principal: str | None = None) -> BackendSession:
         """A session that its owner opens and closes, on behalf of an authenticated caller."""
-        caller = on_behalf_of(principal)
+        caller = on_behalf_of(self.resolved.owner or principal)
         return BackendSession(lambda: self.open(callbacks, handshake=handshake, caller=caller), self.secrets)
 
     def _pooled_session(self, key: Hashable) -> BackendSession:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mcp_operator_proxy.backends.connect import Target
-from mcp_operator_proxy.backends.stdio import CATALOGUE
+from mcp_operator_proxy.backends.stdio import CATALOGUE, on_behalf_of
 from mcp_operator_proxy.backends.stdio import URL as STDIO_URL
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.egress import Egress
@@ -23,6 +23,8 @@ class ResolvedServer:
     """Of the process: decides which addresses may be connected to. None: all."""
     waits: str = ""
     """Why it cannot be reached yet; empty where it can. Only a token that is not there yet is such a reason."""
+    owner: str | None = None
+    """The user whose instance this is, and in whose name all is asked, lists too; None: of all."""
 
     @property
     def divided(self) -> bool:
@@ -35,6 +37,8 @@ class ResolvedServer:
 
         `caller` is the query that says for whom, where a stdio server has a process for each session or user.
         """
+        if self.owner is not None and caller == CATALOGUE:
+            caller = on_behalf_of(self.owner)
         said = caller if self.divided else ""
         if self.identity is not None and said == CATALOGUE:
             said = ""  # over TCP that is what everybody gets who says nothing
@@ -60,7 +64,16 @@ class ResolvedServer:
     def same_endpoint(self, other: "ResolvedServer") -> bool:
         """Whether only headers and times differ, so that open sessions can go on."""
         mine, theirs = self.server, other.server
-        return (mine.url, mine.stdio, mine.transport, mine.ca_bundle, mine.http2, self.env, self.identity) == (
+        return (
+            mine.url,
+            mine.stdio,
+            mine.transport,
+            mine.ca_bundle,
+            mine.http2,
+            self.env,
+            self.identity,
+            self.owner,
+        ) == (
             theirs.url,
             theirs.stdio,
             theirs.transport,
@@ -68,6 +81,7 @@ class ResolvedServer:
             theirs.http2,
             other.env,
             other.identity,
+            other.owner,
         )
 
     def __repr__(self) -> str:

@@ -1,5 +1,6 @@
 """What is known of one backend, and its report. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -78,3 +79,20 @@ def server_report(
         unapproved=unapproved[:MOST_REPORTED],
         unapproved_total=len(unapproved),
     )
+
+
+def users_report(server: str, instances: Sequence[ServerReport]) -> ServerReport:
+    """The part of a server of which each user has an instance. Its lists are the users' own, so none is told.
+
+    It is ready where one of them is, or where nobody has one; otherwise it says what the first one says.
+    """
+    said = next((report for report in instances if report.state == "ready"), instances[0] if instances else None)
+    if said is None:
+        return ServerReport(id=server, state="ready", phase="initialized")
+    nothing = {"tools": (), "digest": "", "prompts": 0, "resources": 0, "resource_templates": 0}
+    processes = [report.process for report in instances if report.process is not None]
+    together = None
+    if processes:
+        sums = {"processes": sum(p.processes for p in processes), "restarts": sum(p.restarts for p in processes)}
+        together = processes[0].model_copy(update={"pid": None, "uptime_seconds": None, "stderr": (), **sums})
+    return said.model_copy(update={**nothing, "unapproved": (), "id": server, "process": together})

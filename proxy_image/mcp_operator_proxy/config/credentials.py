@@ -46,7 +46,7 @@ class _OfAKind(ConfigModel):
 class ClientCredentials(_OfAKind):
     """The proxy's own token (RFC 6749, section 4.4), the same for all users."""
 
-    kind: Literal["clientCredentials"] = "clientCredentials"
+    kind: Literal["clientCredentials"]
     endpoint: TokenEndpoint
     scopes: Annotated[tuple[Scope, ...], Field(max_length=64)] = ()
     resource: BackendUrl | None = None
@@ -57,7 +57,7 @@ class ClientCredentials(_OfAKind):
 class TokenExchange(_OfAKind):
     """A token made for the backend from one of the user's (RFC 8693)."""
 
-    kind: Literal["tokenExchange"] = "tokenExchange"
+    kind: Literal["tokenExchange"]
     endpoint: TokenEndpoint
     subject: Literal["caller", "session"] = "caller"
     """The token that is exchanged: the JWT with which the caller authenticates, or the one of the user's session."""
@@ -77,7 +77,7 @@ class TokenExchange(_OfAKind):
 class UserToken(_OfAKind):
     """The token of the user's session at a provider, as it is."""
 
-    kind: Literal["userToken"] = "userToken"
+    kind: Literal["userToken"]
     provider: Name
 
 
@@ -88,13 +88,14 @@ class AuthorizationCode(_OfAKind):
     registers itself (RFC 7591).
     """
 
-    kind: Literal["authorizationCode"] = "authorizationCode"
+    kind: Literal["authorizationCode"]
     endpoint: TokenEndpoint | None = None
     scopes: Annotated[tuple[Scope, ...], Field(max_length=64)] = ()
     """Unset: those that the server's challenge asks for."""
 
 
 Credential = Annotated[ClientCredentials | TokenExchange | UserToken | AuthorizationCode, Field(discriminator="kind")]
+"""`kind` has no default in any of them: defaults are not written, and without it nobody could read what was."""
 
 
 class Provider(ConfigModel):

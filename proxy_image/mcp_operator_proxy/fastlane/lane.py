@@ -208,7 +208,7 @@ class Lane:
             return
         for path, endpoint in self._proxy.endpoints.items():
             table = state.table.get(path) if state else None
-            if table is not None:
+            if table is not None and state is not None and path not in state.personal_on:
                 tallies = {method: self._tallies.of(path, method) for method in (*NAME_KEYS, *LIST_KEYS)}
                 self._routes[path.encode()] = Route(path, table, endpoint, tallies, self._proxy.usage)
 

@@ -238,7 +238,7 @@ class Audit:
             None,
             ctx.method,
             name if isinstance(name, str) else None,
-            self._server(path, ctx.method, name),
+            self._server(path, ctx.method, name, principal),
             decision,
             outcome,
             seconds,
@@ -265,11 +265,10 @@ class Audit:
             trace=_trace(scope),
         )
 
-    def _server(self, path: str, method: str, name: Any) -> str | None:
-        state = self._proxy.state
-        table = state.table.get(path) if state is not None else None
-        if table is None or not isinstance(name, str):
+    def _server(self, path: str, method: str, name: Any, principal: Principal | None) -> str | None:
+        if not isinstance(name, str):
             return None
+        table = self._proxy.table(path, principal)
         if method == "resources/read":
             found = table.resource(name)
             return found[0] if found is not None else None

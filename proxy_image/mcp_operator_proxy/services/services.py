@@ -43,6 +43,7 @@ class Services:
         self.issuers = Issuers(proxy)
         self.credentials = Credentials(proxy)
         self.users = UserSessions(proxy)
+        self.credentials.subscribe(self.users.instances.credential_changed)
         self.registry = Registry(proxy)
         self.limits = Limits(proxy)
         self.audit = Audit(proxy)

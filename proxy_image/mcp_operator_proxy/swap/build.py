@@ -64,17 +64,35 @@ class TableBuilder:
         self._routes[route.path] = (route, parts, table)
         return table
 
+    def with_own(
+        self, config: ProxyConfig, path: str, shared: Mapping[str, Catalogue], own: Mapping[str, Catalogue]
+    ) -> RouteTable:
+        """The table of a route for one user, whose instances of some servers list `own`. Nothing of it is remembered."""
+        route, servers = next(route for route in config.routes if route.path == path), _by_id(config)
+        parts = [
+            build_part(route, entry, servers.get(entry.server), own[entry.server])
+            if entry.server in own
+            else self._part(route, entry, servers, shared)
+            for entry in route.servers
+        ]
+        return join_parts(route, parts)
+
     def _parts_of(
         self, route: Route, servers: Mapping[str, Server], catalogues: Mapping[str, Catalogue]
     ) -> Iterator[Part]:
         for entry in route.servers:
-            key = (route.path, entry.server)
-            server, catalogue = servers.get(entry.server), catalogues.get(entry.server, _EMPTY)
-            made = self._parts.get(key)
-            if made is None or not made.still_holds(route, entry, server, catalogue):
-                part = build_part(route, entry, server, catalogue)
-                made = self._parts[key] = _Made(route.naming, route.name_budget, entry, server, catalogue, part)
-            yield made.part
+            yield self._part(route, entry, servers, catalogues)
+
+    def _part(
+        self, route: Route, entry: RouteServer, servers: Mapping[str, Server], catalogues: Mapping[str, Catalogue]
+    ) -> Part:
+        key = (route.path, entry.server)
+        server, catalogue = servers.get(entry.server), catalogues.get(entry.server, _EMPTY)
+        made = self._parts.get(key)
+        if made is None or not made.still_holds(route, entry, server, catalogue):
+            part = build_part(route, entry, server, catalogue)
+            made = self._parts[key] = _Made(route.naming, route.name_budget, entry, server, catalogue, part)
+        return made.part
 
     def _forget(self, config: ProxyConfig) -> None:
         shown = {(route.path, entry.server) for route in config.routes for entry in route.servers}

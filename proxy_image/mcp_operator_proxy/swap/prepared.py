@@ -39,6 +39,20 @@ class Prepared:
     """Where notices go."""
     policy: Policy = ALLOW_ALL
 
+    @property
+    def personal(self) -> Mapping[str, ResolvedServer]:
+        """The servers of which each user has an instance of its own."""
+        return {key: resolved for key, resolved in self.resolved.items() if resolved.server.of_users}
+
+    def personal_on(self) -> Mapping[str, tuple[str, ...]]:
+        """Their ids, by the paths of the routes that have some."""
+        personal = self.personal
+        found = {
+            route.path: tuple(entry.server for entry in route.servers if entry.server in personal)
+            for route in self.config.routes
+        }
+        return {path: servers for path, servers in found.items() if servers}
+
 
 def prepare(
     config: ProxyConfig, secrets: Mapping[str, str], certificates: Certificates | None, egress: Egress | None = None

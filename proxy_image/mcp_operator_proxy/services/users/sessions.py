@@ -16,9 +16,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from mcp_operator_proxy.auth import Principal
+from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.config import ProxyConfig, Users
+from mcp_operator_proxy.services.users.instances import Instances
 from mcp_operator_proxy.services.users.metrics import Counts, UsersCollector
 from mcp_operator_proxy.services.users.record import PREFIX, UserSessionRecord, Why, digest_of, key_of
+from mcp_operator_proxy.services.users.tables import Tables
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 from mcp_operator_proxy.tasks import cancel
 
@@ -61,12 +65,15 @@ class UserSessions:
         self._tasks: set[asyncio.Task[None]] = set()
         self._standing: list[asyncio.Task[None]] = []
         self._stopping: set[asyncio.Task[None]] = set()
-        self.on_end: list[Ended] = []
+        self.instances = Instances(proxy, self._lists_changed, self.touch)
+        self.tables = Tables(proxy, self.instances)
+        self.on_end: list[Ended] = [self.instances.end]
 
     # A service
 
     def use(self, prepared: "Prepared") -> None:
         self._settings = prepared.config.users
+        self.instances.use(prepared.personal)
         for task in self._standing:
             task.cancel()
             self._stopping.add(task)
@@ -81,6 +88,22 @@ class UserSessions:
 
     async def close(self) -> None:
         await cancel([*self._standing, *self._stopping, *self._tasks])
+        await self.instances.close()
+
+    # What a user has of the servers
+
+    def _lists_changed(self, user: str) -> None:
+        self.tables.changed(user)
+
+    async def backend_for(self, server: str, user: str | None, principal: Principal | None) -> Backend:
+        """The server as `user` has it: the one of all, or the user's own instance.
+
+        Raises:
+            Nobody, CredentialProblem, StoreUnavailable, BackendError: see `Instances.reach`.
+        """
+        state = self._proxy.state
+        shared = state.backends.get(server) if state is not None else None
+        return shared or await self.instances.reach(server, user, principal)
 
     # Sessions
 
