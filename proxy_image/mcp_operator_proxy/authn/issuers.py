@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from mcp_operator_proxy.auth import Principal
@@ -102,7 +103,7 @@ class Issuers:
                 self._close(self._keys.pop(name))
         for name, issuer in wanted.items():
             if name not in self._keys:
-                self._keys[name] = IssuerKeys(issuer, lambda name=name: self._revoked(name))  # type: ignore[misc]
+                self._keys[name] = IssuerKeys(issuer, partial(self._revoked, name), self._proxy.egress)
                 self._keys[name].start()
         if not wanted:
             self._tokens = None

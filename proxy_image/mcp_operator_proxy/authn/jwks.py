@@ -15,7 +15,9 @@ from urllib.parse import urlsplit
 import httpx2
 
 from mcp_operator_proxy.backends.http import ssl_context
+from mcp_operator_proxy.backends.network import guarded_client
 from mcp_operator_proxy.config import JwtIssuer
+from mcp_operator_proxy.egress import Egress
 
 if TYPE_CHECKING:
     from joserfc.jwk import Key
@@ -86,10 +88,14 @@ _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
 
 class IssuerKeys:
-    """Of `issuer`; `start` it, `close` it. `changed` is called when a key has gone, whose tokens are not good any more."""
+    """Of `issuer`; `start` it, `close` it. `changed` is called when a key has gone, whose tokens are not good any more.
 
-    def __init__(self, issuer: JwtIssuer, changed: Callable[[], None]) -> None:
+    `egress` decides which addresses may be connected to.
+    """
+
+    def __init__(self, issuer: JwtIssuer, changed: Callable[[], None], egress: Egress | None = None) -> None:
         self.issuer = issuer
+        self._egress = egress
         self.problem: str | None = None
         """Why the last fetch failed."""
         self._keys: Sequence[Key] | None = None
@@ -164,8 +170,8 @@ class IssuerKeys:
             self._changed()
 
     async def _client(self) -> httpx2.AsyncClient:
-        verify = await asyncio.to_thread(ssl_context, self.issuer.ca_bundle)
-        return httpx2.AsyncClient(verify=verify, trust_env=False, timeout=FETCH_SECONDS, follow_redirects=False)
+        context = await asyncio.to_thread(ssl_context, self.issuer.ca_bundle)
+        return guarded_client(self._egress, context=context, timeout=FETCH_SECONDS)
 
     async def _document(self, http: httpx2.AsyncClient) -> Any:
         if self.issuer.jwks_url is not None:

@@ -89,11 +89,11 @@ class GuardedTransport(httpx2.AsyncHTTPTransport):
 
 
 def guarded_client(
-    egress: Egress | None, *, ca_bundle_context: ssl.SSLContext | None = None, timeout: float = 10.0
+    egress: Egress | None, *, context: ssl.SSLContext | None = None, timeout: float = 10.0
 ) -> httpx2.AsyncClient:
     """A client for what a configuration names beside servers: issuers, keys, webhooks. It follows no redirects."""
-    context = ca_bundle_context or httpx2.create_ssl_context()
-    return httpx2.AsyncClient(transport=GuardedTransport(context, egress), timeout=timeout, trust_env=False)
+    transport = GuardedTransport(context or httpx2.create_ssl_context(), egress)
+    return httpx2.AsyncClient(transport=transport, timeout=timeout, trust_env=False)
 
 
 class _Backend(AsyncNetworkBackend):

@@ -13,6 +13,8 @@ import httpx2
 import numpy as np
 from numpy.typing import NDArray
 
+from mcp_operator_proxy.backends.network import EgressDenied
+
 Vectors = NDArray[np.float32]
 """Shape (texts, dimensions); each of length 1, so that a product is a cosine."""
 DIMENSIONS: Final = 256
@@ -74,8 +76,9 @@ class EndpointEmbedder:
         body = {"model": self._model, "input": list(texts), "encoding_format": "float"}
         try:
             response = await self._http.post(self._url, json=body, headers=self._headers, timeout=REQUEST_SECONDS)
-        except httpx2.HTTPError as error:
-            raise EmbedderUnavailable(f"the endpoint cannot be reached: {type(error).__name__}") from error
+        except (httpx2.HTTPError, EgressDenied) as error:
+            why = str(error) if isinstance(error, EgressDenied) else type(error).__name__
+            raise EmbedderUnavailable(f"the endpoint cannot be reached: {why}") from error
         if response.status_code != 200:
             raise EmbedderUnavailable(f"the endpoint answered with HTTP {response.status_code}")
         try:

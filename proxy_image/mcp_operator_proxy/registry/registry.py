@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx2
 
 from mcp_operator_proxy.auth import Principal
+from mcp_operator_proxy.backends.network import guarded_client
 from mcp_operator_proxy.config.services import EmbeddingEndpoint
 from mcp_operator_proxy.policy import is_open
 from mcp_operator_proxy.registry.availability import Availability
@@ -217,7 +218,7 @@ class Registry:
             self._http = None
         wanted = self.settings.search.embedder
         if isinstance(wanted, EmbeddingEndpoint):
-            self._http = httpx2.AsyncClient()
+            self._http = guarded_client(self._proxy.egress)
             endpoint = EndpointEmbedder(self._http, str(wanted.url), wanted.model, self.settings.key)
             return SharedEmbedder(endpoint, lambda: self._proxy.services.stores.keyvalue)
         return WordLlamaEmbedder() if wanted == "wordllama" else None

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mcp_operator.app.options import parse
+from mcp_operator_proxy.egress import Egress
 
 from .conftest import CASES, CHART, Helm, HelmError, values_of
 
@@ -50,6 +51,8 @@ def test_renders_as_before(helm: Helm, case: str) -> None:
         ("rbac.create=1", "got number, want boolean"),
         ("metrics.service.port=70000", "maximum: got 70,000, want 65,535"),
         ("extraEnv[0].value=x", "missing property 'name'"),
+        ("egress.allow={intranet}", "'intranet' does not match pattern"),
+        ("egress.enforce=no", "got string, want boolean"),
         ("podLabels.tier=1", "got number, want string"),
     ],
 )
@@ -107,6 +110,15 @@ def test_values_reach_the_operator(helm: Helm) -> None:
     assert (options.workers, options.probe_concurrency, options.resync_seconds) == (4, 8, 300.0)
     assert (options.lease_seconds, options.watch_patience_seconds) == (20.0, 300.0)
     assert (options.log_level, options.log_format) == ("debug", "text")
+    assert options.hosting.egress == Egress.of(["10.20.0.0/16"], loopback=True, cluster_domain="cluster.example")
+
+
+def test_egress_is_enforced_unless_it_is_off(helm: Helm) -> None:
+    found = {
+        setting: parse(operator(helm, "--set", setting)["spec"]["template"]["spec"]["containers"][0]["args"])
+        for setting in ("egress.enforce=true", "egress.enforce=false", "egress=null")
+    }
+    assert [options.hosting.egress for options in found.values()] == [Egress(), None, Egress()]
 
 
 def test_values_of_a_chart_without_them_do_no_harm(helm: Helm) -> None:

@@ -16,9 +16,11 @@ from starlette.responses import RedirectResponse
 
 from mcp_operator.probe.mcp import probe
 from mcp_operator.probe.target import Target as ProbeTarget
+from mcp_operator_proxy.authn.jwks import IssuerKeys
 from mcp_operator_proxy.backends.connect import Target
 from mcp_operator_proxy.backends.network import EgressDenied, guarded_client, reach
 from mcp_operator_proxy.backends.oauth import explain
+from mcp_operator_proxy.config import JwtIssuer
 from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.fastlane.connection import BackendConnection
 from mcp_operator_proxy.fastlane.pool import Pool
@@ -239,9 +241,7 @@ async def test_a_certificate_is_for_the_name_of_the_url(names: Names, tmp_path: 
             pool.close()
             trusted = NAME in url
             assert isinstance(made, BackendConnection) == trusted
-            async with guarded_client(
-                LOOPBACK, ca_bundle_context=ssl.create_default_context(cadata=issued.chain)
-            ) as http:
+            async with guarded_client(LOOPBACK, context=ssl.create_default_context(cadata=issued.chain)) as http:
                 if trusted:
                     assert (await http.get(url)).status_code == 204
                 else:
@@ -266,6 +266,19 @@ async def test_metadata_of_a_server_that_wants_authorization_is_fetched_by_the_s
     async with trap("127.0.0.1") as (found, port):
         target = Target(url=f"http://127.0.0.1:{port}/mcp", egress=STRICT)
         assert "bearer token" in (await explain(target, "Bearer realm=x") or "")
+        assert not found.came
+
+
+async def test_keys_of_an_issuer_are_fetched_by_the_same_rule() -> None:
+    async with trap("127.0.0.1") as (found, port):
+        issuer = {"name": "idp", "issuer": "https://idp.example", "audiences": ["x"]}
+        keys = IssuerKeys(
+            JwtIssuer.model_validate({**issuer, "jwksUrl": f"http://127.0.0.1:{port}/keys"}), lambda: None, STRICT
+        )
+        keys.start()
+        await eventually(lambda: keys.problem is not None)
+        await keys.close()
+        assert "loopback address, which egress settings do not allow" in (keys.problem or "")
         assert not found.came
 
 
