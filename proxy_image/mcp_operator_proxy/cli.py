@@ -13,6 +13,7 @@ from mcp_operator_proxy import __version__
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.sessions.peers import PeerName
+    from mcp_operator_proxy.swap.given import Given
     from mcp_operator_proxy.workers.place import Options
 
 DEFAULT_CONFIG_DIR = "/etc/mcp-proxy"
@@ -137,12 +138,20 @@ def _serve(args: argparse.Namespace) -> int:
     gc.disable()  # while a hundred thousand objects are made that all stay: a fifth of the start
     from mcp_operator_proxy import logs  # noqa: PLC0415
     from mcp_operator_proxy.egress import Egress  # noqa: PLC0415
+    from mcp_operator_proxy.envsettings import BadSetting  # noqa: PLC0415
+    from mcp_operator_proxy.swap.given import Given  # noqa: PLC0415
     from mcp_operator_proxy.workers.place import Options  # noqa: PLC0415
 
     logs.configure(args.log_level, args.log_format)
     try:
         egress = Egress.parse(args.egress, args.egress_allow, args.cluster_domain)
     except ValueError as error:
+        print(f"mcp-operator-proxy: {error}", file=sys.stderr)
+        return 2
+    given = Given(dict(os.environ))
+    try:
+        given.check()
+    except BadSetting as error:
         print(f"mcp-operator-proxy: {error}", file=sys.stderr)
         return 2
     options = Options(
@@ -160,13 +169,13 @@ def _serve(args: argparse.Namespace) -> int:
         print("mcp-operator-proxy: --peers needs --internal-host, at which they reach this one", file=sys.stderr)
         return 2
     try:
-        return _run(args.config_dir, options)
+        return _run(args.config_dir, options, given)
     except OSError as error:
         print(f"mcp-operator-proxy: {error.strerror or error}", file=sys.stderr)
         return 1
 
 
-def _run(config_dir: Path, options: "Options") -> int:
+def _run(config_dir: Path, options: "Options", given: "Given") -> int:
     import uvloop  # noqa: PLC0415
 
     from mcp_operator_proxy import logs  # noqa: PLC0415
@@ -181,35 +190,41 @@ def _run(config_dir: Path, options: "Options") -> int:
             runner.run(serving)
         return 0
 
-    leave, egress = options.leave_seconds, options.egress
+    more: dict[str, Any] = {
+        "tls": options.tls,
+        "leave_seconds": options.leave_seconds,
+        "egress": options.egress,
+        "given": given,
+    }
+    leave = options.leave_seconds
     if options.alone:
-        return run(serve(config_dir, options.host, options.port, tls=options.tls, leave_seconds=leave, egress=egress))
+        return run(serve(config_dir, options.host, options.port, **more))
     with places(options) as all_of_them:
         if len(all_of_them) == 1:
-            return run(serve_at(config_dir, all_of_them[0], None, tls=options.tls, leave_seconds=leave, egress=egress))
+            return run(serve_at(config_dir, all_of_them[0], None, **more))
         gc.collect()
         gc.freeze()  # what is imported stays in the pages that the workers share
 
         def work(index: int, parent: int) -> int:
             logs.mark(worker=index)
-            return run(
-                serve_at(config_dir, all_of_them[index], parent, tls=options.tls, leave_seconds=leave, egress=egress)
-            )
+            return run(serve_at(config_dir, all_of_them[index], parent, **more))
 
         return Supervisor(options.workers, work, kill_after=KILL_AFTER_SECONDS + leave).run()
 
 
 def _check(args: argparse.Namespace) -> int:
+    from mcp_operator_proxy.envsettings import BadSetting  # noqa: PLC0415
+    from mcp_operator_proxy.swap.given import Given  # noqa: PLC0415
     from mcp_operator_proxy.swap.prepared import prepare  # noqa: PLC0415
-    from mcp_operator_proxy.swap.read import read_folder  # noqa: PLC0415
-    from mcp_operator_proxy.swap.validate import ConfigRejected, parse  # noqa: PLC0415
+    from mcp_operator_proxy.swap.validate import ConfigRejected  # noqa: PLC0415
     from mcp_operator_proxy.tls import Certificates  # noqa: PLC0415
 
     try:
-        snapshot = read_folder(args.config_dir)
-        config = parse(snapshot.config)
-        prepare(config, snapshot.secrets, Certificates() if config.tls is not None else None)
-    except ConfigRejected as error:
+        given = Given(dict(os.environ))
+        given.check()
+        config, secrets = given.of(given.read(args.config_dir))
+        prepare(config, secrets, Certificates() if config.tls is not None else None)
+    except (ConfigRejected, BadSetting) as error:
         print(f"mcp-operator-proxy: {error}", file=sys.stderr)
         return 1
     print(f"revision {config.revision}: {len(config.servers)} servers, {len(config.routes)} routes")

@@ -20,6 +20,7 @@ from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.fastlane.protocol import LaneProtocol, lane_protocol
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.sessions.internal import Internal
+from mcp_operator_proxy.swap.given import NOTHING, Given
 from mcp_operator_proxy.swap.watch import follow
 from mcp_operator_proxy.tasks import cancel
 from mcp_operator_proxy.tls import Certificates
@@ -189,13 +190,14 @@ async def serve(
     tls: bool = False,
     leave_seconds: float = 0.0,
     egress: Egress | None = None,
+    given: Given = NOTHING,
 ) -> None:
     """Run until SIGTERM or SIGINT. `tls`: serve it, with the certificate of the configuration."""
     collector = Collector()
     certificates = Certificates() if tls else None
     async with Proxy(collector=collector, access=AccessLog(), certificates=certificates, egress=egress) as proxy:
         serving = running(proxy, host, port, leave_seconds=leave_seconds)
-        await _follow_and_serve(proxy, config_dir, serving, collector)
+        await _follow_and_serve(proxy, config_dir, serving, collector, given=given)
     logger.info("stopped")
 
 
@@ -207,6 +209,7 @@ async def serve_at(
     tls: bool = False,
     leave_seconds: float = 0.0,
     egress: Egress | None = None,
+    given: Given = NOTHING,
 ) -> None:
     """Run as one of several until SIGTERM or SIGINT, or until `parent`, a pipe, ends."""
     collector = Collector()
@@ -217,7 +220,7 @@ async def serve_at(
     ) as proxy:
         internal = listen(*place.internal, shared=True)
         await _follow_and_serve(
-            proxy, config_dir, _running_at(proxy, place, internal, leave_seconds), collector, parent
+            proxy, config_dir, _running_at(proxy, place, internal, leave_seconds), collector, parent, given=given
         )
     logger.info("stopped")
 
@@ -244,9 +247,11 @@ async def _follow_and_serve(
     serving: contextlib.AbstractAsyncContextManager[Server],
     collector: Collector,
     parent: int | None = None,
+    *,
+    given: Given = NOTHING,
 ) -> None:
     loop = asyncio.get_running_loop()
-    following = loop.create_task(follow(proxy, config_dir))
+    following = loop.create_task(follow(proxy, config_dir, given))
     try:
         async with serving as server:
             for sig in (signal.SIGTERM, signal.SIGINT) if parent is None else (signal.SIGTERM,):

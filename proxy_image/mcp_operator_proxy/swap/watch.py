@@ -10,8 +10,9 @@ from typing import Final
 from watchfiles import awatch
 
 from mcp_operator_proxy.proxy import Proxy
-from mcp_operator_proxy.swap.read import Snapshot, read_folder
-from mcp_operator_proxy.swap.validate import ConfigRejected, NotThereYet, parse
+from mcp_operator_proxy.swap.given import NOTHING, Given
+from mcp_operator_proxy.swap.read import Snapshot
+from mcp_operator_proxy.swap.validate import ConfigRejected, NotThereYet
 from mcp_operator_proxy.tasks import cancel
 
 logger = logging.getLogger(__name__)
@@ -22,25 +23,24 @@ SECRET_SECONDS: Final = 3.0
 SECRET_POLL_SECONDS: Final = 0.1
 
 
-async def follow(proxy: Proxy, folder: Path) -> None:
-    """Keep `proxy` at what `folder` says, for ever."""
+async def follow(proxy: Proxy, folder: Path, given: Given = NOTHING) -> None:
+    """Keep `proxy` at what `folder` says, with `given` laid over it, for ever."""
     applied: Snapshot | None = None
     async for _ in _looks(folder):
-        applied = await load(proxy, folder, applied)
+        applied = await load(proxy, folder, applied, given)
 
 
-async def load(proxy: Proxy, folder: Path, known: Snapshot | None = None) -> Snapshot | None:
+async def load(proxy: Proxy, folder: Path, known: Snapshot | None = None, given: Given = NOTHING) -> Snapshot | None:
     """Apply what the folder holds unless it is `known`; return what it held, None where it could not be read."""
     patience = asyncio.get_running_loop().time() + SECRET_SECONDS
     while True:
         snapshot: Snapshot | None = None
         try:
-            snapshot = await asyncio.to_thread(read_folder, folder)
+            snapshot = await asyncio.to_thread(given.read, folder)
             proxy.readiness.want(snapshot.wanted)
             if snapshot == known:
                 return known
-            config = await asyncio.to_thread(parse, snapshot.config)
-            await proxy.apply(config, snapshot.secrets)
+            await proxy.apply(*await asyncio.to_thread(given.of, snapshot))
         except NotThereYet as error:
             if asyncio.get_running_loop().time() < patience:
                 await asyncio.sleep(SECRET_POLL_SECONDS)
