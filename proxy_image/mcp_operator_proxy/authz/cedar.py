@@ -12,6 +12,7 @@ from typing import Any, Final
 import cedarpy
 
 from mcp_operator_proxy.authz.entities import Entity, Uid
+from mcp_operator_proxy.authz.likeness import looks_of
 
 _TOKEN: Final = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|;', re.DOTALL)
 _NAMED: Final = re.compile(r"policy `([^`]*)`")
@@ -30,12 +31,16 @@ class Policies:
             parsed: dict[str, Any] = json.loads(cedarpy.policies_to_json_str(text))
         except ValueError as error:
             raise BadPolicies(_located(text, str(error))) from None
+        except RecursionError:
+            raise BadPolicies("a policy is nested too deep") from None
         if parsed.get("templates"):
             raise BadPolicies(
                 f"line {_first_template(text)}: a template (?principal, ?resource) permits nothing by itself"
             )
         static: dict[str, dict[str, Any]] = parsed.get("staticPolicies", {})
         self._forbidding = frozenset(name for name, policy in static.items() if policy.get("effect") == "forbid")
+        self.looks = looks_of(static)
+        """What they look at of a resource; None: nobody can say."""
         self.uses_context = "context" in text
         """Whether a policy may look at the context, which costs for each thing that is asked about."""
 

@@ -6,8 +6,8 @@ it is asked for anew.
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +15,8 @@ from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.authz.cedar import BadPolicies, Policies, parse_entities, with_entity
 from mcp_operator_proxy.authz.entities import (
     ACTIONS,
+    Entity,
+    Uid,
     claims_of,
     principal_entity,
     principal_uid,
@@ -63,6 +65,17 @@ class _Caller:
         """By the path of the route: its table, and what of it the caller may use."""
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What is made ready of a table for all callers."""
+
+    table: RouteTable
+    entities: "Entities"
+    """One for each kind of thing that the policies tell apart."""
+    kinds: Mapping[Kind, tuple[list[Uid], list[int]]]
+    """The names of these, and for each entry of the table which of them it is like."""
+
+
 class CedarPolicy:
     """See `policy.Policy`."""
 
@@ -75,7 +88,7 @@ class CedarPolicy:
         self._servers = {server.id: server for server in config.servers}
         self._callers: OrderedDict[int, _Caller] = OrderedDict()
         """By the identity of the principal, which each verified token has one of."""
-        self._tables: dict[str, tuple[RouteTable, Entities]] = {}
+        self._tables: dict[str, _Known] = {}
 
     def __eq__(self, other: object) -> bool:
         """Whether they decide alike: then a swap keeps what has been decided."""
@@ -114,30 +127,44 @@ class CedarPolicy:
         return self._policies.allowed(*asked, entities, self._context(principal, route))[0]
 
     def _filtered(self, principal: Principal | None, table: RouteTable) -> RouteTable:
-        entities = with_entity(self._known(table), principal_entity(principal))
+        known = self._known(table)
+        entities = with_entity(known.entities, principal_entity(principal))
         context, uid = self._context(principal, table.path), principal_uid(principal)
         kept: dict[str, Any] = {}
         for kind, attribute in _KINDS.items():
             entries: Mapping[str, Entry] = getattr(table, attribute)
-            resources = [resource_uid(kind, entry) for entry in entries.values()]
+            resources, alike = known.kinds[kind]
             allowed = self._policies.allowed(uid, ACTIONS[kind], resources, entities, context) if resources else []
             kept[attribute] = MappingProxyType(
-                {name: entry for (name, entry), good in zip(entries.items(), allowed, strict=True) if good}
+                {name: entry for (name, entry), like in zip(entries.items(), alike, strict=True) if allowed[like]}
             )
         return replace(table, **kept)
 
-    def _known(self, table: RouteTable) -> "Entities":
-        """What a route shows, made ready once for each table."""
+    def _known(self, table: RouteTable) -> _Known:
+        """Made once for each table."""
         found = self._tables.get(table.path)
-        if found is None or found[0] is not table:
-            found = self._tables[table.path] = table, parse_entities(list(self._entities(table)))
-        return found[1]
+        if found is None or found.table is not table:
+            found = self._tables[table.path] = self._made_known(table)
+        return found
 
-    def _entities(self, table: RouteTable) -> Iterable[dict[str, Any]]:
+    def _made_known(self, table: RouteTable) -> _Known:
+        kinds: dict[Kind, tuple[list[Uid], list[int]]] = {}
+        judged: list[Entity] = []
         for kind, attribute in _KINDS.items():
             entries: Mapping[str, Entry] = getattr(table, attribute)
+            places: dict[str, int] = {}
+            uids: list[Uid] = []
+            alike: list[int] = []
             for name, entry in entries.items():
-                yield self._entity(kind, name, entry, table.path)
+                entity = self._entity(kind, name, entry, table.path)
+                likeness = self._policies.looks.kind(entity) if self._policies.looks is not None else name
+                place = places.setdefault(likeness, len(uids))
+                if place == len(uids):
+                    uids.append(entity["uid"])
+                    judged.append(entity)
+                alike.append(place)
+            kinds[kind] = uids, alike
+        return _Known(table, parse_entities(judged), kinds)
 
     def _entity(self, kind: Kind, name: str, entry: Entry, route: str) -> dict[str, Any]:
         said = category(self._servers.get(entry.server), entry.name, entry.definition)

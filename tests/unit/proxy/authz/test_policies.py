@@ -106,6 +106,9 @@ TOOL_CALLS = 'permit(principal, action == Action::"tools/call", resource'
             {"file://ns-files//dir/{name}", "file://prod-files//dir/{name}"},
         ),
         (f'{TOOL_CALLS}); forbid(principal, action, resource == Tool::"ns/files/read");', ALICE, TOOLS - {READ}),
+        (f'{TOOL_CALLS}) when {{ [resource].contains(Tool::"ns/files/read") }};', ALICE, {READ}),
+        (f'{TOOL_CALLS}) when {{ resource in [Tool::"ns/files/read", Server::"prod/files"] }};', ALICE, TOOLS - {WRITE}),
+        (f'{TOOL_CALLS}) unless {{ Tool::"ns/files/read" == resource }};', ALICE, TOOLS - {READ}),
         # a policy that fails: a permit permits nothing, a forbid forbids
         (f'{TOOL_CALLS}); permit(principal, action, resource) when {{ principal.nothing == 1 }};', ALICE, TOOLS),
         (f'{TOOL_CALLS}); forbid(principal, action, resource) when {{ principal.nothing == 1 }};', ALICE, set()),
@@ -191,7 +194,7 @@ def test_a_decision_is_made_once_for_a_token_and_an_entry(monkeypatch: pytest.Mo
         assert policy.refusal(ALICE, "/mcp", "tool", READ, entry) is None
         assert policy.visible(ALICE, table) is policy.visible(ALICE, table)
     once = len(asked)
-    assert asked.count("ns/files/read") == 2  # alone, and in the list
+    assert asked.count("ns/files/read") == 2  # alone, and for its kind in the list
     renewed = Principal(ALICE.name, ALICE.issuer, {**ALICE.claims, "groups": []})
     assert policy.refusal(renewed, "/mcp", "tool", READ, entry) is None
     assert len(asked) == once + 1
@@ -200,10 +203,12 @@ def test_a_decision_is_made_once_for_a_token_and_an_entry(monkeypatch: pytest.Mo
     assert policy.refusal(ALICE, "/mcp", "tool", READ, entry) is None
 
 
-def test_a_thousand_tools_are_judged_at_once() -> None:
+@pytest.mark.parametrize("told_apart", [False, True])
+def test_a_thousand_tools_are_judged_at_once(told_apart: bool) -> None:
     """Printed, not asserted: what it costs is in docs/authentication.md."""
+    looked_at = 'resource.name like "tool*" && ' if told_apart else ""
     wanted = config(
-        f'{TOOL_CALLS}) when {{ resource.annotations.readOnlyHint }};\n'
+        f'{TOOL_CALLS}) when {{ {looked_at}resource.annotations.readOnlyHint }};\n'
         'permit(principal, action, resource) when { principal.groups.contains("admin") };\n'
         'forbid(principal, action, resource) when { resource.namespace == "prod" && principal.level < 3 };'
     )  # fmt: skip
