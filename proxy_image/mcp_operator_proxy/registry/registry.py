@@ -95,10 +95,14 @@ class Registry:
     # What there is
 
     def tools(self, principal: Principal | None = None, user: str | None = None) -> list[ToolDocument]:
+        """What `registered` gives, without the places."""
+        return [found.document for found in self.registered(principal, user)]
+
+    def registered(self, principal: Principal | None = None, user: str | None = None) -> list[Registered]:
         """All that some route shows and the caller may call, in the order of the routes; those of servers that do not answer
         now have `available` False."""
         up = self._availability.up()
-        return [_as_it_is(found, up).document for found in self._listing(principal, user).tools.values()]
+        return [_as_it_is(found, up) for found in self._listing(principal, user).tools.values()]
 
     def get(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> ToolDocument | None:
         """None where there is none that the caller may call."""
@@ -210,7 +214,10 @@ class Registry:
         return [found.document for found in self._of_all(state).tools.values()] if state is not None else []
 
     def _embedder(self) -> "Embedder | None":
-        from mcp_operator_proxy.registry.embedders import EndpointEmbedder, WordLlamaEmbedder  # noqa: PLC0415 - as above
+        from mcp_operator_proxy.registry.embedders import (  # noqa: PLC0415 - as above
+            EndpointEmbedder,
+            WordLlamaEmbedder,
+        )
         from mcp_operator_proxy.registry.shared import SharedEmbedder  # noqa: PLC0415 - as above
 
         if self._http is not None:

@@ -116,12 +116,7 @@ async def get_tool(asked: Asked, tool_id: str) -> Tool:
 
 
 def _listed(asked: Asking) -> list[Registered]:
-    registry = asked.proxy.services.registry
-    found = (
-        registry.find(tool.id, asked.principal, asked.own_user)
-        for tool in registry.tools(asked.principal, asked.own_user)
-    )
-    return [tool for tool in found if tool is not None]
+    return asked.proxy.services.registry.registered(asked.principal, asked.own_user)
 
 
 def _has(tool: Registered, words: list[str]) -> bool:

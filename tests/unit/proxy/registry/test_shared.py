@@ -3,15 +3,19 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fastmcp import FastMCP
 
+from mcp_operator_proxy.egress import Egress
+from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.registry import availability
 from mcp_operator_proxy.registry.availability import KEEP_SECONDS, Availability, Seen, newest, read
 from mcp_operator_proxy.stores.memory import MemoryStore
 from mcp_operator_proxy.stores.redis import RedisStore
+from mcp_operator_proxy.table import Entry, RouteTable
 from support.backends import ServedMCP, eventually
 from support.gateway import Gateway, make_config, running_gateway
 from support.stores import Redis, running_redis
@@ -66,6 +70,23 @@ async def test_without_the_store_a_replica_works_alone(served_endpoint: Endpoint
             registry = gateway.proxy.services.registry
             assert len(await registry.search("post something")) == 2
             assert all(tool.available for tool in registry.tools())
+
+
+async def test_an_endpoint_where_nothing_may_be_connected_to_is_not_asked(served_endpoint: Endpoint) -> None:
+    config = make_config({}, search={"embedder": {"url": served_endpoint.url, "model": "m"}})
+    async with Proxy(egress=Egress()) as proxy:
+        await proxy.apply(config)
+        assert proxy.state is not None
+        table = RouteTable("r", "/mcp", {"x": Entry("ns/s", "x", {"name": "x", "description": "a letter"})})
+        proxy.state = replace(proxy.state, table={"/mcp": table})
+        proxy.services.registry.moved()
+        found = await proxy.services.registry.search("letter", unavailable=True)
+        assert [hit.tool.document.id for hit in found] == ["ns/s.x"]
+        report = proxy.status().search
+        assert report is not None
+        assert report.embeddings == "none"
+        assert "loopback" in (report.problem or "")
+        assert served_endpoint.requests == []
 
 
 async def test_replicas_agree_on_which_servers_answer(redis_server: Redis) -> None:
