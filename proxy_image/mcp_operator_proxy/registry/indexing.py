@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -20,6 +21,8 @@ PATIENCE_SECONDS: Final = 1.0
 """A search waits so long for an index that shows what has just changed; then it takes the one before."""
 AGAIN_SECONDS: Final = 30.0
 """After which an embedder or a Milvus that failed is tried again."""
+MOST_OWN: Final = 64
+"""Users whose own tools are kept in an index."""
 RENEW_SECONDS: Final = 6 * 3600.0
 """Rows in Milvus are told that they are wanted, at the latest after this time."""
 
@@ -40,6 +43,7 @@ class Indexing:
         self._task: asyncio.Task[None] | None = None
         self._renewal: asyncio.TimerHandle | None = None
         self._again_at = 0.0
+        self._own: OrderedDict[str, SearchIndex] = OrderedDict()
         self.index: SearchIndex | None = None
 
     def use(self, embedder: Embedder | None, milvus: MilvusVectors | None = None) -> None:
@@ -67,6 +71,18 @@ class Indexing:
                 await asyncio.wait([task], timeout=PATIENCE_SECONDS)
         assert self.index is not None
         return self.index
+
+    async def own(self, user: str, documents: Collection[ToolDocument]) -> SearchIndex:
+        """A small index of what a user alone has. It is nobody else's, so that not even the rarity of a word tells of it."""
+        ordered = tuple(sorted(documents, key=lambda tool: tool.id))
+        made = self._own.get(user)
+        if made is None or made.tools != ordered or not made.made_by(self._embedder) or self._should_try_again(made):
+            made = self._own[user] = await SearchIndex.of(ordered, self._embedder, made)
+            while len(self._own) > MOST_OWN:
+                self._own.popitem(last=False)
+        if user in self._own:
+            self._own.move_to_end(user)
+        return made
 
     def _should_try_again(self, index: SearchIndex) -> bool:
         return index.problem is not None and time.monotonic() >= self._again_at

@@ -10,21 +10,20 @@ where the configuration has a use for search, or by the first search; until then
 import asyncio
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.network import guarded_client
 from mcp_operator_proxy.config.services import EmbeddingEndpoint
-from mcp_operator_proxy.policy import is_open
 from mcp_operator_proxy.registry.availability import Availability
 from mcp_operator_proxy.registry.documents import ToolDocument
-from mcp_operator_proxy.registry.listing import Listing, Registered, Shown, listing
+from mcp_operator_proxy.registry.listing import Registered
 from mcp_operator_proxy.registry.settings import SearchSettings
+from mcp_operator_proxy.registry.views import Views
 from mcp_operator_proxy.report import SearchReport
 from mcp_operator_proxy.stores.keyvalue import KeyValue
 
@@ -33,13 +32,9 @@ if TYPE_CHECKING:
     from mcp_operator_proxy.registry.embedders import Embedder
     from mcp_operator_proxy.registry.indexing import Indexing
     from mcp_operator_proxy.registry.milvus import MilvusVectors
-    from mcp_operator_proxy.state import State
     from mcp_operator_proxy.swap.prepared import Prepared
 
 logger = logging.getLogger(__name__)
-MOST_CALLERS: Final = 256
-"""Whose listings are kept."""
-_NOTHING: Final = Listing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +51,7 @@ class Registry:
     def __init__(self, proxy: "Proxy") -> None:
         self._proxy = proxy
         self.settings = SearchSettings()
-        self._whole: tuple[State | None, Listing] = (None, _NOTHING)
-        self._callers: OrderedDict[tuple[Any, ...], Listing] = OrderedDict()
+        self._views = Views(proxy)
         self._indexing: Indexing | None = None
         self._http: httpx2.AsyncClient | None = None
         self._milvus: MilvusVectors | None = None
@@ -101,8 +95,12 @@ class Registry:
     def registered(self, principal: Principal | None = None, user: str | None = None) -> list[Registered]:
         """All that some route shows and the caller may call, in the order of the routes; those of servers that do not answer
         now have `available` False."""
-        up = self._availability.up()
-        return [_as_it_is(found, up) for found in self._listing(principal, user).tools.values()]
+        up = self._up(principal, user)
+        return [_as_it_is(found, up) for found in self._views.of(principal, user).tools.values()]
+
+    async def look(self, principal: Principal | None = None, user: str | None = None) -> None:
+        """Let servers that are the user's own list what they have; the others show what is known."""
+        await self._views.look(principal, user)
 
     def get(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> ToolDocument | None:
         """None where there is none that the caller may call."""
@@ -111,13 +109,12 @@ class Registry:
 
     def find(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> Registered | None:
         """The same, with the place where it is called."""
-        found = self._listing(principal, user).tools.get(tool_id)
-        return _as_it_is(found, self._availability.up()) if found is not None else None
+        found = self._views.of(principal, user).tools.get(tool_id)
+        return _as_it_is(found, self._up(principal, user)) if found is not None else None
 
     def place(self, tool_id: str) -> Registered | None:
         """The tool and where it is called, whoever asks: for those who say that it is not for a caller."""
-        state = self._proxy.state
-        return self._of_all(state).tools.get(tool_id) if state is not None else None
+        return self._views.whole().tools.get(tool_id)
 
     async def search(
         self,
@@ -135,15 +132,23 @@ class Registry:
         Tools of servers that do not answer now are left out, unless `unavailable`. `limit` defaults to the configured one.
         """
         began = time.perf_counter()
-        index = await self._index().current()
-        up = self._availability.up()
-        seen = self._listing(principal, user, path).tools
+        await self._views.look(principal, user, path)
+        indexing = self._index()
+        index = await indexing.current()
+        up = self._up(principal, user)
         allowed = {
             tool_id: found
-            for tool_id, found in seen.items()
+            for tool_id, found in self._views.of(principal, user, path).tools.items()
             if (unavailable or up.get(found.server, False)) and (keep is None or keep(found.document))
         }
-        hits = await index.search(query, limit or self.settings.search.limit, allowed=allowed)
+        most = limit or self.settings.search.limit
+        hits = await index.search(query, most, allowed=allowed)
+        shared, who = self._views.whole().tools, self._views.user(principal, user)
+        if who is not None and allowed.keys() - shared.keys():
+            everything = self._views.of(principal, user).tools
+            own = await indexing.own(who, [found.document for i, found in everything.items() if i not in shared])
+            more = await own.search(query, most, allowed=allowed)
+            hits = sorted([*hits, *more], key=lambda hit: (-hit.score, hit.tool.id))[:most]
         made = [Found(_as_it_is(allowed[hit.tool.id], up), hit.score) for hit in hits]
         self._proxy.metrics.search_seconds.observe(time.perf_counter() - began)
         return made
@@ -159,35 +164,10 @@ class Registry:
             problem=index.problem,
         )
 
-    # Of one caller
+    # The servers
 
-    def _listing(self, principal: Principal | None, user: str | None, path: str | None = None) -> Listing:
-        state = self._proxy.state
-        if state is None:
-            return _NOTHING
-        whole = self._of_all(state)
-        if path is None and is_open(state.policy, principal):
-            return whole
-        key = (path, user, None if principal is None else (principal.key, principal.token))
-        found = self._callers.get(key)
-        if found is None:
-            found = listing(state.config, _shown(state, principal, path), whole)
-            while len(self._callers) >= MOST_CALLERS:
-                self._callers.popitem(last=False)
-            self._callers[key] = found
-        else:
-            self._callers.move_to_end(key)
-        return found
-
-    def _of_all(self, state: "State") -> Listing:
-        """Made once for each state."""
-        if self._whole[0] is not state:
-            self._callers.clear()
-            known = self._whole[1]
-            same = self._whole[0] is not None and self._whole[0].config is state.config
-            shown = {path: table.tools for path, table in state.table.items()}
-            self._whole = state, listing(state.config, shown, _reusable(known) if same else None)
-        return self._whole[1]
+    def _up(self, principal: Principal | None, user: str | None) -> Mapping[str, bool]:
+        return self._views.up(self._availability.up(), self._views.user(principal, user))
 
     def _looked(self) -> dict[str, bool]:
         """What this process sees of the servers; nothing of those that have not answered and not failed."""
@@ -210,8 +190,7 @@ class Registry:
         return self._indexing
 
     def _documents(self) -> list[ToolDocument]:
-        state = self._proxy.state
-        return [found.document for found in self._of_all(state).tools.values()] if state is not None else []
+        return [found.document for found in self._views.whole().tools.values()]
 
     def _embedder(self) -> "Embedder | None":
         from mcp_operator_proxy.registry.embedders import (  # noqa: PLC0415 - as above
@@ -246,15 +225,5 @@ class Registry:
         task.add_done_callback(self._closing.discard)
 
 
-def _shown(state: "State", principal: Principal | None, path: str | None) -> Shown:
-    tables = state.table.items() if path is None else [(path, state.table[path])] if path in state.table else []
-    return {route: state.policy.visible(principal, table).tools for route, table in tables}
-
-
 def _as_it_is(found: Registered, up: Mapping[str, bool]) -> Registered:
     return found if up.get(found.server, False) else replace(found, document=replace(found.document, available=False))
-
-
-def _reusable(known: Listing) -> Listing:
-    """For the same configuration: entries that stay keep their documents, and their ids are worked out anew."""
-    return Listing({}, {}, known.places)

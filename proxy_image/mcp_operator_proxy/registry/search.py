@@ -132,6 +132,10 @@ class SearchIndex:
         """Whether its vectors are of the same model."""
         return self._embedder is not None and self._embedder.id == embedder.id
 
+    def made_by(self, embedder: Embedder | None) -> bool:
+        """Whether it was made with this one."""
+        return self._embedder is embedder
+
     def _mask(self, allowed: Collection[str]) -> NDArray[np.bool_]:
         mask = np.zeros(len(self.tools), np.bool_)
         mask[[self._positions[tool] for tool in allowed if tool in self._positions]] = True

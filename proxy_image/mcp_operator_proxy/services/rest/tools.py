@@ -64,7 +64,7 @@ async def list_tools(
     words = search.lower().split() if search else []
     found = [
         tool
-        for tool in _listed(asked)
+        for tool in await _listed(asked)
         if (server is None or tool.server == server)
         and (category is None or tool.document.category == category)
         and _has(tool, words)
@@ -115,7 +115,8 @@ async def get_tool(asked: Asked, tool_id: str) -> Tool:
     return Tool(**_shown(found))
 
 
-def _listed(asked: Asking) -> list[Registered]:
+async def _listed(asked: Asking) -> list[Registered]:
+    await asked.proxy.services.registry.look(asked.principal, asked.own_user)
     return asked.proxy.services.registry.registered(asked.principal, asked.own_user)
 
 
