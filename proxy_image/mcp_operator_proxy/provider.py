@@ -177,9 +177,7 @@ class RouteProvider:
         table = self._route.table(principal_of(ctx))
         if params.name in findtools.PAIR and table.find_tools:
             return await self._find_tool(ctx, params)
-        if (held := table.quarantined.get(params.name)) is not None:
-            self._permit(ctx, "tool", params.name, held, f"Unknown tool: {params.name}")
-            raise MCPError(INVALID_REQUEST, quarantined(params.name, held.server), {"reason": "quarantined"})
+        self._refuse_quarantined(ctx, params.name)
         try:
             entry = await self._found(ctx, params.name, lambda table: table.tools)
         except CredentialProblem as problem:
@@ -190,6 +188,7 @@ class RouteProvider:
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
         self._permit(ctx, "tool", params.name, entry, f"Unknown tool: {params.name}")
         await self._within_limits(ctx, entry)
+        self._refuse_quarantined(ctx, params.name)
         result = await self._ask(
             ctx,
             entry.server,
@@ -202,6 +201,13 @@ class RouteProvider:
         if result.get("resultType") == "task" and isinstance(task_id := result.get("taskId"), str):
             return {**result, "taskId": self._tokens.seal(entry.server, task_id, principal_of(ctx), entry.name)}
         return result
+
+    def _refuse_quarantined(self, ctx: FrontContext, name: str) -> None:
+        """Whom the policy does not show the tool hears nothing of it."""
+        held = self._route.table(principal_of(ctx)).quarantined.get(name)
+        if held is not None:
+            self._permit(ctx, "tool", name, held, f"Unknown tool: {name}")
+            raise MCPError(INVALID_REQUEST, quarantined(name, held.server), {"reason": "quarantined"})
 
     async def _find_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
         """Answer `find_tool`, or a `call_tool` that means no call."""

@@ -24,7 +24,7 @@ from mcp_operator_proxy.backends.session import Call
 from mcp_operator_proxy.cache import caller_of, key_of
 from mcp_operator_proxy.eras import translate
 from mcp_operator_proxy.eras.capabilities import Capabilities
-from mcp_operator_proxy.provider import show
+from mcp_operator_proxy.provider import quarantined, show
 from mcp_operator_proxy.registry.listing import Registered
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.services.arguments import ArgumentProblem, problems
@@ -64,6 +64,10 @@ class UnknownTool(CallFailed):
 
 class CallForbidden(CallFailed):
     """The policy refuses it. The caller is told what it would be told of a tool that is not there."""
+
+
+class ToolQuarantined(CallFailed):
+    """Its definition is not approved."""
 
 
 class BadArguments(CallFailed):
@@ -141,6 +145,7 @@ class Caller:
 _DECISIONS: Final[Mapping[type[CallFailed], Decision]] = {
     UnknownTool: "refused",
     CallForbidden: "refused",
+    ToolQuarantined: "refused",
     BadArguments: "refused",
     CallLimited: "limited",
 }
@@ -176,6 +181,7 @@ async def call_tool(
     try:
         found = trail.tool = await _found(proxy, caller, tool_id)
         await _within_limits(proxy, caller, found)
+        _refuse_quarantined(proxy.state, caller, tool_id)
         called = await _called(proxy, caller, found, arguments, seconds_of(proxy.state, found, seconds))
     except CallFailed as error:
         error.tool = trail.tool
@@ -214,8 +220,9 @@ def seconds_of(state: "State | None", tool: Registered, default: float) -> float
 
 
 async def _found(proxy: "Proxy", caller: Caller, tool_id: str) -> Registered:
-    """Raises UnknownTool, CallForbidden, ServerDown."""
+    """Raises UnknownTool, CallForbidden, ToolQuarantined, ServerDown."""
     registry = proxy.services.registry
+    _refuse_quarantined(proxy.state, caller, tool_id)
     found = registry.find(tool_id, caller.principal, caller.user)
     if found is None and registry.place(tool_id) is None and await _awaited(proxy, tool_id):
         found = registry.find(tool_id, caller.principal, caller.user)
@@ -227,6 +234,17 @@ async def _found(proxy: "Proxy", caller: Caller, tool_id: str) -> Registered:
         logger.info("call refused", extra={"tool": tool_id, "reason": reason})
         raise CallForbidden("there is no such tool")
     raise UnknownTool("there is no such tool")
+
+
+def _refuse_quarantined(state: "State | None", caller: Caller, tool_id: str) -> None:
+    """Raises ToolQuarantined. Whom the policy does not show the tool hears nothing of it."""
+    if state is None:
+        return
+    for path, table in state.table.items():
+        for name, entry in table.quarantined.items():
+            ids = {f"{server}.{entry.name}" for server in (entry.server, entry.server.partition("/")[2])}
+            if tool_id in ids and state.policy.refusal(caller.principal, path, "tool", name, entry) is None:
+                raise ToolQuarantined(quarantined(name, entry.server))
 
 
 async def _awaited(proxy: "Proxy", tool_id: str) -> bool:

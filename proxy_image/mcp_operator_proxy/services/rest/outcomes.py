@@ -30,6 +30,7 @@ RETRY_SECONDS: Final = 5.0
 _KINDS: Final[Mapping[type[CallFailed], Kind]] = {
     calls.UnknownTool: problems.UNKNOWN_TOOL,
     calls.CallForbidden: problems.UNKNOWN_TOOL,
+    calls.ToolQuarantined: problems.QUARANTINED,
     calls.BadArguments: problems.BAD_PARAMETERS,
     calls.CallLimited: problems.RATE_LIMITED,
     calls.CallTimedOut: problems.TIMEOUT,

@@ -30,6 +30,7 @@ _CALL = (
     problems.MALFORMED,
     problems.TOO_LARGE,
     problems.UNKNOWN_TOOL,
+    problems.QUARANTINED,
     problems.UNKNOWN_SESSION,
     problems.BAD_PARAMETERS,
     problems.INPUT_REQUIRED,

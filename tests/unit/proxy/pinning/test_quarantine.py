@@ -11,7 +11,7 @@ from mcp.shared.subscriptions import ToolsListChanged
 from mcp_types import INVALID_REQUEST
 
 from mcp_operator_proxy.backends.catalogue import Catalogue
-from mcp_operator_proxy.config import Pin, ProxyConfig
+from mcp_operator_proxy.config import Pin, ProxyConfig, Rest
 from mcp_operator_proxy.pinning.judge import pins_of
 from mcp_operator_proxy.table import build_table
 from support.backends import Ears, ServedMCP, client, eventually
@@ -126,6 +126,21 @@ async def test_warn_serves_what_changed_and_tells(caplog: pytest.LogCaptureFixtu
                 assert (await through.call_tool("add", {})).data == POISON
             (record,) = [r for r in caplog.records if r.name.startswith("mcp_operator_proxy.pinning")]
             assert "served all the same" in record.getMessage()
+
+
+async def test_over_rest_a_quarantined_tool_is_told_from_one_that_there_is_not() -> None:
+    fickle = Fickle()
+    async with ServedMCP(fickle.mcp) as served:
+        config = pinned(served.url, "enforce").model_copy(update={"rest": Rest(), "revision": "r"})
+        async with running_gateway(config) as gateway:
+            outcomes = {}
+            for name in ("add", "none"):
+                body = {"tool_id": f"s.{name}", "parameters": {}}
+                answer = await gateway.http.post(f"{gateway.base}/tools/call", json=body)
+                outcomes[name] = answer.status_code, answer.json()["type"].rpartition("/")[2]
+            assert outcomes == {"add": (403, "quarantined"), "none": (404, "unknown-tool")}
+            assert (await gateway.get("/tools/list")).json()["tools"] == []
+            assert fickle.calls == []
 
 
 async def test_enforce_without_pins_serves_nothing() -> None:
