@@ -8,6 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mcp_operator_proxy.config import NoticeType, Server
+from mcp_operator_proxy.pinning.visible import visible
 from mcp_operator_proxy.report import UnapprovedTool
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,15 @@ class PinWatch:
             word,
             extra={"server": server.id, "tool": one.tool, "kind": one.kind, "digest": one.digest},
         )
-        data = {"server": server.id, "tool": one.tool, "kind": one.kind, "digest": one.digest, "diff": one.diff}
+        message = f"the definition of tool {visible(one.tool[:128])} is {one.kind} and not approved: {word}"
+        data = {
+            "message": message,
+            "server": server.id,
+            "tool": one.tool,
+            "kind": one.kind,
+            "digest": one.digest,
+            "diff": one.diff,
+        }
         self._tell("definition.quarantined" if quarantined else "definition.changed", server.id, data)
 
 

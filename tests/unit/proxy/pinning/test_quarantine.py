@@ -66,6 +66,9 @@ async def test_a_changed_definition_is_neither_listed_nor_called_until_it_is_app
                 assert refused.value.error.code == INVALID_REQUEST
                 assert refused.value.error.data == {"reason": "quarantined"}
                 assert len(fickle.calls) == before
+                (notice,) = gateway.proxy.status().notices
+                assert (notice.type, notice.subject) == ("definition.quarantined", "ns/s")
+                assert notice.message == 'the definition of tool "add" is changed and not approved: quarantined'
                 (found,) = await unapproved(gateway)
                 assert (found["tool"], found["kind"]) == ("add", "changed")
                 assert found["diff"] == (
