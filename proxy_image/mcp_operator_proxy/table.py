@@ -234,7 +234,7 @@ def build_part(route: Route, entry: RouteServer, server: Server | None, catalogu
     timeout = server.call_timeout_seconds if server else UNKNOWN.timeout
     names = _Names(entry, entry.naming or route.naming, route.name_budget)
     withheld = _Names(entry, entry.naming or route.naming, route.name_budget)
-    approval = Approval(server)
+    approval = Approval(None if catalogue.placeholder else server)
     made: list[tuple[Kind, str, Entry]] = []
     quarantined: list[tuple[str, Entry]] = []
     for tool in _kept(catalogue.tools, entry.tools):

@@ -48,6 +48,8 @@ class Catalogue:
     """The server tells of changed resources."""
     extensions: frozenset[str] = frozenset()
     """Names of the extensions that it declares (SEP-2133)."""
+    placeholder: bool = False
+    """No server has sent it: the proxy made it up itself, so that it needs nobody's approval."""
     freshness: Mapping[str, Freshness] = field(default_factory=dict)
     """What it says of its lists, by method; those that it does not have are left out."""
 

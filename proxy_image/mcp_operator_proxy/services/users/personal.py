@@ -42,13 +42,15 @@ def unsigned(server: str, pinned: tuple[str, ...]) -> Catalogue:
     """
     if not pinned:
         return Catalogue(
-            tools=(_tool(SIGN_IN, f"Sign in to {server}. Its tools are listed once you have.", sign_in=True),)
+            tools=(_tool(SIGN_IN, f"Sign in to {server}. Its tools are listed once you have.", sign_in=True),),
+            placeholder=True,
         )
-    return Catalogue(tools=tuple(_tool(name, f"Sign in to {server} to use this tool.") for name in pinned))
+    tools = tuple(_tool(name, f"Sign in to {server} to use this tool.") for name in pinned)
+    return Catalogue(tools=tools, placeholder=True)
 
 
 def unsigned_of(server: Server) -> Catalogue:
-    return unsigned(server.id, tuple(pin.tool for pin in server.pins))
+    return unsigned(server.id, tuple(dict.fromkeys(pin.tool for pin in server.pins)))
 
 
 def _tool(name: str, description: str, *, sign_in: bool = False) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from mcp_types import INVALID_REQUEST
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.config import Pin, ProxyConfig, Rest
 from mcp_operator_proxy.pinning.judge import pins_of
+from mcp_operator_proxy.services.users.personal import SIGN_IN, unsigned_of
 from mcp_operator_proxy.table import build_table
 from support.backends import Ears, ServedMCP, client, eventually
 from support.fickle import Fickle
@@ -251,3 +252,15 @@ def test_renamed_described_and_filtered_tools_are_judged_by_what_the_server_says
     assert not found.quarantined
     found = build_table(made, {"ns/a": Catalogue(tools=(tool("x", "bad"), tool("hidden", "h")))})["/mcp"]
     assert list(found.quarantined) == ["p_y"]
+
+
+def test_what_the_proxy_lists_itself_until_a_user_has_signed_in_needs_no_approval() -> None:
+    """And no server can pass its own for that."""
+    config = make_config({"a": "http://a/mcp"}, prefixes={"a": ""})
+    for pins, name in (((), SIGN_IN), (pins_of([tool("x", "good"), tool("x", "new")]), "x")):
+        server = config.servers[0].model_copy(update={"pinning": "enforce", "pins": pins})
+        made = config.model_copy(update={"servers": (server,)})
+        found = unsigned_of(server)
+        assert list(build_table(made, {"ns/a": found})["/mcp"].tools) == [name]
+        forged = Catalogue(tools=found.tools)
+        assert list(build_table(made, {"ns/a": forged})["/mcp"].quarantined) == [name]
