@@ -5,7 +5,6 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,14 +14,13 @@ from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
 from mcp_operator.cli.arguments import namespace
 from mcp_operator.cli.yamls import documents
-from mcp_operator.compile import Compiled, DataObject, compile_proxy, resolve
-from mcp_operator.compile.lookup import DataId
+from mcp_operator.compile import Compiled, compile_proxy, resolve
 from mcp_operator.compile.servers import IDENTITY_KEY, cluster_url, identity_name, unsupported
 from mcp_operator.conditions.route import NOTHING_MATCHES
 from mcp_operator.desired import HostingSettings, proxy_objects, server_objects
 from mcp_operator.desired.podtemplate import PodTemplateRefused
 from mcp_operator.engine.keys import Key
-from mcp_operator.local.catalogue import Catalogue, Snapshot
+from mcp_operator.local.catalogue import Catalogue, Snapshot, with_identities
 from mcp_operator.local.files import ManifestFiles, NotThere
 from mcp_operator.local.manifests import FileContent, Severity, named, read_manifests
 from mcp_operator_proxy.configfiles import ConfigTooLarge
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     except NotThere as error:
         print(f"mcp-operator render: {error}", file=sys.stderr)
         return 2
-    snapshot = with_identities(snapshot)
+    snapshot = with_identities(snapshot, secrets.token_hex(32).encode())
     settings = HostingSettings(
         proxy_image=args.proxy_image,
         runner_image=args.runner_image,
@@ -76,18 +74,6 @@ def compile_all(snapshot: Snapshot) -> dict[Key, Compiled]:
         )
         for proxy in snapshot.proxies
     }
-
-
-def with_identities(snapshot: Snapshot) -> Snapshot:
-    """With a fresh key for each server that has a process for each user: the operator makes them in the cluster."""
-    keys: dict[DataId, DataObject] = {
-        ("Secret", server.metadata.namespace, identity_name(server)): DataObject(
-            "new", {IDENTITY_KEY: secrets.token_hex(32).encode()}
-        )
-        for server in snapshot.servers
-        if server.spec.isolation == "user"
-    }
-    return replace(snapshot, objects={**keys, **snapshot.objects})
 
 
 def rendered(

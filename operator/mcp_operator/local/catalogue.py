@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar, cast
 
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, Resource
 from mcp_operator.compile.lookup import DataId, DataKind, DataObject
+from mcp_operator.compile.servers import IDENTITY_KEY, identity_name
 from mcp_operator.engine.keys import Key
 from mcp_operator.local.manifests import Diagnostic, FileContent, Manifest, Severity, named
 
@@ -44,6 +45,16 @@ class Snapshot:
 
     def _of(self, model: type[R]) -> list[R]:
         return [resource for _, resource in sorted(self.resources.items()) if isinstance(resource, model)]
+
+
+def with_identities(snapshot: Snapshot, key: bytes) -> Snapshot:
+    """With a key for each server that has a process for each user: in a cluster the operator makes them."""
+    keys: dict[DataId, DataObject] = {
+        ("Secret", server.metadata.namespace, identity_name(server)): DataObject("new", {IDENTITY_KEY: key})
+        for server in snapshot.servers
+        if server.spec.isolation == "user"
+    }
+    return replace(snapshot, objects={**keys, **snapshot.objects}) if keys else snapshot
 
 
 @dataclass(slots=True)

@@ -11,9 +11,10 @@ from mcp_operator.api.resources import McpServer
 from mcp_operator.api.server import Container, Stdio
 from mcp_operator.compile.lookup import DataId, DataObjects
 from mcp_operator.compile.references import whole_sources
-from mcp_operator.compile.servers import BRIDGE_PATH
+from mcp_operator.compile.servers import BRIDGE_PATH, IDENTITY_KEY, identity_name
 from mcp_operator.conditions.reasons import Reason
 
+IDENTITY_VARIABLE: Final = "MCP_BRIDGE_IDENTITY_KEY"
 PYTHON: Final = (sys.executable, "-P")
 """`-P`: a file of the user's folder must not take the place of a module of ours."""
 
@@ -75,11 +76,6 @@ def launch(server: McpServer, objects: DataObjects, base: Mapping[str, str]) -> 
             Reason.UNSUPPORTED_VALUE,
             "files need a cluster: here the server would see this machine's own; give it their content another way, such as env",
         )
-    if spec.isolation == "user":
-        raise CannotRun(
-            Reason.UNSUPPORTED_VALUE,
-            "isolation: user needs callers that are authenticated, and on one machine nobody is; use shared or session",
-        )
     if spec.stdio is not None:
         if spec.stdio.image is not None:
             raise CannotRun(
@@ -101,7 +97,7 @@ def launch(server: McpServer, objects: DataObjects, base: Mapping[str, str]) -> 
         return Launch(
             program=(*PYTHON, "-m", "mcp_operator_proxy.bridge"),
             arguments=(*bridge, "--", *command),
-            environment={**base, **own},
+            environment={**base, **own, **_identity(server, objects)},
             path=BRIDGE_PATH,
             ready_path="/readyz",
             port_option="--port",
@@ -123,6 +119,16 @@ def launch(server: McpServer, objects: DataObjects, base: Mapping[str, str]) -> 
             port=container.port,
         )
     return None
+
+
+def _identity(server: McpServer, objects: DataObjects) -> dict[str, str]:
+    """The key that the bridge of a server with a process for each user believes; the processes do not see it."""
+    if server.spec.isolation != "user":
+        return {}
+    held = objects.get(("Secret", server.metadata.namespace, identity_name(server)))
+    if held is None:
+        raise CannotRun(Reason.REF_NOT_FOUND, "isolation: user needs a key that vouches for users, and there is none")
+    return {IDENTITY_VARIABLE: held.data[IDENTITY_KEY].decode()}
 
 
 def environment(hosted: Container | Stdio, namespace: str, objects: DataObjects) -> dict[str, str]:

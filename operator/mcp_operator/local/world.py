@@ -20,7 +20,7 @@ from mcp_operator.conditions.reasons import Reason
 from mcp_operator.conditions.route import Parent, route_status
 from mcp_operator.conditions.server import invalid_status
 from mcp_operator.engine.keys import Key
-from mcp_operator.local.catalogue import Snapshot
+from mcp_operator.local.catalogue import Snapshot, with_identities
 from mcp_operator.local.gateways import Gateways
 from mcp_operator.local.hosting import Hosting
 from mcp_operator.local.launch import CannotRun, Launch, launch
@@ -64,9 +64,12 @@ class World:
         self._pins = LocalPins()
         self._operator_key = secrets.token_hex(32).encode()
         """With what gateways that authenticate their callers are probed."""
+        self._identity_key = secrets.token_hex(32).encode()
+        """With what gateways vouch for users, to servers that have a process for each of them."""
 
     def step(self, snapshot: Snapshot, now: datetime) -> float | None:
         """Make the machine run what `snapshot` says and find out how things stand; in how many seconds to look again."""
+        snapshot = with_identities(snapshot, self._identity_key)
         proxies = {key: proxy for key, proxy in snapshot.resources.items() if isinstance(proxy, McpProxy)}
         servers = {key: server for key, server in snapshot.resources.items() if isinstance(server, McpServer)}
         self._forget(snapshot)

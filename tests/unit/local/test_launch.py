@@ -41,6 +41,15 @@ def test_stdio_runs_under_the_bridge() -> None:
     assert (found.port, found.ready_path) == (None, "/readyz")
 
 
+def test_a_process_for_each_user_has_a_bridge_that_knows_who_vouches() -> None:
+    spec = {"stdio": {"command": "uvx"}, "isolation": "user"}
+    known = {("Secret", "default", "time-server-identity"): DataObject("1", {"key": b"k" * 64})}
+    found = launch(server(spec), {**OBJECTS, **known}, {})
+    assert found is not None
+    assert found.environment == {"MCP_BRIDGE_IDENTITY_KEY": "k" * 64}
+    assert "k" * 64 not in " ".join(found.command(1))
+
+
 def test_a_container_with_a_command_runs_on_its_own_port() -> None:
     found = launched({"container": {"image": "x", "command": ["serve"], "args": ["--port", "$(PORT)"], "port": 9000}})
     assert found.command(9000)[-3:] == ("serve", "--port", "9000")
@@ -155,7 +164,7 @@ def test_whole_objects_in_the_environment() -> None:
             "key binary of Secret",
         ),
         ({"stdio": {"command": "x", "image": "y"}}, Reason.UNSUPPORTED_VALUE, "image y can't run without a cluster"),
-        ({"stdio": {"command": "x"}, "isolation": "user"}, Reason.UNSUPPORTED_VALUE, "use shared or session"),
+        ({"stdio": {"command": "x"}, "isolation": "user"}, Reason.REF_NOT_FOUND, "a key that vouches for users"),
         (
             {
                 "stdio": {
