@@ -162,19 +162,23 @@ class Credentials:
         for backend in state.backends.values() if state else ():
             if isinstance(backend.resolved.server.credential, ClientCredentials):
                 self.attach(backend)
+                self._show(backend)  # what came while the swap waited for its servers
 
     def _machine_changed(self, server: str) -> None:
         state = self._proxy.state
-        backend = state.backends.get(server) if state else None
-        if backend is not None and self._made is not None:
-            now = self._made.machine.filled(backend.resolved, self.settings)
-            if not backend.resolved.same_endpoint(now):
-                task = asyncio.get_running_loop().create_task(self._proxy.show_anew())
-                self._ending.add(task)
-                task.add_done_callback(self._ending.discard)
-            elif backend.resolved != now:
-                backend.reconfigure(now)
+        if state is not None and (backend := state.backends.get(server)) is not None:
+            self._show(backend)
         self._tell("", issuer_of(server))
+
+    def _show(self, backend: Backend) -> None:
+        """Show it the token that there is now: in place, or to a new process."""
+        now = self._engine.machine.filled(backend.resolved, self.settings)
+        if not backend.resolved.same_endpoint(now):
+            task = asyncio.get_running_loop().create_task(self._proxy.show_anew())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        elif backend.resolved != now:
+            backend.reconfigure(now)
 
     # Who wants to know of changes
 

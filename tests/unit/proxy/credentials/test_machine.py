@@ -1,5 +1,6 @@
 """The proxy's own tokens: one for all, obtained while the swap goes on, renewed, and asked for again when one is refused."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from fastmcp import Client
 
-from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.config import ProxyConfig, Server
 from support.gateway import Gateway, make_config, running_gateway
 from support.oauth import OAuthProvider
 from support.oauth.resource import ProtectedMCP
@@ -141,6 +142,34 @@ async def test_a_swap_keeps_the_token_and_another_client_gets_another(
         await eventually(lambda: provider.count("token") == 2)
         await eventually(lambda: state_of(gateway)[0] == "ready")
         assert gateway.proxy.state.backends["ns/crm"] is backend  # type: ignore[union-attr]
+
+
+async def test_a_token_that_comes_while_a_swap_waits_is_shown(
+    provider: OAuthProvider, protected: ProtectedMCP, eventually: Eventually
+) -> None:
+    """The second configuration reaches the server otherwise, by a backend that was made before there was a token."""
+    provider.fail("token", "slow")
+    conf = config(protected.url, provider)
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _, writer: held.append(writer), "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with running_gateway(conf, {"secret": SECRET}, warm_seconds=60) as gateway:
+        moved = conf.servers[0].model_copy(update={"http2": True})
+        slow = Server.model_validate(
+            {"id": "ns/slow", "url": f"http://127.0.0.1:{port}/mcp", "connectTimeoutSeconds": 60}
+        )
+        second = conf.model_copy(update={"revision": "2", "servers": (moved, slow)})
+        swap = asyncio.create_task(gateway.proxy.apply(second, {"secret": SECRET}))
+        await eventually(lambda: bool(held))
+        provider.release.set()
+        machine = gateway.proxy.services.credentials._engine.machine
+        await eventually(lambda: machine.token("ns/crm") is not None)
+        assert not swap.done()
+        silent.close()
+        for writer in held:
+            writer.transport.abort()
+        await swap
+        await eventually(lambda: state_of(gateway)[0] == "ready")
 
 
 async def test_a_token_is_renewed_before_it_ends(protected: ProtectedMCP, eventually: Eventually) -> None:

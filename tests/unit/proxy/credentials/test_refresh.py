@@ -161,6 +161,9 @@ async def test_a_sign_in_that_has_ended_is_said_once_and_not_tried_again(
         assert metric(credentials, FAILURES) == 1
         assert metric(credentials, REFRESHES) == 0
         assert await credentials.vault.due(1e9) == []
+        (notice,) = credentials._proxy.status().notices
+        assert (notice.type, notice.subject) == ("credential.not-refreshed", "corp")
+        assert notice.message == "the token of alice cannot be renewed (invalid_grant): another sign-in is needed"
         assert old.refresh_token is not None
         assert old.refresh_token not in caplog.text
         await sign_in(credentials, provider, left=3600)
