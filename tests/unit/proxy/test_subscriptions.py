@@ -278,6 +278,24 @@ async def test_what_a_caller_may_not_use_cannot_be_watched() -> None:
         assert subscriptions(running) == 0
 
 
+@pytest.mark.parametrize("front", FRONTS)
+async def test_updates_end_with_the_permission_to_read(front: str) -> None:
+    mcp, source = watched_server()
+    everything = "permit(principal, action, resource);"
+    without_one = everything + 'forbid(principal, action, resource == Resource::"ns/e/data://one");'
+    async with ServedMCP(mcp) as served:
+        made = [make_config({"e": served.url}, authorization={"policies": p}) for p in (everything, without_one)]
+        async with running_gateway(made[0]) as running:
+            async with Listener().at(running.url, front, "data://e/one", "data://e/two") as listener:
+                await source.updated("data://one")
+                await eventually(lambda: listener.heard == ["data://e/one"])
+                assert await running.proxy.apply(made[1])
+                await source.updated("data://one")
+                await source.updated("data://two")
+                await eventually(lambda: "data://e/two" in listener.heard)
+                assert listener.heard == ["data://e/one", "data://e/two"]
+
+
 def test_what_the_library_is_relied_on_for() -> None:
     """A session's subscriptions hang on the object behind it, and end with its exit stack."""
     connection = Connection.from_envelope("2026-07-28", None, None)

@@ -15,6 +15,7 @@ from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, METHOD_NOT_FOUND, MISSING
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.session import _TaskRequest
+from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.eras.capabilities import TASKS
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.tasks import cancel
@@ -168,6 +169,27 @@ async def test_a_task_is_its_makers() -> None:
                         await caller.task(method, task_id)
                     assert caught.value.code == INVALID_PARAMS
             assert task.status != "cancelled"
+
+
+async def test_a_task_is_the_makers_for_as_long_as_he_may_call_its_tool() -> None:
+    mcp, _ = server("one")
+    policies = 'permit(principal, action == Action::"tools/call", resource == Tool::"ns/s/{tool}");'
+    async with ServedMCP(mcp) as served:
+
+        def made(tool: str) -> ProxyConfig:
+            authorization = {"policies": policies.replace("{tool}", tool)}
+            return make_config({"s": served.url}, auth=AUTH, authorization=authorization)
+
+        async with running_gateway(made("work"), SECRETS) as running:
+            ann = Caller(running, who="ann")
+            task = (await ann.call("s_work"))["taskId"]
+            assert (await ann.task("tasks/get", task))["taskId"] == task
+            assert await running.proxy.apply(made("other"), SECRETS)
+            for method in ("tasks/get", "tasks/update", "tasks/cancel"):
+                with pytest.raises(MCPError, match="Unknown task"):
+                    await ann.task(method, task)
+            assert await running.proxy.apply(made("work"), SECRETS)
+            assert (await ann.task("tasks/get", task))["taskId"] == task
 
 
 def told(said: list[dict[str, Any]]) -> list[tuple[str, str]]:
