@@ -6,7 +6,7 @@ The API server is in memory; the name of the proxy's Service leads to loopback.
 import base64
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -59,7 +59,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @asynccontextmanager
-async def _pod(api: ApiServer, port: int) -> AsyncIterator[None]:
+async def _pod(api: ApiServer, port: int) -> AsyncIterator[Proxy]:
     """As the Deployment controller and a kubelet: one pod runs and has the configuration."""
     await eventually(lambda: "tools-proxy" in api.names("Deployment"))
     async with Proxy(warm_seconds=5) as proxy, running(proxy, "127.0.0.1", port, grace_seconds=1):
@@ -73,7 +73,7 @@ async def _pod(api: ApiServer, port: int) -> AsyncIterator[None]:
         api.edit("Pod", "p", lambda pod: pod.update(status=status))
         up = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
         api.edit("Deployment", "tools-proxy", lambda body: body.update(status=up))
-        yield
+        yield proxy
 
 
 def _condition(api: ApiServer, of: str) -> tuple[str, str]:
@@ -130,3 +130,26 @@ async def test_digests_of_operator_and_proxy_are_the_same(api: ApiServer, start:
             (seen,) = [s for state in operator._replicas.states(proxy).values() for s in state.servers]
             assert seen.digest == api.get("McpServer", "far")["status"]["tools"]["digest"]
             assert seen.digest.startswith("sha256:")
+
+
+async def test_what_a_proxy_notices_becomes_an_event_once(api: ApiServer, start: Start, port: int) -> None:
+    def told() -> list[tuple[str, str, str]]:
+        found = [event for event in api.events if event["reason"] in {"ServerRestarted", "CredentialNotRefreshed"}]
+        return sorted((e["reason"], e["involvedObject"]["kind"], e["involvedObject"]["name"]) for e in found)
+
+    async with _served() as served, AsyncExitStack() as stack:
+        operating = await stack.enter_async_context(AsyncExitStack())
+        await operating.enter_async_context(start())
+        api.kubectl_apply(resources.proxy(selector=CORE, service={"port": port}))
+        api.kubectl_apply(_far(served))
+        proxy = await stack.enter_async_context(_pod(api, port))
+        proxy.services.notices.tell("server.restarted", "team-a/far", {"message": "it ended with code 3"})
+        proxy.services.notices.tell("credential.not-refreshed", "azure", {"user": "ann", "error": "invalid_grant"})
+        both = [("CredentialNotRefreshed", "McpProxy", "tools"), ("ServerRestarted", "McpServer", "far")]
+        await eventually(lambda: told() == both)
+        await operating.aclose()
+        async with start() as another:  # which hears the same, and one more
+            proxy.services.notices.tell("server.restarted", "team-a/far", {"message": "it ended again"})
+            await eventually(lambda: len(told()) == 3)
+            await another.queue.join()
+        assert told() == [*both, both[1]]
