@@ -29,6 +29,7 @@ ROUNDS: Final = 5
 TARGET_SECONDS: Final = 0.020
 _MEMORY: Final = """
 import asyncio, gc
+import mcp_operator_proxy.app  # what every proxy has
 from bench.search.catalogue import tools
 made = list(tools().values())
 def rss(): return int(open('/proc/self/statm').read().split()[1]) * 4 / 1024

@@ -188,6 +188,30 @@ async def test_what_may_not_be_called_is_neither_found_nor_called(front: str) ->
                 await through.call_tool(name, arguments)
 
 
+KEY = "an-api-key-of-somebody"
+POLICY = """permit(principal == ApiKey::"somebody", action == Action::"tools/call", resource)
+when { resource.name == "add" };"""
+
+
+@pytest.mark.parametrize("front", FRONTS)
+async def test_policies_decide_what_is_found(front: str) -> None:
+    async with ServedMCP(tools()) as served:
+        config = make_config(
+            {"t": served.url},
+            routes=route("t"),
+            auth={"apiKeys": [{"name": "somebody", "secret": {"file": "key"}}]},
+            authorization={"policies": POLICY},
+        )
+        async with running_gateway(config, {"key": KEY}) as gateway:
+            async with client(gateway.url, front, auth=KEY) as through:
+                assert [tool.name for tool in await through.list_tools()] == ["find_tool", "call_tool"]
+                assert await found(through, "add numbers, say when it is done, sleep", limit=100) == ["t_add"]
+                called = await through.call_tool_mcp("call_tool", {"name": "t_add", "arguments": {"a": 1, "b": 2}})
+                assert called.structured_content == {"result": 3}
+                with pytest.raises(MCPError):
+                    await through.call_tool("call_tool", {"name": "t_slow"})
+
+
 @pytest.mark.parametrize("front", FRONTS)
 async def test_a_call_ends_when_its_time_is_over(front: str) -> None:
     async with finding(server={"callTimeoutSeconds": 0.3}) as gateway, client(gateway.url, front) as through:
