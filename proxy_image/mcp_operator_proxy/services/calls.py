@@ -24,11 +24,14 @@ from mcp_operator_proxy.backends.session import Call
 from mcp_operator_proxy.cache import caller_of, key_of
 from mcp_operator_proxy.eras import translate
 from mcp_operator_proxy.eras.capabilities import Capabilities
+from mcp_operator_proxy.policy import ALLOW_ALL
 from mcp_operator_proxy.provider import quarantined, show
 from mcp_operator_proxy.registry.listing import Registered
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.services.arguments import ArgumentProblem, problems
+from mcp_operator_proxy.services.credentials.token import CredentialProblem
 from mcp_operator_proxy.services.names import owners
+from mcp_operator_proxy.services.users.instances import Nobody
 from mcp_operator_proxy.services.windows import Call as CountedCall
 
 if TYPE_CHECKING:
@@ -224,7 +227,7 @@ async def _found(proxy: "Proxy", caller: Caller, tool_id: str) -> Registered:
     registry = proxy.services.registry
     _refuse_quarantined(proxy.state, caller, tool_id)
     found = registry.find(tool_id, caller.principal, caller.user)
-    if found is None and registry.place(tool_id) is None and await _awaited(proxy, tool_id):
+    if found is None and registry.place(tool_id) is None and await _awaited(proxy, caller, tool_id):
         found = registry.find(tool_id, caller.principal, caller.user)
     if found is not None:
         return found
@@ -247,20 +250,28 @@ def _refuse_quarantined(state: "State | None", caller: Caller, tool_id: str) -> 
                 raise ToolQuarantined(quarantined(name, entry.server))
 
 
-async def _awaited(proxy: "Proxy", tool_id: str) -> bool:
-    """Look for a server that has never been listed and whose tool it can be. Raises ServerDown."""
+async def _awaited(proxy: "Proxy", caller: Caller, tool_id: str) -> bool:
+    """Look for a server that has never been listed and whose tool it can be. Raises ServerDown, NeedsSignIn, CallForbidden."""
     state = proxy.state
     if state is None:
         return False
     for server in owners(state.config.servers, tool_id):
-        backend = state.backends.get(server.id)
-        if backend is None:
+        if server.id in state.personal:
+            backend = await _reached(proxy, caller, server.id)
+            if not backend.status.ever_ready:
+                try:
+                    await backend.looked_for()
+                except BackendError as error:
+                    raise ServerDown(Unreached(server.id, error.report, error.executed)) from error
+            return True
+        found = state.backends.get(server.id)
+        if found is None:
             stopped = ErrorReport(error_class="NotRunning", message="an operator has stopped it")
             raise ServerDown(Unreached(server.id, stopped, executed=False))
-        if backend.status.ever_ready:
+        if found.status.ever_ready:
             continue
         try:
-            await backend.looked_for()
+            await found.looked_for()
         except BackendError as error:
             raise ServerDown(Unreached(server.id, error.report, error.executed)) from error
         with contextlib.suppress(TimeoutError):
@@ -284,7 +295,7 @@ async def _called(
 ) -> Called:
     if found := problems(tool.document.parameters, arguments):
         raise BadArguments("the parameters do not fit the tool's schema", tuple(found))
-    backend = _backend(proxy, tool)
+    backend = await _reached(proxy, caller, tool.server)
     deadline = asyncio.get_running_loop().time() + seconds
     began = time.perf_counter()
 
@@ -306,19 +317,27 @@ async def _called(
         raise _refusal(error) from error
     if is_input_required(result):
         raise ToolAsks("the tool asks its user something, which only a client of MCP can answer")
-    state = proxy.state
-    table = state.table.get(tool.path) if state is not None else None
-    shown = show("tools/call", result, modern=False, expose=table.exposer(backend.id) if table else None)
+    table = proxy.table(tool.path, caller.principal)
+    shown = show("tools/call", result, modern=False, expose=table.exposer(backend.id))
     return Called(tool, shown, bool(shown.get("isError")), time.perf_counter() - began)
 
 
-def _backend(proxy: "Proxy", tool: Registered) -> Backend:
+async def _reached(proxy: "Proxy", caller: Caller, server: str) -> Backend:
+    """The server as the caller's user has it. Raises ServerDown, NeedsSignIn, CallForbidden, StoreUnavailable."""
     state = proxy.state
-    backend = state.backends.get(tool.server) if state is not None else None
-    if backend is None:
+    if state is None or (server not in state.backends and server not in state.personal):
         gone = ErrorReport(error_class="NotRunning", message="it has just been removed")
-        raise ServerDown(Unreached(tool.server, gone, executed=False))
-    return backend
+        raise ServerDown(Unreached(server, gone, executed=False))
+    try:
+        return await proxy.services.users.backend_for(server, caller.user, caller.principal)
+    except Nobody as error:
+        if state.policy is ALLOW_ALL:
+            raise CallForbidden(str(error)) from error
+        raise UnknownTool("there is no such tool") from error  # nobody learns what there is
+    except CredentialProblem as error:
+        raise NeedsSignIn(error.message, error.sign_in_url) from error
+    except BackendError as error:
+        raise ServerDown(Unreached(server, error.report, error.executed)) from error
 
 
 async def _asked(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.config import ProxyConfig, Users
+from mcp_operator_proxy.services.users.identity import user_of
 from mcp_operator_proxy.services.users.instances import Instances
 from mcp_operator_proxy.services.users.metrics import Counts, UsersCollector
 from mcp_operator_proxy.services.users.record import PREFIX, UserSessionRecord, Why, digest_of, key_of
@@ -103,6 +104,7 @@ class UserSessions:
         """
         state = self._proxy.state
         shared = state.backends.get(server) if state is not None else None
+        user = user_of(principal, self._settings) if user is None else user
         return shared or await self.instances.reach(server, user, principal)
 
     # Sessions
