@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 STARTS_WITHIN = 60.0
+SERVERS: set[int] = set()
+"""Processes of those that run: they come and go with sessions of tests, and start processes of their own at will."""
 _MISSING = "{} is not installed; `make stores` installs Debian's package"
 
 
@@ -98,6 +100,7 @@ def _running(
 ) -> Iterator["subprocess.Popen[bytes]"]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, **options)
+    SERVERS.add(process.pid)
     try:
         deadline = time.monotonic() + STARTS_WITHIN
         while not ready():
@@ -112,6 +115,7 @@ def _running(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        SERVERS.discard(process.pid)
 
 
 def _program(name: str) -> str:

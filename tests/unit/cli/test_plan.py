@@ -188,7 +188,7 @@ async def test_images_are_those_of_the_operator_in_the_cluster(at_rest: Bench, r
     container = {
         "name": "operator",
         "command": ["mcp-operator", "run"],
-        "args": ["--proxy-image=proxy:1", "--runner-image=runner:1"],
+        "args": ["--proxy-image=proxy:1", "--runner-image=runner:1", "--egress=off"],
     }
     labels = {"app.kubernetes.io/name": "mcp-operator"}
     at_rest.api.kubectl_apply(

@@ -17,6 +17,7 @@ from mcp_operator.local.hosting import Hosting
 from mcp_operator.local.launch import PYTHON, CannotRun, Launch
 from mcp_operator.local.process import free_port
 from support.backends import eventually
+from support.children import children
 
 KEY = Key("McpServer", "default", "x")
 LISTEN = "import socket,sys,time; s=socket.create_server(('127.0.0.1', int(sys.argv[2]))); time.sleep(600)"
@@ -38,7 +39,7 @@ async def hosting(tmp_path: Path) -> AsyncIterator[Hosting]:
         found = Hosting(http, lambda: None, lambda name: tmp_path / name)
         stack.push_async_callback(found.aclose)
         yield found
-    assert not psutil.Process().children(recursive=True)
+    assert not children()
 
 
 async def is_ready(hosting: Hosting) -> None:
@@ -118,7 +119,7 @@ async def test_it_is_restarted_within_its_limit_and_with_pauses(hosting: Hosting
 
 def tree() -> list[psutil.Process]:
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in children():
         with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
             if process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)

@@ -17,6 +17,7 @@ from mcp_operator.local import tether
 from mcp_operator.local.launch import PYTHON, Launch
 from mcp_operator.local.process import Supervised, base_url, free_port, is_free
 from support.backends import eventually
+from support.children import children
 
 HOLD = (*PYTHON, "-m", "mcp_operator.local.hold", "--", sys.executable, "-S")
 LISTEN = "import socket,sys,time; s=socket.create_server(('127.0.0.1', int(sys.argv[1]))); print('up', flush=True); time.sleep(600)"
@@ -40,7 +41,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
             return process
 
         yield begin
-    assert not psutil.Process().children(recursive=True)
+    assert not children()
 
 
 async def test_it_is_ready_when_its_port_accepts_and_ends_in_order(start: Start) -> None:

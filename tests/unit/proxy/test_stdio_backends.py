@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.report import ServerReport
 from support.backends import client
+from support.children import children
 from support.gateway import Gateway, running_gateway
 from support.waiting import Eventually
 from unit.proxy.bridge.harness import raw
@@ -54,9 +55,9 @@ async def call(through: Any, tool: str, **arguments: Any) -> JSON:
 
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = {child.pid for child in children()}
     yield
-    assert [c for c in psutil.Process().children(recursive=True) if c.pid not in before] == []
+    assert [c for c in children() if c.pid not in before] == []
 
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])

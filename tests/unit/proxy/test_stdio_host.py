@@ -21,6 +21,7 @@ import pytest
 from mcp_operator_proxy.backends.stdio import URL, StdioHost, environment
 from mcp_operator_proxy.bridge.watched import watched
 from mcp_operator_proxy.config import EnvVar, SecretRef, Stdio
+from support.children import children
 from support.waiting import Eventually
 from unit.proxy.bridge.harness import Client, raw
 
@@ -36,7 +37,7 @@ def stdio(*command: str, **changes: Any) -> Stdio:
 @pytest.fixture
 async def run() -> AsyncIterator[Run]:
     """Starts hosts; in the end they are stopped, and neither a process nor a folder is left."""
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = {child.pid for child in children()}
     hosts: list[StdioHost] = []
 
     async def begin(*command: str, env: dict[str, str] | None = None, **changes: Any) -> StdioHost:
@@ -50,7 +51,7 @@ async def run() -> AsyncIterator[Run]:
     folders = [Path(host.socket).parent for host in hosts if host.socket]
     for host in hosts:
         await host.stop()
-    assert [c for c in psutil.Process().children(recursive=True) if c.pid not in before] == []
+    assert [c for c in children() if c.pid not in before] == []
     assert not any(folder.exists() for folder in folders)
 
 

@@ -17,6 +17,7 @@ from fastmcp.client.elicitation import ElicitResult
 from mcp.shared.exceptions import MCPError
 
 from support.backends import client
+from support.children import children
 from support.gateway import Gateway, make_config, running_gateway
 from support.modern import ModernClient
 from support.waiting import Eventually
@@ -35,9 +36,9 @@ def modern(*options: str, **more: Any) -> JSON:
 
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = {child.pid for child in children()}
     yield
-    assert [c for c in psutil.Process().children(recursive=True) if c.pid not in before] == []
+    assert [c for c in children() if c.pid not in before] == []
 
 
 def processes(gateway: Gateway) -> int:
