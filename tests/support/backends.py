@@ -21,6 +21,20 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
+def dead_port() -> int:
+    """A port at which nobody answers for as long as this process lives: it is taken, and nobody listens.
+
+    One that is merely free now may be another test's in a moment.
+    """
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    _TAKEN.append(taken)
+    return int(taken.getsockname()[1])
+
+
+_TAKEN: list[socket.socket] = []
+
+
 def free_port() -> int:
     """A port that was free a moment ago."""
     with socket.socket() as probe:

@@ -26,7 +26,7 @@ from mcp_operator.kube.errors import Forbidden
 from mcp_operator.watch import CHILD_SELECTOR, LABELLED, watched
 from support import resources
 from support.apiserver import AWAY, KINDS, ApiServer, Refusal
-from support.backends import ServedMCP, eventually, free_port
+from support.backends import ServedMCP, dead_port, eventually
 
 Start = Callable[..., AbstractAsyncContextManager[Operator]]
 QUICK = {"interval": "100ms", "timeout": "3s", "failureThreshold": 2}
@@ -63,7 +63,7 @@ async def test_a_server_lives_dies_and_returns(api: ApiServer, start: Start) -> 
 async def test_what_was_there_before_it_started(api: ApiServer, start: Start) -> None:
     dead = {**QUICK, "failureThreshold": 1}
     api.kubectl_apply(resources.proxy(selector={}))
-    api.kubectl_apply(resources.remote("dead", f"http://127.0.0.1:{free_port()}/mcp", health=dead))
+    api.kubectl_apply(resources.remote("dead", f"http://127.0.0.1:{dead_port()}/mcp", health=dead))
     async with start() as operator:
         await eventually(lambda: _ready(api, "McpServer", "dead") == ("False", "ConnectionRefused"))
         await eventually(lambda: _ready(api, "McpProxy", "tools") == ("False", "Deploying"))

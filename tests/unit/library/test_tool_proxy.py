@@ -25,7 +25,7 @@ from mcp_operator_proxy import (
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.serve import running
-from support.backends import Ears, HungServer, ServedMCP, client, eventually, free_port
+from support.backends import Ears, HungServer, ServedMCP, client, dead_port, eventually
 from unit.library.servers import STDIO, clock
 
 WARM = {"warm_seconds": 20.0}
@@ -71,7 +71,7 @@ async def test_failures_are_typed() -> None:
     async with clock() as served, HungServer() as hung:
         config = servers(served)
         config["servers"]["hung"] = {"url": hung.url, "connectTimeoutSeconds": 0.2}
-        config["servers"]["dead"] = {"url": f"http://127.0.0.1:{free_port()}/mcp"}
+        config["servers"]["dead"] = {"url": f"http://127.0.0.1:{dead_port()}/mcp"}
         async with ToolProxy.from_config(config, warm_seconds=20) as proxy:
             with pytest.raises(ToolFailed, match="it broke") as failed:
                 await proxy.call_tool("proxy.time.broken")

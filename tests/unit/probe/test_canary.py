@@ -16,7 +16,7 @@ from mcp_operator.probe.canary import CanaryCall, CanaryResult, call
 from mcp_operator.probe.expectation import Expectation
 from mcp_operator.probe.mcp import probe
 from mcp_operator.probe.target import Target
-from support.backends import HungServer, ServedMCP, free_port
+from support.backends import HungServer, ServedMCP, dead_port
 from support.gateway import Gateway, make_config, running_gateway
 
 KEY = "an-operators-own-key-0123456789"
@@ -136,7 +136,7 @@ async def test_a_backend_that_is_gone() -> None:
 
 
 async def test_a_proxy_that_is_gone_or_hangs() -> None:
-    gone = await call(CanaryCall(target=Target(url=f"http://127.0.0.1:{free_port()}/mcp", timeout=5), tool="t"))
+    gone = await call(CanaryCall(target=Target(url=f"http://127.0.0.1:{dead_port()}/mcp", timeout=5), tool="t"))
     assert gone.outcome == "ConnectionRefused"
     async with HungServer() as hung:
         silent = await call(CanaryCall(target=Target(url=hung.url, timeout=0.4), tool="t"))

@@ -9,7 +9,7 @@ from mcp.shared.exceptions import MCPError
 
 from mcp_operator_proxy.arrivals import may_show
 from mcp_operator_proxy.config import Route
-from support.backends import HungServer, ServedMCP, client, eventually, free_port
+from support.backends import HungServer, ServedMCP, client, dead_port, eventually, free_port
 from support.gateway import Gateway, make_config, running_gateway
 
 
@@ -63,7 +63,7 @@ async def test_a_call_waits_for_a_server_that_has_just_come(front: str) -> None:
 
 
 async def test_a_server_that_does_not_come_says_so() -> None:
-    config = make_config({"c": f"http://127.0.0.1:{free_port()}/mcp"})
+    config = make_config({"c": f"http://127.0.0.1:{dead_port()}/mcp"})
     async with running_gateway(config, warm_seconds=0) as running, client(running.url) as through:
         with pytest.raises(MCPError, match="server ns/c: ") as caught:
             await through.call_tool("c_greet", {})

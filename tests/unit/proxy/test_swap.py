@@ -15,7 +15,7 @@ from mcp_types import SubscriptionsListenRequestParams
 
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing
-from support.backends import Ears, HungServer, ServedMCP, client, eventually, free_port
+from support.backends import Ears, HungServer, ServedMCP, client, dead_port, eventually
 from support.gateway import make_config, running_gateway
 
 CHANGED = "notifications/tools/list_changed"
@@ -269,7 +269,7 @@ async def test_a_bad_config_is_refused_whole_and_the_good_one_stays() -> None:
 
 async def test_a_server_that_hangs_or_is_down_delays_a_swap_by_a_second_at_most() -> None:
     async with HungServer() as hung, ServedMCP(server("a")) as served:
-        urls = {"hung": hung.url, "dead": f"http://127.0.0.1:{free_port()}/mcp", "s": served.url}
+        urls = {"hung": hung.url, "dead": f"http://127.0.0.1:{dead_port()}/mcp", "s": served.url}
         loop = asyncio.get_running_loop()
         async with running_gateway(make_config({}), warm_seconds=1) as running:
             started = loop.time()

@@ -26,7 +26,7 @@ from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.config import Server
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.swap.pace import Turns
-from support.backends import HungServer, ServedApp, ServedMCP, eventually, free_port
+from support.backends import HungServer, ServedApp, ServedMCP, dead_port, eventually
 from support.subscribable import Subscribable
 
 
@@ -275,7 +275,7 @@ async def test_a_server_that_hangs_or_is_gone_is_asked_once() -> None:
             async with lean(Target(url=hung.url, connect_timeout=0.2)):
                 pass
     with pytest.raises(BackendError) as gone:
-        async with lean(Target(url=f"http://127.0.0.1:{free_port()}/mcp")):
+        async with lean(Target(url=f"http://127.0.0.1:{dead_port()}/mcp")):
             pass
     found = [(e.value.report.error_class, e.value.executed) for e in (silent, gone)]
     assert found == [("Timeout", False), ("ConnectionRefused", False)]

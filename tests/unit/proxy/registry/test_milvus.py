@@ -16,7 +16,7 @@ from mcp_operator_proxy.registry.milvus import KEEP_DAYS, MilvusVectors, Vectors
 from mcp_operator_proxy.registry.search import SearchIndex
 from mcp_operator_proxy.registry.settings import Milvus, milvus_of, search_settings
 from mcp_operator_proxy.swap.validate import ConfigRejected
-from support.backends import ServedMCP, free_port
+from support.backends import ServedMCP, dead_port
 from support.gateway import make_config, running_gateway
 
 TOOLS = [
@@ -113,7 +113,7 @@ async def test_two_proxies_make_one_collection(folder: Path) -> None:
 
 
 async def test_where_it_is_away_embeddings_are_in_memory(caplog: pytest.LogCaptureFixture) -> None:
-    milvus = MilvusVectors(Milvus(f"http://127.0.0.1:{free_port()}", "root:a-secret-word"), Counting())
+    milvus = MilvusVectors(Milvus(f"http://127.0.0.1:{dead_port()}", "root:a-secret-word"), Counting())
     try:
         index = await SearchIndex.of(TOOLS, Counting(), milvus=milvus)
         assert index.semantic
@@ -153,7 +153,7 @@ async def test_a_proxy_keeps_its_tools_in_milvus_and_says_so(folder: Path, monke
             assert report == {"tools": 2, "embeddings": "milvus", "problem": None}
             # It goes away, and is found again where it is then.
             away = make_config({"mail": served.url}, search=search, revision="r2")
-            await gateway.proxy.apply(away, {"milvus": f"http://127.0.0.1:{free_port()}#token"})
+            await gateway.proxy.apply(away, {"milvus": f"http://127.0.0.1:{dead_port()}#token"})
             while (made := gateway.proxy.status().search) is None or made.embeddings != "memory":
                 await registry.search("write to somebody")
                 await asyncio.sleep(0)
