@@ -39,7 +39,7 @@ MAX_ARGUMENTS: Final = 16 * 1024
 MAX_WAITING: Final = 50_000
 BATCH: Final = 500
 BATCH_SECONDS: Final = 1.0
-CLOSE_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 20.0
 """For what waits for the database when the proxy ends."""
 AGAIN_SECONDS: Final = (1.0, 30.0)
 """The database is asked again after the first, doubled each time, up to the second."""
@@ -341,19 +341,20 @@ class Audit:
                 return removed
 
     async def _end(self, writing: "asyncio.Task[None]", purging: "asyncio.Task[None] | None") -> None:
-        """Write what waits. A batch that is under way is not cut off: it would be written twice."""
+        """Write what waits. A batch that is under way is not cut off, which would write it twice, nor is the opening of the database."""
         try:
             async with asyncio.timeout(CLOSE_SECONDS), self._flushing:
-                await cancel([task for task in (writing, purging) if task is not None])
+                await cancel([writing])
                 await self._flush()
         except (StoreUnavailable, TimeoutError) as error:
-            await cancel([task for task in (writing, purging) if task is not None])
             logger.error(  # noqa: TRY400 - what there is to say
                 "audit records are lost, as the database does not take them",
                 extra={"records": len(self._waiting), "error": type(error).__name__},
             )
             self._dropped.inc(len(self._waiting))
             self._waiting.clear()
+        finally:
+            await cancel([task for task in (writing, purging) if task is not None])
 
     async def close(self) -> None:
         if self._writing is not None:
