@@ -16,6 +16,7 @@ from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 from mcp_operator_proxy.tasks import cancel
 
 if TYPE_CHECKING:
+    from mcp_operator_proxy.backends.backend import Backend
     from mcp_operator_proxy.proxy import Proxy
     from mcp_operator_proxy.services.stores import Stores
     from mcp_operator_proxy.swap.prepared import Prepared
@@ -100,9 +101,12 @@ class Lifecycle:
         await self._proxy.show_anew()
 
     async def _restart(self, server: str) -> None:
-        backend = self._proxy.state.backends.get(server) if self._proxy.state else None
-        if backend is None:
-            return
+        state = self._proxy.state
+        shared = state.backends.get(server) if state is not None else None
+        of_users = self._proxy.services.users.instances.of(server)
+        await asyncio.gather(*(self._renew(backend) for backend in ([shared] if shared else of_users)))
+
+    async def _renew(self, backend: "Backend") -> None:
         if backend.host is not None:
             await restart(backend.host, RESTART_SECONDS)
         else:

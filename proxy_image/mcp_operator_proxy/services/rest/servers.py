@@ -71,6 +71,8 @@ async def _act(asked: Asking, action: Action, server: config.Server) -> None:
 
 def state_of(asked: Asking, server: config.Server, backend: Backend | None) -> ServerState:
     if backend is None:
+        if server.id in asked.state.personal:
+            return "running"  # of each user's own instance the user's calls tell
         return "stopped" if server.id in asked.proxy.services.lifecycle.stopped else "pending"
     if backend.status.error is not None:
         return "error"
