@@ -28,6 +28,7 @@ def needed(*, clusterwide: bool = True) -> Iterator[Right]:
         yield meta.GROUP, f"{resource.plural}/status", "patch"
     for owner in (meta.SERVER, meta.PROXY):
         yield meta.GROUP, f"{owner.plural}/finalizers", "update"
+    yield meta.GROUP, meta.SERVER.plural, "patch"  # an annotation that approves definitions is taken away once heeded
     yield "", "pods", "patch"
     yield from (("", "events", verb) for verb in ("create", "patch"))
 
