@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from mcp_operator_proxy.arrivals import arrived, may_show
 from mcp_operator_proxy.auth import Authenticator, Principal
+from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.catalogue import Catalogue, JsonObject
+from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.cache import ResultCache
 from mcp_operator_proxy.config import ProxyConfig, exposed_name
@@ -129,9 +131,12 @@ class RouteView:
         if user is None and state.policy is not ALLOW_ALL:
             return  # nobody learns what there is
         for server in named:
-            backend = await self.proxy.services.users.instances.reach(server, user, principal)
-            if not backend.status.ever_ready:
-                await backend.looked_for()
+            try:
+                backend = await self.proxy.services.users.instances.reach(server, user, principal)
+                if not backend.status.ever_ready:
+                    await backend.looked_for()
+            except BackendError as error:
+                raise wire_error(server, error) from error
         if not named and user is not None:
             await self.listed(principal)
 

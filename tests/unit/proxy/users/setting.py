@@ -15,6 +15,9 @@ PROVIDER = {"name": "corp", "kind": "oidc", "issuer": "http://127.0.0.1:9/", "cl
 USER_TOKEN = {"kind": "userToken", "provider": "corp"}
 STORES = {"redis": {"file": "redis"}, "database": {"file": "db"}, "encryptionKeys": [{"file": "key"}]}
 
+PATIENT = {"connectTimeoutSeconds": 100, "callTimeoutSeconds": 100}
+"""For a busy machine: how long anything takes is not what is tried here."""
+
 
 def key_of(name: str) -> str:
     return f"the-long-api-key-of-{name}"
@@ -33,6 +36,7 @@ def configured(
     urls: Mapping[str, str], names: Iterable[str], *, personal: Iterable[str] = ("p",), **more: Any
 ) -> ProxyConfig:
     """Servers `ns/NAME` of which those in `personal` are each user's own, on the route /mcp."""
+    more["server"] = {**PATIENT, **more.get("server", {})}
     config = make_config(dict(urls), auth=auth(names), providers=[PROVIDER], **more)
     data = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     for server in data.get("servers", ()):
