@@ -272,11 +272,14 @@ async def test_a_legacy_session_is_nobody_elses(tmp_path: Path) -> None:
 
 async def test_results_from_memory_are_each_users_own() -> None:
     cached = {"tools": [{"name": "whoami", "cacheSeconds": 60}]}
-    async with one_gateway(["u0", "u1"], server=cached) as (gateway, personal, _):
-        async with modern(gateway, "u0") as one, modern(gateway, "u1") as other:
-            for through in (one, other):
-                await through.request("tools/list", {})
-            for through, token in ((one, "tok-u0"), (other, "tok-u1"), (one, "tok-u0"), (other, "tok-u1")):
-                found = await through.call("p_whoami", {"nonce": "the same"})
-                assert (found.result or {})["structuredContent"]["token"] == token
-            assert dict(personal.calls) == {"tok-u0": 1, "tok-u1": 1}, "the others were answered from memory"
+    async with (
+        one_gateway(["u0", "u1"], server=cached) as (gateway, personal, _),
+        modern(gateway, "u0") as one,
+        modern(gateway, "u1") as other,
+    ):
+        for through in (one, other):
+            await through.request("tools/list", {})
+        for through, token in ((one, "tok-u0"), (other, "tok-u1"), (one, "tok-u0"), (other, "tok-u1")):
+            found = await through.call("p_whoami", {"nonce": "the same"})
+            assert (found.result or {})["structuredContent"]["token"] == token
+        assert dict(personal.calls) == {"tok-u0": 1, "tok-u1": 1}, "the others were answered from memory"
