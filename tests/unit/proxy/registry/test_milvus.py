@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastmcp import FastMCP
+from pymilvus import MilvusClient  # type: ignore[import-untyped]
 
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.registry import indexing
@@ -52,7 +53,14 @@ class Day:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("milvus")
+    """Where databases stand. Milvus has been used once: its first use loads libraries for longer than a request may take."""
+    made = tmp_path_factory.mktemp("milvus")
+    client = MilvusClient(str(made / "first.db"))
+    client.create_collection("first", dimension=4)
+    client.insert("first", [{"id": 1, "vector": [1.0, 0.0, 0.0, 0.0]}])
+    assert client.search("first", [[1.0, 0.0, 0.0, 0.0]], limit=1)
+    client.close()
+    return made
 
 
 @pytest.fixture
