@@ -47,7 +47,7 @@ class Glance:
 
 def glance(token: bytes) -> Glance | None:
     """None for what is no signed token (RFC 7515, compact serialization)."""
-    if len(token) > MAX_TOKEN or token.count(b".") != 2:
+    if len(token) > MAX_TOKEN or token.count(b".") != 2 or not token.isascii():
         return None
     header, payload, _ = token.split(b".")
     head, claims = _object(header), _object(payload)

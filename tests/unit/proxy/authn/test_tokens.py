@@ -158,6 +158,14 @@ def test_what_is_no_token_is_no_token(token: str) -> None:
     assert verdict(token) == "no token"
 
 
+def test_bytes_that_no_token_has_make_it_none() -> None:
+    """They come as they were sent, and the decoder of base64 passes over them."""
+    good = sign(KEYS["ES256"], claims()).encode()
+    assert glance(good) is not None
+    for place in (0, good.index(b".") + 1, len(good)):
+        assert glance(good[:place] + b"\xff" + good[place:]) is None
+
+
 def test_extensions_that_must_be_understood_are_refused() -> None:
     head = base64.urlsafe_b64encode(b'{"alg":"ES256","crit":["b64"],"b64":false}').rstrip(b"=").decode()
     assert (
