@@ -23,6 +23,10 @@ class Policy(Protocol):
         """The table with nothing in it but what `principal` may use: what its lists show."""
         ...
 
+    async def shown(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        """The same, in turns with whatever else the event loop has to do; `visible` is at hand then."""
+        ...
+
 
 class AllowAll:
     """Everybody whom the proxy lets in may use all that a route shows."""
@@ -31,6 +35,9 @@ class AllowAll:
         return None
 
     def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:  # noqa: ARG002
+        return table
+
+    async def shown(self, principal: Principal | None, table: RouteTable) -> RouteTable:  # noqa: ARG002
         return table
 
 
@@ -54,19 +61,23 @@ class Limited:
 
     def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
         calls = self._of(principal)
-        if calls is None:
-            return self.inner.visible(principal, table)
-        tools = {name: entry for name, entry in table.tools.items() if f"{entry.server}/{entry.name}" in calls}
-        nothing: Mapping[str, Entry] = MappingProxyType({})
-        return replace(
-            table, tools=MappingProxyType(tools), prompts=nothing, resources=nothing, resource_templates=nothing
-        )
+        return self.inner.visible(principal, table) if calls is None else _only(table, calls)
+
+    async def shown(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        calls = self._of(principal)
+        return await self.inner.shown(principal, table) if calls is None else _only(table, calls)
 
     def is_open_to(self, principal: Principal | None) -> bool:
         return self.inner is ALLOW_ALL and self._of(principal) is None
 
     def _of(self, principal: Principal | None) -> frozenset[str] | None:
         return None if principal is None or principal.issuer else self.calls.get(principal.name)
+
+
+def _only(table: RouteTable, calls: frozenset[str]) -> RouteTable:
+    tools = {name: entry for name, entry in table.tools.items() if f"{entry.server}/{entry.name}" in calls}
+    nothing: Mapping[str, Entry] = MappingProxyType({})
+    return replace(table, tools=MappingProxyType(tools), prompts=nothing, resources=nothing, resource_templates=nothing)
 
 
 def is_open(policy: Policy, principal: Principal | None) -> bool:

@@ -92,7 +92,7 @@ class RouteState(Protocol):
         """Why the caller may not use what the route shows as `name`."""
         ...
 
-    def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+    async def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
         """`table` with nothing in it but what the caller may use."""
         ...
 
@@ -159,7 +159,7 @@ class RouteProvider:
     def _list(self, method: str, pick: Callable[[RouteTable], Mapping[str, Entry]], key: str) -> Callable[..., Any]:
         async def handler(ctx: FrontContext, params: PaginatedRequestParams) -> dict[str, Any]:
             principal = principal_of(ctx)
-            table = self._route.visible(principal, await self._route.listed(principal))
+            table = await self._route.visible(principal, await self._route.listed(principal))
             try:
                 entries, following = page(pick(table), params.cursor, table.page_size)
             except BadCursor as error:

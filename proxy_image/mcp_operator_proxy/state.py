@@ -144,9 +144,12 @@ class RouteView:
         state = self.proxy.state
         return state.policy.refusal(principal, self.path, kind, name, entry) if state else None
 
-    def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
-        state = self.proxy.state
-        return state.policy.visible(principal, table) if state else table
+    async def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        while (state := self.proxy.state) is not None:
+            shown = await state.policy.shown(principal, table)
+            if (now := self.proxy.state) is None or now.policy == state.policy:  # else a swap brought others meanwhile
+                return shown
+        return table
 
     def task_refusal(self, principal: Principal | None, task: Sealed) -> str | None:
         """Of the tool that began a task."""

@@ -6,42 +6,37 @@ it is asked for anew.
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import Any, Final
 
 from mcp_operator_proxy.auth import Principal
-from mcp_operator_proxy.authz.cedar import BadPolicies, Policies, parse_entities, with_entity
+from mcp_operator_proxy.authz.cedar import BadPolicies, Policies, parse_entities
 from mcp_operator_proxy.authz.entities import (
     ACTIONS,
-    Entity,
-    Uid,
     claims_of,
     principal_entity,
     principal_uid,
     resource_entity,
     resource_uid,
 )
+from mcp_operator_proxy.authz.lists import Known, Recent, Work, known_of, shown_of, weight
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.registry.listing import category
+from mcp_operator_proxy.swap.pace import Turns
 from mcp_operator_proxy.swap.validate import ConfigRejected
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
-
-if TYPE_CHECKING:
-    from cedarpy import Entities
 
 MAX_CALLERS: Final = 1_024
 """Whose decisions are kept; then those of the one that came longest ago go."""
 MAX_DECISIONS: Final = 16_384
 """Of one caller; then they begin anew."""
+MAX_SHOWN: Final = 262_144
+"""Things in the tables of which is known what a caller may use, over all callers; then the lists that nobody asked for for
+the longest time go."""
+MAX_KNOWN: Final = 16_384
+"""Things in the tables that are kept ready for the next caller: a table of each route, and of each user who has servers of
+his own."""
 REFUSED: Final = "no policy permits it"
-_KINDS: Final[Mapping[Kind, str]] = {
-    "tool": "tools",
-    "prompt": "prompts",
-    "resource": "resources",
-    "resource_template": "resource_templates",
-}
 
 
 def make(config: ProxyConfig) -> "CedarPolicy":
@@ -56,24 +51,11 @@ def make(config: ProxyConfig) -> "CedarPolicy":
 class _Caller:
     """What has been decided for one caller."""
 
-    __slots__ = ("decisions", "principal", "shown")
+    __slots__ = ("decisions", "principal")
 
     def __init__(self, principal: Principal | None) -> None:
         self.principal = principal
         self.decisions: dict[tuple[str, Kind, str], tuple[Entry, bool]] = {}
-        self.shown: dict[str, tuple[RouteTable, RouteTable]] = {}
-        """By the path of the route: its table, and what of it the caller may use."""
-
-
-@dataclass(frozen=True)
-class _Known:
-    """What is made ready of a table for all callers."""
-
-    table: RouteTable
-    entities: "Entities"
-    """One for each kind of thing that the policies tell apart."""
-    kinds: Mapping[Kind, tuple[list[Uid], list[int]]]
-    """The names of these, and for each entry of the table which of them it is like."""
 
 
 class CedarPolicy:
@@ -88,7 +70,10 @@ class CedarPolicy:
         self._servers = {server.id: server for server in config.servers}
         self._callers: OrderedDict[int, _Caller] = OrderedDict()
         """By the identity of the principal, which each verified token has one of."""
-        self._tables: dict[str, _Known] = {}
+        self._tables: Recent[int, Work[Known]] = Recent(MAX_KNOWN)
+        self._shown: Recent[tuple[int, str], tuple[Principal | None, Work[RouteTable]]] = Recent(MAX_SHOWN)
+        """By the identity of the principal and the path of the route."""
+        self._turns = Turns()
 
     def __eq__(self, other: object) -> bool:
         """Whether they decide alike: then a swap keeps what has been decided."""
@@ -106,11 +91,32 @@ class CedarPolicy:
         return None if found[1] else REFUSED
 
     def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
-        caller = self._of(principal)
-        found = caller.shown.get(table.path)
-        if found is None or found[0] is not table:
-            found = caller.shown[table.path] = table, self._filtered(principal, table)
-        return found[1]
+        return self._deciding(principal, table).finish()
+
+    async def shown(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        work = self._deciding(principal, table)
+        while not work.done:
+            await self._turns.turn()
+            work.go_on()
+        return work.finish()
+
+    def _deciding(self, principal: Principal | None, table: RouteTable) -> Work[RouteTable]:
+        """Of an equal table that a swap has brought it is decided anew; who waits for the other one gets the other one."""
+        key = id(principal), table.path
+        found = self._shown.get(key)
+        if found is not None and found[0] is principal and found[1].table is table and found[1].error is None:
+            return found[1]
+        context = partial(self._context, principal, table.path)
+        pieces = shown_of(self._known(table), self._policies, principal_entity(principal), context)
+        return self._shown.put(key, (principal, Work(table, pieces)), weight(table))[1]
+
+    def _known(self, table: RouteTable) -> Work[Known]:
+        """Made once for each table."""
+        found = self._tables.get(id(table))
+        if found is not None and found.error is None:
+            return found
+        pieces = known_of(table, self._policies, partial(self._entity, table.path))
+        return self._tables.put(id(table), Work(table, pieces), weight(table))
 
     def _of(self, principal: Principal | None) -> _Caller:
         key = id(principal)
@@ -122,51 +128,11 @@ class CedarPolicy:
         return found
 
     def _decide(self, principal: Principal | None, route: str, kind: Kind, name: str, entry: Entry) -> bool:
-        entities = parse_entities([principal_entity(principal), self._entity(kind, name, entry, route)])
+        entities = parse_entities([principal_entity(principal), self._entity(route, kind, name, entry)])
         asked = principal_uid(principal), ACTIONS[kind], [resource_uid(kind, entry)]
         return self._policies.allowed(*asked, entities, self._context(principal, route))[0]
 
-    def _filtered(self, principal: Principal | None, table: RouteTable) -> RouteTable:
-        known = self._known(table)
-        entities = with_entity(known.entities, principal_entity(principal))
-        context, uid = self._context(principal, table.path), principal_uid(principal)
-        kept: dict[str, Any] = {}
-        for kind, attribute in _KINDS.items():
-            entries: Mapping[str, Entry] = getattr(table, attribute)
-            resources, alike = known.kinds[kind]
-            allowed = self._policies.allowed(uid, ACTIONS[kind], resources, entities, context) if resources else []
-            kept[attribute] = MappingProxyType(
-                {name: entry for (name, entry), like in zip(entries.items(), alike, strict=True) if allowed[like]}
-            )
-        return replace(table, **kept)
-
-    def _known(self, table: RouteTable) -> _Known:
-        """Made once for each table."""
-        found = self._tables.get(table.path)
-        if found is None or found.table is not table:
-            found = self._tables[table.path] = self._made_known(table)
-        return found
-
-    def _made_known(self, table: RouteTable) -> _Known:
-        kinds: dict[Kind, tuple[list[Uid], list[int]]] = {}
-        judged: list[Entity] = []
-        for kind, attribute in _KINDS.items():
-            entries: Mapping[str, Entry] = getattr(table, attribute)
-            places: dict[str, int] = {}
-            uids: list[Uid] = []
-            alike: list[int] = []
-            for name, entry in entries.items():
-                entity = self._entity(kind, name, entry, table.path)
-                likeness = self._policies.looks.kind(entity) if self._policies.looks is not None else name
-                place = places.setdefault(likeness, len(uids))
-                if place == len(uids):
-                    uids.append(entity["uid"])
-                    judged.append(entity)
-                alike.append(place)
-            kinds[kind] = uids, alike
-        return _Known(table, parse_entities(judged), kinds)
-
-    def _entity(self, kind: Kind, name: str, entry: Entry, route: str) -> dict[str, Any]:
+    def _entity(self, route: str, kind: Kind, name: str, entry: Entry) -> dict[str, Any]:
         said = category(self._servers.get(entry.server), entry.name, entry.definition)
         return resource_entity(kind, name, entry, route, said)
 

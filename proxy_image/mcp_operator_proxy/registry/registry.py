@@ -101,6 +101,11 @@ class Registry:
     async def look(self, principal: Principal | None = None, user: str | None = None) -> None:
         """Let servers that are the user's own list what they have; the others show what is known."""
         await self._views.look(principal, user)
+        await self._views.decide(principal, user)
+
+    async def decide(self, principal: Principal | None = None, user: str | None = None) -> None:
+        """To be awaited before `find` and the like: what the caller may call is decided in turns then, not all at once."""
+        await self._views.decide(principal, user)
 
     def get(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> ToolDocument | None:
         """None where there is none that the caller may call."""
@@ -135,6 +140,7 @@ class Registry:
         await self._views.look(principal, user, path)
         indexing = self._index()
         index = await indexing.current()
+        await self._views.decide(principal, user, path)
         up = self._up(principal, user)
         allowed = {
             tool_id: found

@@ -62,6 +62,14 @@ class Views:
         self._callers.move_to_end(key)
         return made[1]
 
+    async def decide(self, principal: Principal | None, user: str | None = None, path: str | None = None) -> None:
+        """Let the policy decide in turns with other work what `of` is going to ask it."""
+        state = self._proxy.state
+        if state is None or is_open(state.policy, principal):
+            return
+        for _, table in self._tables(state, self.user(principal, user), path):
+            await state.policy.shown(principal, table)
+
     def user(self, principal: Principal | None, user: str | None) -> str | None:
         """Whose servers are meant."""
         state = self._proxy.state

@@ -225,9 +225,11 @@ def seconds_of(state: "State | None", tool: Registered, default: float) -> float
 async def _found(proxy: "Proxy", caller: Caller, tool_id: str) -> Registered:
     """Raises UnknownTool, CallForbidden, ToolQuarantined, ServerDown."""
     registry = proxy.services.registry
+    await registry.decide(caller.principal, caller.user)
     _refuse_quarantined(proxy.state, caller, tool_id)
     found = registry.find(tool_id, caller.principal, caller.user)
     if found is None and registry.place(tool_id) is None and await _awaited(proxy, caller, tool_id):
+        await registry.decide(caller.principal, caller.user)
         found = registry.find(tool_id, caller.principal, caller.user)
     if found is not None:
         return found

@@ -176,6 +176,9 @@ class NoAdding:
         kept = {n: e for n, e in table.tools.items() if self.refusal(principal, table.path, "tool", n, e) is None}
         return replace(table, tools=kept)
 
+    async def shown(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        return self.visible(principal, table)
+
 
 @pytest.mark.parametrize("front", FRONTS)
 async def test_what_may_not_be_called_is_neither_found_nor_called(front: str) -> None:

@@ -110,6 +110,7 @@ async def call(asked: Asked, body: ToolCall) -> ToolAnswer:
 @router.get("/{tool_id:path}", operation_id="getTool", responses=responses(*_COMMON, problems.UNKNOWN_TOOL))
 async def get_tool(asked: Asked, tool_id: str) -> Tool:
     """One tool."""
+    await asked.proxy.services.registry.decide(asked.principal, asked.own_user)
     found = asked.proxy.services.registry.find(tool_id, asked.principal, asked.own_user)
     if found is None:
         raise ProblemError(problems.UNKNOWN_TOOL, "there is no such tool", tool_id=tool_id[:300])

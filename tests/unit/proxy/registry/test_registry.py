@@ -45,6 +45,9 @@ class Refusing:
         kept = {n: e for n, e in table.tools.items() if self.refusal(principal, table.path, "tool", n, e) is None}
         return replace(table, tools=kept)
 
+    async def shown(self, principal: Principal | None, table: RouteTable) -> RouteTable:
+        return self.visible(principal, table)
+
 
 def ids(registry: Registry, **of: Any) -> list[str]:
     return [tool.id for tool in registry.tools(**of)]
