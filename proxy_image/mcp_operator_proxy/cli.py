@@ -207,9 +207,10 @@ def _run(config_dir: Path, options: "Options", given: "Given") -> int:
 
         def work(index: int, parent: int) -> int:
             logs.mark(worker=index)
-            return run(serve_at(config_dir, all_of_them[index], parent, **more))
+            return run(serve_at(config_dir, all_of_them[index], parent, again=supervisor.again(index), **more))
 
-        return Supervisor(options.workers, work, kill_after=KILL_AFTER_SECONDS + leave).run()
+        supervisor = Supervisor(options.workers, work, kill_after=KILL_AFTER_SECONDS + leave)
+        return supervisor.run()
 
 
 def _check(args: argparse.Namespace) -> int:

@@ -98,7 +98,6 @@ class Proxy:
         self._collecting = False
         self.holder = holder or Holder()
         self.access = access
-        self._own_keys = self.holder.keys
         self.state: State | None = None
         self.endpoints: Mapping[str, Endpoint] = {}
         self.draining = False
@@ -258,7 +257,7 @@ class Proxy:
             and prepared.credentials == self.services.credentials.settings
             and prepared.search == self.services.registry.settings
             and prepared.webhook == self.services.notices.webhook
-            and self.holder.keys == (prepared.signing_keys or self._own_keys)
+            and self.holder.keys == (prepared.signing_keys or self.holder.own_keys)
         )
 
     async def _swap(self, prepared: Prepared, warm_until: float) -> None:
@@ -292,7 +291,7 @@ class Proxy:
             personal,
             prepared.personal_on(),
         )
-        self.holder.keys, self.holder.limits = prepared.signing_keys or self._own_keys, config.sessions
+        self.holder.keys, self.holder.limits = prepared.signing_keys or self.holder.own_keys, config.sessions
         self.services.use(prepared)
         dropped = {path: e for path, e in self.endpoints.items() if path not in endpoints}
         self.endpoints = MappingProxyType(endpoints)

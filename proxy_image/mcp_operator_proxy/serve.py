@@ -24,7 +24,9 @@ from mcp_operator_proxy.swap.given import NOTHING, Given
 from mcp_operator_proxy.swap.watch import follow
 from mcp_operator_proxy.tasks import cancel
 from mcp_operator_proxy.tls import Certificates
+from mcp_operator_proxy.workers.inner import Inner
 from mcp_operator_proxy.workers.place import Place
+from mcp_operator_proxy.workers.siblings import HEADER
 
 logger = logging.getLogger(__name__)
 GRACE_SECONDS: Final = 25
@@ -119,7 +121,7 @@ async def running(
     server = Server(_config(app, grace_seconds, **options), proxy, listening or listen(host, port), leave_seconds)
     servers = [server]
     if internal is not None:
-        inner = Internal(app, proxy.holder, app.of_this_worker)
+        inner = Internal(app, proxy.holder, app.of_this_worker, Inner(proxy), HEADER)
         servers.append(
             Server(_config(inner, grace_seconds, http=lane_protocol(proxy.lane), proxy_headers=False), proxy, internal)
         )
@@ -210,8 +212,9 @@ async def serve_at(
     leave_seconds: float = 0.0,
     egress: Egress | None = None,
     given: Given = NOTHING,
+    again: bool = False,
 ) -> None:
-    """Run as one of several until SIGTERM or SIGINT, or until `parent`, a pipe, ends."""
+    """Run as one of several until SIGTERM or SIGINT, or until `parent`, a pipe, ends. `again`: in place of one that ended."""
     collector = Collector()
     certificates = Certificates() if tls else None
     holder = place.holder()
@@ -219,6 +222,8 @@ async def serve_at(
         collector=collector, access=AccessLog(), holder=holder, certificates=certificates, egress=egress
     ) as proxy:
         internal = listen(*place.internal, shared=True)
+        if again:  # from here on it can be told; what was said before, the others know
+            await proxy.services.lifecycle.learn()
         await _follow_and_serve(
             proxy, config_dir, _running_at(proxy, place, internal, leave_seconds), collector, parent, given=given
         )

@@ -15,6 +15,7 @@ from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
 from mcp_operator_proxy.services.users.sessions import UserSessions
 from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.workers.siblings import Siblings
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -47,6 +48,7 @@ class Services:
         self.registry = Registry(proxy)
         self.limits = Limits(proxy)
         self.audit = Audit(proxy)
+        self.siblings = Siblings(proxy.holder)
         self.lifecycle = Lifecycle(proxy)
         self.rest = Rest(proxy)
         self.notices = Notices(proxy)
@@ -77,6 +79,7 @@ class Services:
     async def close(self) -> None:
         for service in reversed(self._all):
             await service.close()
+        await self.siblings.close()
         retiring = list(self._retiring)
         await cancel(retiring)
         await self.stores.close()

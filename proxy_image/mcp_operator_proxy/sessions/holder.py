@@ -20,3 +20,15 @@ class Holder:
     forwarder: Forwarder | None = None
     """The way to other processes; None where there are none."""
     draining: bool = False
+    workers: tuple[str, ...] = ()
+    """Internal listeners of all workers of this pod, this process among them, in the order of their numbers."""
+    own_keys: Keys = field(init=False, repr=False)
+    """Those that it began with: the workers of a pod have them in common, and nobody else has them."""
+
+    def __post_init__(self) -> None:
+        self.own_keys = self.keys
+
+    @property
+    def number(self) -> int:
+        """Of this worker, from 0."""
+        return self.workers.index(self.address) if self.address in self.workers else 0

@@ -18,18 +18,28 @@ _SCHEMES = frozenset({"http", "https"})
 
 
 class Internal:
-    """`own` answers paths for this worker alone."""
+    """`own` answers paths for this worker alone, `inner` what has `header`: the requests of its siblings."""
 
     def __init__(
-        self, app: ASGIApp, holder: Holder, own: Mapping[str, Callable[[QueryParams], Awaitable[Response]]]
+        self,
+        app: ASGIApp,
+        holder: Holder,
+        own: Mapping[str, Callable[[QueryParams], Awaitable[Response]]],
+        inner: ASGIApp,
+        header: str,
     ) -> None:
         self._app = app
         self._holder = holder
         self._own = own
+        self._inner = inner
+        self._header = header.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        if any(key == self._header for key, _ in scope["headers"]):
+            await self._inner(scope, receive, send)
             return
         query = QueryParams(scope["query_string"])
         if scope["path"] == HELLO_PATH and scope["method"] == "GET":

@@ -55,7 +55,7 @@ class Place:
     def holder(self) -> Holder:
         own = join(*self.internal)
         peers = Peers(own, siblings=self.siblings, names=self.peers, workers=len(self.siblings))
-        return Holder(own, keys=self.keys, forwarder=Forwarder(peers))
+        return Holder(own, keys=self.keys, forwarder=Forwarder(peers), workers=self.siblings)
 
 
 @contextmanager

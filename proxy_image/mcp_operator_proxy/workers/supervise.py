@@ -37,6 +37,7 @@ class _Slot:
     pause: float = 0.0
     due: float = 0.0
     """When to start it, on the monotonic clock."""
+    starts: int = 0
 
 
 class Supervisor:
@@ -49,6 +50,10 @@ class Supervisor:
         self._deadline: float | None = None
         self._failed = False
         self._alive_read, self._alive_write = os.pipe()
+
+    def again(self, index: int) -> bool:
+        """Whether the worker of this index was started before; for the worker itself."""
+        return self._slots[index].starts > 1
 
     def run(self) -> int:
         try:
@@ -74,6 +79,7 @@ class Supervisor:
         for slot in self._slots:
             if slot.pid is None and self._deadline is None and slot.due <= now:
                 slot.started = now
+                slot.starts += 1
                 slot.pid = self._fork(slot.index)
 
     def _fork(self, index: int) -> int:

@@ -107,6 +107,7 @@ ServerState = Literal["running", "pending", "error", "stopped"]
 class Process(BaseModel):
     """Of a stdio server that the proxy runs itself."""
 
+    worker: int = Field(0, description="The proxy's worker whose it is, from 0.")
     state: str
     pid: int | None
     restarts: int
@@ -127,7 +128,8 @@ class Server(BaseModel):
     circuit: Literal["closed", "open", "half-open"]
     error: str | None = Field(description="Why it does not answer.")
     error_class: str | None
-    process: Process | None
+    process: Process | None = Field(description="With several workers that of the one where the server is worst.")
+    processes: list[Process] = Field(description="Those of all workers.")
 
 
 class ServerList(BaseModel):
@@ -137,6 +139,7 @@ class ServerList(BaseModel):
 
 class LogLine(BaseModel):
     time: datetime
+    worker: int = Field(0, description="The proxy's worker whose process wrote it, from 0.")
     text: str = Field(description="Values of secrets are taken out.")
 
 
@@ -151,11 +154,14 @@ class ServerHealth(BaseModel):
     error: str | None
 
 
+HealthStatus = Literal["healthy", "degraded", "down"]
+
+
 class Health(BaseModel):
-    status: Literal["healthy", "degraded", "down"] = Field(
-        description="`degraded`: some of it does not work; `down`: nothing does."
-    )
+    status: HealthStatus = Field(description="`degraded`: some of it does not work; `down`: nothing does.")
     version: str
+    workers: int = Field(1, description="Processes of this replica; the answer is of all of them.")
+    workers_up: int = Field(1, description="Those that have answered.")
     uptime_seconds: float
     reason: str | None = Field(description="Why it is not healthy.")
     servers: list[ServerHealth]

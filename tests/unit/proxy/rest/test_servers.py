@@ -7,13 +7,9 @@ import psutil
 import pytest
 
 from mcp_operator_proxy.config import ProxyConfig
-from mcp_operator_proxy.proxy import Proxy
-from mcp_operator_proxy.services.lifecycle import STOPPED, NotShared
-from mcp_operator_proxy.services.rest.health import verdict
+from mcp_operator_proxy.services.lifecycle import STOPPED
 from mcp_operator_proxy.services.rest.models import ServerHealth, ServerState
-from mcp_operator_proxy.sessions.forward import Forwarder
-from mcp_operator_proxy.sessions.holder import Holder
-from mcp_operator_proxy.sessions.peers import Peers
+from mcp_operator_proxy.services.rest.own import verdict
 from support.gateway import Gateway, make_config, running_gateway
 from support.stores import running_redis
 from support.waiting import Eventually
@@ -133,14 +129,6 @@ async def test_replicas_that_share_a_redis_do_the_same(eventually: Eventually) -
                     await eventually(lambda: state(late, "stopped"))
                 await act(other, "calc", "start")
                 await eventually(lambda: state(one, "running"))
-
-
-async def test_several_workers_need_a_redis() -> None:
-    holder = Holder("127.0.0.1:1", forwarder=Forwarder(Peers("127.0.0.1:1", siblings=("127.0.0.1:1", "127.0.0.1:2"))))
-    async with Proxy(holder=holder) as proxy:
-        await proxy.apply(make_config({}, rest={}))
-        with pytest.raises(NotShared, match=r"stores\.redis"):
-            await proxy.services.lifecycle.act("stop", "ns/calc")
 
 
 def health(*states: ServerState) -> list[ServerHealth]:
