@@ -9,7 +9,7 @@ from mcp_operator.api.resources import McpServer
 from mcp_operator.conditions.pinning import Pins
 from mcp_operator.conditions.server import Health
 from mcp_operator.engine.keys import Key
-from mcp_operator.reconcile.pinning import look_at_pins
+from mcp_operator.reconcile.definitions import look_at_pins
 
 
 class LocalPins:

@@ -25,10 +25,11 @@ from mcp_operator.kube.paths import built_in
 from mcp_operator.reconcile.canary import call_canary
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.context import Context
+from mcp_operator.reconcile.definitions import PinWork, look_at_pins
 from mcp_operator.reconcile.hosted import hosted_children, template_annotations
 from mcp_operator.reconcile.hurry import hurry
 from mcp_operator.reconcile.observed import health_view, is_paused, probe_target
-from mcp_operator.reconcile.pinning import PinWork, live_pins, look_at_pins, take_away_approval, tell_of_pins
+from mcp_operator.reconcile.pinning import live_pins, take_away_approval, tell_of_pins
 from mcp_operator.reconcile.swaps import annotated_with
 
 
