@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.connect import ResolvedTransport
@@ -11,6 +11,9 @@ from mcp_operator_proxy.backends.digest import digest
 from mcp_operator_proxy.backends.gate import GateReport
 from mcp_operator_proxy.pinning.judge import MOST_REPORTED
 from mcp_operator_proxy.report import ErrorReport, ProcessReport, ServerReport, UnapprovedTool
+
+_TOLD_BY_SERVERS: Final = frozenset({"NotMCP", "ProtocolError", "NotRunning", "CrashLoop"})
+"""Classes of errors whose messages quote the server, or the standard error of its process."""
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,24 @@ def server_report(
 def users_report(server: str, instances: Sequence[ServerReport]) -> ServerReport:
     """The part of a server of which each user has an instance. Its lists are the users' own, so none is told.
 
-    It is ready where one of them is, or where nobody has one; otherwise it says what the first one says.
+    It is ready where one of them is, or where nobody has one; otherwise it says what the first one says. Whoever reaches the
+    proxy may read it, so that what a user's own server or process said is not in it.
     """
     said = next((report for report in instances if report.state == "ready"), instances[0] if instances else None)
     if said is None:
         return ServerReport(id=server, state="ready", phase="initialized")
-    nothing = {"tools": (), "digest": "", "prompts": 0, "resources": 0, "resource_templates": 0}
+    nothing = {"tools": (), "digest": "", "prompts": 0, "resources": 0, "resource_templates": 0, "unapproved": ()}
     processes = [report.process for report in instances if report.process is not None]
     together = None
     if processes:
         sums = {"processes": sum(p.processes for p in processes), "restarts": sum(p.restarts for p in processes)}
-        together = processes[0].model_copy(update={"pid": None, "uptime_seconds": None, "stderr": (), **sums})
-    return said.model_copy(update={**nothing, "unapproved": (), "id": server, "process": together})
+        together = processes[0].model_copy(
+            update={"pid": None, "uptime_seconds": None, "last_error": None, "stderr": (), **sums}
+        )
+    return said.model_copy(update={**nothing, "id": server, "error": _without_words(said.error), "process": together})
+
+
+def _without_words(error: ErrorReport | None) -> ErrorReport | None:
+    if error is None or error.error_class not in _TOLD_BY_SERVERS:
+        return error
+    return error.model_copy(update={"message": "a server of one of its users: the proxy's log has what it said"})

@@ -105,7 +105,7 @@ def signature(key: bytes, notice: str, timestamp: int, body: bytes) -> str:
 
 
 def event_body(notice: NoticeReport, data: Mapping[str, Any]) -> bytes:
-    """The CloudEvent as JSON."""
+    """The CloudEvent as JSON: of `data` all, whatever of it the notice shows."""
     from cloudevents.core.formats.json import JSONFormat  # noqa: PLC0415 - of the gateway's extra
     from cloudevents.core.v1.event import CloudEvent  # noqa: PLC0415 - as above
 
@@ -117,7 +117,7 @@ def event_body(notice: NoticeReport, data: Mapping[str, Any]) -> bytes:
         "subject": notice.subject,
         "datacontenttype": "application/json",
     }
-    return JSONFormat().write(CloudEvent(attributes, {**data, "message": notice.message}))
+    return JSONFormat().write(CloudEvent(attributes, {**data, "message": message_of(data)}))
 
 
 def notice_id(kind: str, subject: str, data: Mapping[str, Any]) -> str:
@@ -166,19 +166,27 @@ class Notices:
     def use(self, prepared: "Prepared") -> None:
         self.webhook = prepared.webhook
 
-    def tell(self, kind: NoticeType, subject: str, data: Mapping[str, Any]) -> None:
+    def tell(
+        self, kind: NoticeType, subject: str, data: Mapping[str, Any], shown: Mapping[str, Any] | None = None
+    ) -> None:
         """Something happened to `subject`: a server's id, a provider. `data` is what JSON can say, and holds no secret.
 
-        What has been told in just these words is not told again while it is among the newest.
+        `shown` stands for it where everybody may read it, in `/status` and in Events: where `data` names a user, or says what a
+        user's own server said. What has been told in just these words is not told again while it is among the newest.
         """
-        identity = notice_id(kind, subject, data)
+        public = data if shown is None else shown
+        identity = notice_id(
+            kind, subject, public
+        )  # of `data` it would be a digest that names of users can be tried against
         if identity in self._kept:
             return
-        notice = NoticeReport(id=identity, time=datetime.now(UTC), type=kind, subject=subject, message=message_of(data))
+        notice = NoticeReport(
+            id=identity, time=datetime.now(UTC), type=kind, subject=subject, message=message_of(public)
+        )
         self._kept[identity] = notice
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        logger.warning("notice", extra={"type": kind, "subject": subject, "notice": notice.message})
+        logger.warning("notice", extra={"type": kind, "subject": subject, "id": identity, "notice": message_of(data)})
         if self.webhook is None or kind not in self.webhook.types:
             self._notices.labels(kind, "kept").inc()
             return
@@ -296,9 +304,10 @@ class Notices:
 class Processes:
     """Tells of the ends of stdio servers' processes: a server that was restarted, and once one that is given up for a while."""
 
-    def __init__(self, notices: Notices, instance: str) -> None:
+    def __init__(self, notices: Notices, instance: str, proxy: "Proxy") -> None:
         self._notices = notices
         self._instance = instance
+        self._proxy = proxy
         self._given_up: set[str] = set()
 
     def ended(self, server: str, error: str, restarts: int, *, gave_up: bool) -> None:
@@ -308,7 +317,10 @@ class Processes:
         (self._given_up.add if gave_up else self._given_up.discard)(server)
         what = "is not started again for a while, as it ends at every start" if gave_up else "is started again"
         data = {"message": f"{error}; it {what}", "server": server, "restarts": restarts, "replica": self._instance}
-        self._notices.tell("server.gave-up" if gave_up else "server.restarted", server, data)
+        state = self._proxy.state
+        personal = state is not None and server in state.personal
+        shown = {**data, "message": f"a process of one of its users ended; it {what}"} if personal else None
+        self._notices.tell("server.gave-up" if gave_up else "server.restarted", server, data, shown)
 
 
 def retry_after(value: str | None, now: float) -> float | None:

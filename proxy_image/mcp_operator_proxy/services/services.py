@@ -52,7 +52,7 @@ class Services:
         self.lifecycle = Lifecycle(proxy)
         self.rest = Rest(proxy)
         self.notices = Notices(proxy)
-        self.processes = Processes(self.notices, proxy.holder.instance)
+        self.processes = Processes(self.notices, proxy.holder.instance, proxy)
         self._all: tuple[Service, ...] = (
             self.notices,
             self.audit,

@@ -20,6 +20,7 @@ from mcp_operator_proxy.services.credentials.signin import Ended, SignIns
 from mcp_operator_proxy.services.credentials.token import CredentialProblem, Stored, Token, issuer_of
 from mcp_operator_proxy.services.credentials.vault import Vault
 from mcp_operator_proxy.services.credentials.web import Web
+from mcp_operator_proxy.services.users.identity import digest_of
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -223,8 +224,8 @@ class Engine:
         if notices is None:
             return
         try:
-            message = f"the token of {user} cannot be renewed ({code}): another sign-in is needed"
-            told = notices.tell("credential.not-refreshed", issuer, {"message": message, "user": user, "error": code})
+            data, shown = _not_refreshed(user, code), _not_refreshed(digest_of(user), code)
+            told = notices.tell("credential.not-refreshed", issuer, data, shown)
             if inspect.isawaitable(told):
                 await told
         except Exception:
@@ -233,6 +234,12 @@ class Engine:
     async def close(self) -> None:
         await self.refresher.close()
         await self.machine.close()
+
+
+def _not_refreshed(user: str, code: str) -> dict[str, str]:
+    """What a notice says. Pure."""
+    message = f"the token of {user} cannot be renewed ({code}): another sign-in is needed"
+    return {"message": message, "user": user, "error": code}
 
 
 def named(server: Server, user: str | None) -> str:

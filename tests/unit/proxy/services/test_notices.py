@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.egress import Egress
 from mcp_operator_proxy.services import notices as module
-from mcp_operator_proxy.services.notices import KEPT, message_of, retry_after, signing_key
+from mcp_operator_proxy.services.notices import KEPT, message_of, notice_id, retry_after, signing_key
 from mcp_operator_proxy.swap.validate import ConfigRejected
 from support.backends import ServedApp, client, eventually
 from support.gateway import Gateway, make_config, running_gateway
@@ -96,6 +96,27 @@ async def test_a_signed_cloud_event() -> None:
         assert headers["webhook-signature"] == f"v1,{expected}"
         assert headers["webhook-id"] == kept.id
         await eventually(lambda: outcome(running, "server.restarted", "delivered") == 1)
+
+
+async def test_what_everybody_may_read_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """The webhook and the log hear it all; the id follows from what is shown, else names could be tried against it."""
+    hook = Hook()
+    async with ServedApp(hook.app) as served, running_gateway(configured(served), SECRETS) as running:
+        tell = running.proxy.services.notices.tell
+        for user, shown in (("ann", "user 1"), ("bob", "user 2")):
+            tell(
+                "credential.not-refreshed", "azure", {"message": f"of {user}", "user": user}, {"message": f"of {shown}"}
+            )
+        await eventually(lambda: len(hook.came) == 2)
+        assert [event.get_data() for event in hook.events] == [
+            {"message": "of ann", "user": "ann"},
+            {"message": "of bob", "user": "bob"},
+        ]
+        status = (await running.get("/status")).json()["notices"]
+        assert [notice["message"] for notice in status] == ["of user 1", "of user 2"]
+        ids = [notice_id("credential.not-refreshed", "azure", {"message": f"of user {n}"}) for n in (1, 2)]
+        assert [notice["id"] for notice in status] == [headers["webhook-id"] for headers, _ in hook.came] == ids
+        assert [r.__dict__["notice"] for r in caplog.records if r.message == "notice"] == ["of ann", "of bob"]
 
 
 async def test_it_is_told_again_until_it_is_taken_and_in_order() -> None:

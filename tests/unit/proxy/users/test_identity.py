@@ -1,12 +1,22 @@
 """Which user a caller is, and for whom it may act."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.config import Users
-from mcp_operator_proxy.services.users.identity import MOST, BadUser, NotTheirs, acting_user, checked, user_of
+from mcp_operator_proxy.services.users.identity import (
+    MOST,
+    BadUser,
+    NotTheirs,
+    acting_user,
+    checked,
+    digest_of,
+    user_of,
+)
 
 USERS = Users(issuer="corp", applications=("app", "corp/portal"))  # type: ignore[arg-type]
 
@@ -77,3 +87,9 @@ def test_for_whom_a_caller_acts(principal: Principal | None, named: str, authent
 def test_others_act_for_themselves_alone(principal: Principal | None) -> None:
     with pytest.raises(NotTheirs, match="for itself alone"):
         acting_user(principal, USERS, "bob", authenticated=True)
+
+
+def test_a_digest_stands_for_a_user() -> None:
+    shown = [digest_of(user) for user in ("key/ann", "ann", "key/ann")]
+    assert shown[0] == shown[2] != shown[1]
+    assert shown[1] == "user " + hashlib.sha256(b"mcp-operator user:ann").hexdigest()[:8]
