@@ -66,7 +66,7 @@ def gateway(proxy: McpProxy, objects: DataObjects, operator_key: bytes | None) -
     elif spec.rest is not None:
         settings["rest"] = _rest(spec.rest)
     if spec.audit is not None:
-        settings["audit"] = _audit(spec.audit)
+        settings["audit"] = audit(spec.audit)
     if spec.notices is not None and (notices := _notices(spec.notices, fields)) is not None:
         settings["notices"] = notices
     places: set[Place] = set()
@@ -106,7 +106,8 @@ def _users(wanted: api.Users) -> config.Users:
     )
 
 
-def _audit(wanted: api.Audit) -> config.Audit:
+def audit(wanted: api.Audit) -> config.Audit:
+    """What is recorded of calls."""
     return config.Audit(
         stdout=wanted.stdout,
         database=wanted.database,
@@ -179,6 +180,17 @@ def _store(
         places.add(place)
     file = fields.file(where, source)
     return None if file is None else (file, scheme)
+
+
+def stores_at(stores: config.Stores, files: Mapping[str, bytes]) -> tuple[frozenset[Place], bool]:
+    """Where the stores of a configuration are, by its secret files, and whether the database is a file."""
+    urls = {kind: _text(ref, files) for kind, ref in (("redis", stores.redis), ("database", stores.database)) if ref}
+    found = (_place(url, _PORTS.get(url.partition("://")[0], 0)) for url in urls.values())
+    return frozenset(place for place in found if place is not None), urls.get("database", "").startswith("sqlite")
+
+
+def _text(ref: config.SecretRef, files: Mapping[str, bytes]) -> str:
+    return files.get(ref.file, b"").decode(errors="replace").strip()
 
 
 def _place(url: str, port: int) -> Place | None:

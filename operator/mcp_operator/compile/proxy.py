@@ -54,6 +54,8 @@ class Compiled:
     claims: tuple[Claim, ...] = ()
     held: Problem | None = None
     """Why nothing of this is to be given to the proxy, if so: it keeps the configuration that it has."""
+    kept: Problem | None = None
+    """What of this is as the proxy has it already, and why, if so."""
     places: tuple[Place, ...] = ()
     """Where its services take the proxy beside its servers; no host: anywhere."""
     unshared: tuple[str, ...] = ()

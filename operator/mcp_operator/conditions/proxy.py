@@ -188,6 +188,8 @@ def _held_off(proxy: McpProxy, seen: ProxyObservation) -> Verdict | None:
         return unknown(Type.PROGRAMMED, Reason.PAUSED, "the annotation mcp-operator.dev/paused holds the operator off")
     if seen.refused:
         return no(Type.PROGRAMMED, seen.refused.reason, seen.refused.message)
+    if (kept := seen.compiled.kept) is not None:
+        return no(Type.PROGRAMMED, Reason(kept.reason), kept.message)
     if _wanted(proxy, seen) == 0:
         what = "the Deployment is scaled to" if proxy.spec.fixed_replicas is None else "spec.replicas is"
         return no(Type.PROGRAMMED, Reason.NO_REPLICAS, f"{what} 0: nothing serves")

@@ -16,7 +16,7 @@ from mcp_operator.conditions.pinning import Pins
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.conditions.reasons import Reason, Type
 from mcp_operator.conditions.server import Health, ServerObservation, server_status
-from mcp_operator.conditions.verdict import Verdict, conditions, no, summed_up
+from mcp_operator.conditions.verdict import Refusal, Verdict, conditions, no, summed_up
 from mcp_operator.desired.restarts import Restarts
 from mcp_operator.local.manifests import Diagnostic
 from mcp_operator.local.process import Standing
@@ -73,6 +73,7 @@ def status_of_proxy(
     seen = ProxyObservation(
         compiled=compiled,
         url=url,
+        refused=Refusal(Reason(compiled.held.reason), compiled.held.message) if compiled.held is not None else None,
         replicas=replica_view(states),
         swap_seconds=slowest(states),
         health=health,

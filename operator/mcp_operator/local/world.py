@@ -12,7 +12,7 @@ from mcp_operator.api.proxy import ProxyStatus
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, Resource
 from mcp_operator.api.route import RouteStatus
 from mcp_operator.api.server import ServerStatus
-from mcp_operator.compile import Compiled, DataObjects, compile_proxy
+from mcp_operator.compile import Compiled, DataObjects, compile_proxy, with_previous
 from mcp_operator.compile.references import resolve
 from mcp_operator.compile.servers import unsupported
 from mcp_operator.conditions.notices import Notices
@@ -58,6 +58,8 @@ class World:
         self._environment = environment
         self._statuses: dict[Key, Status] = {}
         self._compiled: dict[Key, Compiled] = {}
+        self._given: dict[Key, Compiled] = {}
+        """What the gateways run."""
         self._notices: dict[Key, Notices] = {}
         self._watched: set[Key] = set()
         self._ready: dict[Key, object] = {}
@@ -113,6 +115,7 @@ class World:
         for key in self._statuses.keys() - snapshot.resources.keys():
             del self._statuses[key]
             self._compiled.pop(key, None)
+            self._given.pop(key, None)
             self._pins.forget(key)
             self._unwatch(key)
             self._replicas.forget(key)
@@ -151,6 +154,8 @@ class World:
             namespace_labels=snapshot.labels.get(key.namespace, {}),
             operator_key=self._operator_key,
         )
+        if compiled.held is not None and (given := self._given.get(key)) is not None:
+            compiled = with_previous(proxy, compiled, given.config, given.secrets)
         self._compiled[key] = compiled
         if compiled.held is not None:
             return
@@ -159,6 +164,7 @@ class World:
             self._replicas.watch(key, None, {})
             self._unwatch(key)
             return
+        self._given[key] = compiled
         self._gateways.serve(key, proxy, compiled)
         base = self._gateways.base_url(key)
         self._replicas.watch(key, compiled.config.revision, {REPLICA: base} if self._gateways.was_ready(key) else {})

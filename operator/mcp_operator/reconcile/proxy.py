@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpProxy
-from mcp_operator.compile import Compiled
+from mcp_operator.compile import Compiled, with_previous
 from mcp_operator.compile.access import OPERATOR_KEY_FILE
+from mcp_operator.compile.references import decoded
 from mcp_operator.conditions.proxy import ProxyObservation, proxy_status
 from mcp_operator.conditions.reasons import Reason
 from mcp_operator.conditions.surroundings import Surroundings
@@ -36,8 +39,9 @@ from mcp_operator.reconcile.observed import (
     slowest,
 )
 from mcp_operator.reconcile.swaps import NUDGE_SECONDS
+from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.configfiles import ConfigTooLarge
-from mcp_operator_proxy.swap.read import secret_files
+from mcp_operator_proxy.secretfiles import secret_files
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +112,8 @@ async def _paced(context: Context, key: Key, proxy: McpProxy) -> tuple[Compiled,
     if known is not None and (held := context.pace.wait(key, generation)) > 0:
         return known, held
     compiled = await compiled_now(context, key, proxy)
+    if compiled.held is not None:
+        compiled = with_previous(proxy, compiled, *_previous(context, key, proxy))
     if known is None or compiled.config.revision != known.config.revision:
         context.pace.changed(key, generation)
     else:
@@ -135,6 +141,16 @@ def _live_config(context: Context, key: Key, proxy: McpProxy) -> bytes:
     names = part_names(config_name(proxy))
     live = {name: context.world.store.get(Key("ConfigMap", key.namespace, name)) for name in names}
     return config_text({name: body for name, body in live.items() if body is not None}) or b""
+
+
+def _previous(context: Context, key: Key, proxy: McpProxy) -> tuple[ProxyConfig | None, dict[str, bytes]]:
+    """The configuration that the cluster holds for the proxy, None where there is none that can be read, and its secret files."""
+    try:
+        known = ProxyConfig.model_validate_json(_live_config(context, key, proxy))
+    except ValidationError:
+        return None, {}
+    secret = context.world.store.get(Key("Secret", key.namespace, secret_name(proxy)))
+    return known, decoded("Secret", secret or {})
 
 
 def _refusal(refused: Refused | None, around: Mapping[str, Refused]) -> Refusal | None:

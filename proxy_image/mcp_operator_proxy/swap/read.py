@@ -4,22 +4,20 @@ The kubelet swaps a projected volume by renaming the symlink `..data`; everythin
 it. A folder that people edit has no such link: it is read until two looks agree.
 """
 
-import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from mcp_operator_proxy.config import CONFIG_FILE, SECRETS_DIR, WANTED_FILE
 from mcp_operator_proxy.configfiles import Damaged, Incomplete, unpack
+from mcp_operator_proxy.secretfiles import secret_files
 from mcp_operator_proxy.swap.validate import ConfigRejected, NotThereYet
 
 MAX_SECRET: Final = 1024 * 1024
 MAX_WANTED: Final = 1024
 LOOKS: Final = 5
-_FILE_NAME: Final = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 
 
 @dataclass(frozen=True)
@@ -67,29 +65,6 @@ def _wanted(root: Path) -> str | None:
     except FileNotFoundError:
         return None
     return text.strip().partition("+")[0]
-
-
-@lru_cache(maxsize=1)
-def secret_files(config: bytes) -> frozenset[str]:
-    """The files that a config refers to, whatever else may be wrong with it."""
-    try:
-        data = json.loads(config)
-    except (ValueError, RecursionError):
-        return frozenset()
-    return frozenset(name for name in _references(data) if _FILE_NAME.fullmatch(name) and name not in (".", ".."))
-
-
-def _references(data: Any) -> Iterable[str]:
-    """File names of all that looks like a `SecretRef`, wherever it stands."""
-    pending = [data]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, list):
-            pending.extend(item)
-        elif isinstance(item, dict):
-            if item.keys() == {"file"} and isinstance(item["file"], str):
-                yield item["file"]
-            pending.extend(item.values())
 
 
 def _secrets(folder: Path, names: Iterable[str]) -> Iterable[tuple[str, str]]:

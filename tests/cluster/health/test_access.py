@@ -1,7 +1,7 @@
 """Who may call a proxy, from the resources to real proxies on loopback: closed while a Secret is missing, open to whom it names.
 
 missing, created, renewed, deleted: conditions and what callers are told · the operator's own probe and canary get in, with the
-rights for just that · without its stores a proxy is not started
+rights for just that · without its stores a proxy is not started, and one that runs keeps them, but lets in only whom it shall
 """
 
 from collections.abc import Callable
@@ -110,3 +110,33 @@ async def test_without_its_stores_a_proxy_is_not_started(world: World) -> None:
         await eventually(lambda: world.get("deployments", "tools-proxy"), 20)
         said = str((await world.get("mcpproxies", "tools"))["status"])
         assert "password" not in said
+
+
+async def test_who_may_call_changes_while_a_store_is_missing(world: World) -> None:
+    source = lambda key: {"secretKeyRef": {"name": "stores", "key": key}}  # noqa: E731
+    stores = {"redis": source("redis"), "encryptionKeys": [source("key")]}
+    data = {"redis": "redis://:password@127.0.0.1:1/0", "key": "k" * 32}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "stores"}, "stringData": data}
+    async with served() as backend, world.operating():
+        far = resources.remote("far", backend.url, labels=CORE, health=QUICK)
+        await world.apply(keys(app=FIRST), secret, far, proxy(world, stores=stores))
+        await world.runs_proxy("tools", ADDRESS)
+        await world.comes("tools", "Ready", "True", "Ready", "mcpproxies")
+        assert await answer(world, FIRST) == 200
+
+        await world.kube.delete(world.path("secrets", "stores"))
+        await world.comes("tools", "Programmed", "False", "RefNotFound", "mcpproxies")
+        await world.apply(keys(app=SECOND))
+        await given(world, lambda values: SECOND in values and data["redis"] in values)
+        assert [await answer(world, FIRST), await answer(world, SECOND)] == [401, 200]
+        said = str((await world.get("mcpproxies", "tools"))["status"])
+        assert "spec.stores stay as they were" in said
+        assert "password" not in said
+
+        async def ready() -> bool:
+            await world.synced("tools")
+            return await world.condition("tools", "Ready", "mcpproxies") == ("True", "Ready")
+
+        await world.apply(secret)
+        await eventually(ready, 30)
+        assert await answer(world, SECOND) == 200

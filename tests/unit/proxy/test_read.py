@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from mcp_operator_proxy.configfiles import INDEX_FILE, PART_BYTES, pack
-from mcp_operator_proxy.swap.read import read_folder, secret_files
+from mcp_operator_proxy.secretfiles import secret_files
+from mcp_operator_proxy.swap.read import read_folder
 from mcp_operator_proxy.swap.validate import ConfigRejected, NotThereYet
 
 
