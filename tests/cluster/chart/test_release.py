@@ -187,7 +187,7 @@ def test_the_account_may_no_more(helm: Helm, system: Namespace, team: Namespace)
             ("create", "rbac.authorization.k8s.io/rolebindings"),
             ("create", "/serviceaccounts/token"),
             ("create", f"{meta.GROUP}/mcpservers"),
-            ("patch", f"{meta.GROUP}/mcpservers"),
+            ("patch", f"{meta.GROUP}/mcpproxies"),
             ("delete", f"{meta.GROUP}/mcpproxies"),
         ]:
             assert not may(account, verb, resource, team.name), f"{verb} {resource}"

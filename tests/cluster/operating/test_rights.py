@@ -150,7 +150,8 @@ NEVER = [
     ("create", "rbac.authorization.k8s.io", "roles"), ("create", "rbac.authorization.k8s.io", "clusterrolebindings"),
     ("escalate", "rbac.authorization.k8s.io", "roles"), ("bind", "rbac.authorization.k8s.io", "clusterroles"),
     ("patch", "apiextensions.k8s.io", "customresourcedefinitions"), ("create", "coordination.k8s.io", "leases"),
-    ("patch", "mcp-operator.dev", "mcpservers"), ("delete", "mcp-operator.dev", "mcpservers"),
+    ("create", "mcp-operator.dev", "mcpservers"), ("delete", "mcp-operator.dev", "mcpservers"),
+    ("patch", "mcp-operator.dev", "mcpproxies"), ("patch", "mcp-operator.dev", "mcproutes"),
     ("get", "", "nodes"), ("get", "", "nodes/proxy"), ("get", "", "persistentvolumes"), ("deletecollection", "", "secrets"),
 ]  # fmt: skip
 
