@@ -99,7 +99,7 @@ CREDENTIAL_KINDS: Final = ("clientCredentials", "tokenExchange", "userToken", "a
 
 
 class Credential(ApiModel):
-    """A token that proxies show to the server, in `Authorization: Bearer`."""
+    """A token that proxies show to the server, in `Authorization: Bearer`, or that the process of each user of a stdio server has."""
 
     invariants = (
         Rule(

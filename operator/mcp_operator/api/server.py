@@ -179,6 +179,11 @@ class Stdio(ApiModel):
             "imagePullPolicy needs image: the runner image is pulled as the operator was told to",
             lambda self: self.image is not None or self.image_pull_policy is None,
         ),
+        Rule(
+            "!has(self.credentialEnv) || !has(self.env) || self.env.all(variable, variable.name != self.credentialEnv)",
+            "credentialEnv is set for each user: take that variable out of env",
+            lambda self: all(variable.name != self.credential_env for variable in self.env),
+        ),
     )
 
     image: Image | None = None
@@ -197,6 +202,18 @@ class Stdio(ApiModel):
     """Environment of the program. A changed Secret or ConfigMap behind it rolls the pods."""
     env_from: EnvFromList = ()
     """Whole Secrets and ConfigMaps as environment. A change of one rolls the pods."""
+    credential_env: (
+        Annotated[
+            str,
+            StringConstraints(max_length=256),
+            matching(
+                r"^[A-Za-z_][A-Za-z0-9_]*$",
+                "must be letters, digits and '_', not starting with a digit, as GITHUB_TOKEN",
+            ),
+        ]
+        | None
+    ) = None
+    """Variable in which the process of a user finds the user's token, as spec.credential says. It goes with isolation: user."""
     files: FileList = ()
     """Files from Secrets and ConfigMaps."""
     resources: Resources = Resources()
@@ -359,9 +376,23 @@ class ServerSpec(ApiModel):
             lambda self: self.pinning != "Off" or self.approved_definitions is None,
         ),
         Rule(
-            "!has(self.credential) || !has(self.stdio)",
-            "credential needs remote or container: a stdio server has what it needs from its environment",
-            lambda self: self.credential is None or self.stdio is None,
+            "!has(self.credential) || !has(self.stdio) || has(self.credential.userToken) || has(self.credential.tokenExchange)",
+            "credential with stdio is userToken or tokenExchange: the process of each user gets the user's token when it starts",
+            lambda self: (
+                self.credential is None
+                or self.stdio is None
+                or bool(self.credential.user_token or self.credential.token_exchange)
+            ),
+        ),
+        Rule(
+            "!has(self.stdio) || has(self.stdio.credentialEnv) == has(self.credential)",
+            "credential with stdio needs stdio.credentialEnv, the variable in which a process finds it, and that needs a credential",
+            lambda self: self.stdio is None or (self.stdio.credential_env is None) == (self.credential is None),
+        ),
+        Rule(
+            "!has(self.credential) || !has(self.stdio) || self.isolation == 'user'",
+            "credential with stdio needs isolation: user, a process for each user with the user's token",
+            lambda self: self.credential is None or self.stdio is None or self.isolation == "user",
         ),
         Rule(
             "!has(self.credential) || !has(self.remote) || !has(self.remote.headers)"
@@ -413,7 +444,8 @@ class ServerSpec(ApiModel):
     approved_definitions: ApprovedDefinitions | None = None
     """Definitions that are approved. Unset: those that are seen first."""
     credential: Credential | None = None
-    """Token that proxies show to the server besides its headers. Those of a user make it a server of which each has an own part."""
+    """Token that proxies show to the server besides its headers, or, with stdio, that the process of each user has in the variable
+    stdio.credentialEnv. Those of a user make it a server of which each has an own part."""
     per_user: bool = False
     """Each user has a session, and lists, of an own with the server. So it is, too, with a user's credential and with
     isolation: user. It is served by proxies that authenticate their callers."""

@@ -183,6 +183,7 @@ def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Se
                 "ca_bundle": resolved.ca_bundle,
                 "http2": spec.remote is not None and spec.remote.http2,
                 "credential": resolved.credential,
+                "credential_sealed": spec.stdio is not None and resolved.credential is not None,
                 "per_user": spec.per_user,
                 "category": category(server),
                 **_treatment(spec),

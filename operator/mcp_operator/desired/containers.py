@@ -155,6 +155,8 @@ def _bridge_options(server: McpServer) -> list[str]:
     options += ["--name", server.metadata.name]
     if server.spec.isolation == "user":
         options += ["--process-idle", IDLE]
+    if server.spec.stdio is not None and server.spec.stdio.credential_env is not None:
+        options += ["--credential-env", server.spec.stdio.credential_env]
     return [*options, "--linger", f"{LINGER_SECONDS}s", "--drain-timeout", f"{DRAIN_SECONDS}s"]
 
 

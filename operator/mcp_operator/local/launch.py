@@ -92,6 +92,7 @@ def launch(server: McpServer, objects: DataObjects, base: Mapping[str, str]) -> 
             spec.isolation,
             "--name",
             server.metadata.name,
+            *(("--credential-env", spec.stdio.credential_env) if spec.stdio.credential_env else ()),
         )
         command = [expanded(part, own) for part in (spec.stdio.command, *spec.stdio.args)]
         return Launch(

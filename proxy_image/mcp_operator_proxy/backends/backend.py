@@ -137,8 +137,8 @@ class Backend:
     @property
     def stands_alone(self) -> bool:
         """A request for it says all that it needs. A process of a session or user is told by the URL whose it is, where no
-        session does."""
-        return not self.resolved.divided or not self.modern
+        session does; and each request brings the token of a user's process."""
+        return self.resolved.sealed is None and (not self.resolved.divided or not self.modern)
 
     @property
     def transport_kind(self) -> ResolvedTransport | None:
@@ -157,7 +157,8 @@ class Backend:
     def secrets(self) -> tuple[str, ...]:
         headers = self.resolved.headers.values()
         tokens = (value.removeprefix("Bearer ") for value in headers if value.startswith("Bearer "))
-        return (*headers, *tokens, *(self.host.secrets if self.host else ()))
+        sealed = (self.resolved.sealed,) if self.resolved.sealed else ()
+        return (*headers, *tokens, *sealed, *(self.host.secrets if self.host else ()))
 
     @property
     def busy(self) -> bool:
@@ -173,6 +174,7 @@ class Backend:
         self.gate.configure(resolved.server.max_concurrency, resolved.server.circuit_breaker)
         if self._client is not None:
             self._client.transport.replace_headers(resolved.headers)
+            self._client.transport.seal(resolved.sealed)
             self._client.http.timeout = timeouts(resolved.server.connect_timeout_seconds)
         if self._lean is not None:
             self._lean.aim(resolved.target())
@@ -216,6 +218,7 @@ class Backend:
                 identity=self.resolved.identity,
                 egress=self.resolved.egress,
             )
+            transport.seal(self.resolved.sealed)
             transport.on_stream_end = self._stream_ended
             self._client = _Client(transport, http_client(transport, server.connect_timeout_seconds))
         return self._client.http
@@ -364,7 +367,9 @@ class Backend:
                     await self._stale.wait()
 
     def _suits_lean(self) -> bool:
-        return (
+        """It signs nothing, so it is not for the instance of a user with a server that has to be told so."""
+        signs = self.resolved.identity is not None and self.resolved.owner is not None
+        return not signs and (
             self.host is None and self._kind in (None, "streamable-http") and LeanSession.suits(self.resolved.target())
         )
 

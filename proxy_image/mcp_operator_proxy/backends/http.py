@@ -18,7 +18,7 @@ from typing import Final
 import httpx2
 from mcp_types import INTERNAL_ERROR
 
-from mcp_operator_proxy import callers
+from mcp_operator_proxy import callers, callertoken
 from mcp_operator_proxy.backends.classify import AnswerTooLarge, HTTPStatusFailure, NotMCPFailure, StreamEnded
 from mcp_operator_proxy.backends.network import EgressDenied, GuardedTransport
 from mcp_operator_proxy.backends.pools import BUSY, Pools
@@ -124,6 +124,7 @@ class BackendTransport(httpx2.AsyncBaseTransport):
         """Called when a standing GET stream ends or cannot be opened."""
         self._max_answer = max_answer
         self._identity = identity
+        self._sealed: callertoken.CallerToken | None = None
         self._ca_bundle = ca_bundle
         self._http2 = http2
         self._egress = egress
@@ -147,6 +148,13 @@ class BackendTransport(httpx2.AsyncBaseTransport):
         """Requests carry these from now on, but for those that belong to the exchange itself."""
         self._headers = {name: value for name, value in headers.items() if name.lower() not in OWN_HEADERS}
 
+    def seal(self, token: str | None) -> None:
+        """Requests for a user carry this token from now on, encrypted by the identity key; None: none."""
+        if token is None:
+            self._sealed = None
+        elif self._sealed is None or self._sealed.token != token:
+            self._sealed = callertoken.CallerToken(token, time.time())
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.headers.update(self._headers)
         if self._identity is not None:
@@ -168,12 +176,14 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             attempt.fail(error, executed=True)
             return _stand_in(request)
 
-    @staticmethod
-    def _sign(request: httpx2.Request, key: str) -> None:
-        """Say in a signed header what the URL says of the caller."""
-        request.headers.pop(callers.HEADER, None)
+    def _sign(self, request: httpx2.Request, key: str) -> None:
+        """Say in a signed header what the URL says of the caller, and bring the caller's token."""
+        for name in (callers.HEADER, callertoken.HEADER):
+            request.headers.pop(name, None)
         if query := request.url.query.decode():
-            request.headers[callers.HEADER] = callers.signed(key, query, time.time())
+            said = request.headers[callers.HEADER] = callers.signed(key, query, time.time())
+            if self._sealed is not None:
+                request.headers[callertoken.HEADER] = callertoken.sealed(key, said, self._sealed)
             request.url = request.url.copy_with(query=None)
 
     async def _other(self, request: httpx2.Request) -> httpx2.Response:

@@ -25,6 +25,8 @@ class ResolvedServer:
     """Why it cannot be reached yet; empty where it can. Only a token that is not there yet is such a reason."""
     owner: str | None = None
     """The user whose instance this is, and in whose name all is asked, lists too; None: of all."""
+    sealed: str | None = None
+    """The owner's token, which goes to the server encrypted by `identity` (`callertoken`)."""
 
     @property
     def divided(self) -> bool:
@@ -62,7 +64,7 @@ class ResolvedServer:
         return server.connect_timeout_seconds
 
     def same_endpoint(self, other: "ResolvedServer") -> bool:
-        """Whether only headers and times differ, so that open sessions can go on."""
+        """Whether only headers, times and a token that requests carry differ, so that open sessions can go on."""
         mine, theirs = self.server, other.server
         return (
             mine.url,

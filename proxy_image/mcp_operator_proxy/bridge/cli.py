@@ -14,6 +14,7 @@ from mcp_operator_proxy.callers import LEAST_KEY
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OWN_PATHS: Final = frozenset({"/healthz", "/readyz", "/status", "/metrics"})
 _MIB: Final = 2**20
 _LOOK_FIRST: Final = 0.1
@@ -50,6 +51,7 @@ def parse(argv: list[str]) -> Settings:
         pipes=args.pipes or None,
         isolation=args.isolation,
         identity_key=key if args.isolation == "user" else None,
+        credential_env=args.credential_env or None,
         max_sessions=args.max_sessions or (OWN_PROCESS_SESSIONS if args.isolation == "session" else SHARED_SESSIONS),
         idle_timeout=args.idle_timeout,
         startup_timeout=args.startup_timeout,
@@ -82,6 +84,8 @@ def _problem(args: argparse.Namespace, command: list[str], key: str | None) -> s
             "isolation user needs MCP_BRIDGE_IDENTITY_KEY, the key with which proxies sign for whom they call"
             f" ({LEAST_KEY} characters or more): over TCP nobody is believed without"
         )
+    if args.credential_env and args.isolation != "user":
+        return "--credential-env needs --isolation user: a process has the token of one user"
     return f"--path {args.path} is the bridge's own" if args.path in _OWN_PATHS else None
 
 
@@ -131,6 +135,13 @@ def _parser() -> argparse.ArgumentParser:
         "shared: one process for all; session: one for each session; user: one for each user (MCP_BRIDGE_IDENTITY_KEY)"
     )
     option("--isolation", defaults.isolation, _isolation, kinds)
+    option(
+        "--credential-env",
+        "",
+        _variable,
+        "isolation user: variable in which each process finds its user's token, which proxies send encrypted",
+        shown="none",
+    )
     several = f"{SHARED_SESSIONS}, or {OWN_PROCESS_SESSIONS} where each has a process"
     option("--max-sessions", None, _positive, "sessions at a time", shown=several)
     option("--idle-timeout", defaults.idle_timeout, duration, "end a session that is idle for so long; 0: never")
@@ -197,6 +208,12 @@ def _count(text: object) -> int:
 def _path(text: str) -> str:
     if not _PATH.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no path such as /mcp")
+    return text
+
+
+def _variable(text: str) -> str:
+    if text and not _VARIABLE.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name of a variable such as GITHUB_TOKEN")
     return text
 
 

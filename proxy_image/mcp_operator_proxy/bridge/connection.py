@@ -41,6 +41,7 @@ class Connection:
         self._own_ids = itertools.count(1)
         self._background: set[asyncio.Task[None]] = set()
         self._garbage = 0
+        self._one_left = asyncio.Event()
         self.closing = False
         """Its end is wanted."""
         self._sign_of_life: tuple[str, Message] = ("ping", {})
@@ -110,6 +111,7 @@ class Connection:
             await self._process.send(jsonrpc.encode(outgoing), unless=withdrawn)
         except ConnectionError:
             self._calls.remove(wire_id)
+            self._one_left.set()
             self._fail(call)
 
     async def request(self, method: str, params: Message, seconds: float) -> Message | None:
@@ -134,6 +136,12 @@ class Connection:
         """Like `send`, without waiting for the server to read."""
         self._spawn(self.send(message))
 
+    async def drained(self) -> None:
+        """Until it has answered what is in flight, streams that never end left aside."""
+        while any(not call.stands for call in self._calls):
+            self._one_left.clear()
+            await self._one_left.wait()
+
     async def wait_closed(self) -> None:
         """Until nothing more can come from the server."""
         await self._process.closed.wait()
@@ -155,9 +163,12 @@ class Connection:
         """Answer what is in flight on a connection that has ended."""
         for call in self._calls.clear():
             self._fail(call)
+        self._one_left.set()
 
     def _withdraw(self, call: Call, wire_id: int, reason: str) -> None:
-        if self._calls.remove(wire_id) and call.sent:
+        removed = self._calls.remove(wire_id)
+        self._one_left.set()
+        if removed and call.sent:
             self._note_end(call)
             self.post(jsonrpc.notification("notifications/cancelled", {"requestId": wire_id, "reason": reason}))
 
@@ -198,6 +209,7 @@ class Connection:
             log.debug("%s: response to nobody", self._name)
             return
         call, response = addressed
+        self._one_left.set()
         self._note_end(call)
         call.finish(response)
 

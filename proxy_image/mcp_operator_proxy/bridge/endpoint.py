@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Message as Event
 from starlette.types import Receive, Scope, Send
 
-from mcp_operator_proxy import callers
+from mcp_operator_proxy import callers, callertoken
 from mcp_operator_proxy.bridge import jsonrpc, modern
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.hub import Caller, Hub, Opened
@@ -27,6 +27,7 @@ from mcp_operator_proxy.bridge.jsonrpc import InvalidMessage, Kind, Message, par
 from mcp_operator_proxy.bridge.outbox import Outbox
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.versions import HANDSHAKE_VERSIONS, MODERN_VERSIONS
+from mcp_operator_proxy.callertoken import CallerToken
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ _METHOD_NOT_ALLOWED: Final = (
     405,
     {"allow": "GET, POST, DELETE"},
 )
+_NOBODY: Final = "this server runs with the token of each user: only a proxy that has its key may ask, for a user"
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -102,6 +104,8 @@ class McpEndpoint:
             await self._initialize(request, message, send)
             return
         session = self._session(request.headers, message.get("id") if kind is Kind.REQUEST else None)
+        if self._settings.credential_env is not None and callertoken.HEADER in request.headers:
+            self._hub.equip(self._caller(request))
         with session.in_use():
             if kind is Kind.REQUEST:
                 await self._call(request, send, session, Call(message, streams=accepts_stream), accepts_json)
@@ -149,21 +153,39 @@ class McpEndpoint:
     def _caller(self, request: Request) -> Caller:
         """`?user=KEY`, `?session=KEY` and `?for=catalogue` count on a private socket alone: over TCP anybody could say so.
 
-        There a signed header says it, where the bridge has the key; who says nothing may ask for lists.
+        There a signed header says it, where the bridge has the key; who says nothing may ask for lists, unless processes have
+        tokens of their users.
         """
-        key = self._settings.identity_key
+        key, said = self._settings.identity_key, None
         if self._settings.uds is not None:
             query = request.query_params
         elif key is None:
             return Caller()
         elif (said := request.headers.get(callers.HEADER)) is None:
+            if self._settings.credential_env is not None:
+                raise Rejection(401, _NOBODY, data={"reason": "NoUser"}, headers={"www-authenticate": callers.HEADER})
             return Caller(catalogue=True, anonymous=True)
         else:
             try:
                 query = QueryParams(callers.believed(key, said, time.time()))
             except callers.NotBelieved as error:
                 raise Rejection(403, f"who calls is not believed: {error}") from error
-        return Caller(query.get("user") or None, query.get("for") == "catalogue", query.get("session") or None)
+        token = self._token(request, key, said) if key is not None and said is not None else None
+        return Caller(
+            query.get("user") or None, query.get("for") == "catalogue", query.get("session") or None, token=token
+        )
+
+    def _token(self, request: Request, key: str, caller: str) -> CallerToken | None:
+        """The token that came for a caller that is believed."""
+        value = request.headers.get(callertoken.HEADER)
+        if value is None or self._settings.credential_env is None:
+            return None
+        try:
+            return callertoken.opened(key, caller, value)
+        except callertoken.NotOpened as error:
+            raise Rejection(
+                403, f"the user's token is not believed: {error}", data={"reason": "NoCredential"}
+            ) from error
 
     async def _take(self, session: Session, kind: Kind, message: Message) -> None:
         """A notification or a response of the client."""

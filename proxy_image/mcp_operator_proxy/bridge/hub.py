@@ -22,6 +22,7 @@ from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.supervisor import State, Unavailable
+from mcp_operator_proxy.callertoken import CallerToken
 
 Holder = TypeVar("Holder")
 
@@ -38,6 +39,8 @@ class Caller:
     """Of requests of the 2026-07-28 era, which has no sessions: those with the same key come from one client."""
     anonymous: bool = False
     """Over TCP, without a signature: it may ask for lists as the catalogue does, and call nothing."""
+    token: CallerToken | None = None
+    """Of the user, for the process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,9 @@ class Hub(ABC):
 
     def leave(self, key: str) -> None:  # noqa: B027 - most have nothing that belongs to a key
         """Who gave this key in `Caller` has gone."""
+
+    def equip(self, caller: Caller) -> None:  # noqa: B027 - most have no process of a user's own
+        """Give the user's process the token that came with a request, where it is another one."""
 
     @abstractmethod
     async def submit(self, session: Session, call: Call) -> None:
@@ -280,6 +286,12 @@ def nobody(name: str, message: Message) -> Message:
     """The JSON-RPC error for a call of which is not known whose it is."""
     text = f"MCP server {name} has a process for each user, and this caller is not authenticated"
     return jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, text, {"reason": "NoUser"})
+
+
+def no_token(name: str, message: Message) -> Message:
+    """The JSON-RPC error for a call of a user without the token that the process needs."""
+    text = f"MCP server {name} runs with the token of each user, and none came with this request"
+    return jsonrpc.error(message["id"], jsonrpc.INVALID_REQUEST, text, {"reason": "NoCredential"})
 
 
 def backoff_of(settings: Settings) -> Backoff:

@@ -36,6 +36,9 @@ class KnownLists:
         for key in [key for key in self._pages if _CHANGES[key[0]] == notification["method"]]:
             del self._pages[key]
 
+    def forget(self) -> None:
+        self._pages.clear()
+
 
 def _key(request: Message) -> tuple[str, str]:
     return request["method"], str(params_of(request).get("cursor", ""))

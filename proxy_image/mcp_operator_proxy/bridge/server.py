@@ -18,6 +18,7 @@ from mcp_operator_proxy.bridge.pipes import SERVING
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.shared import SharedHub
 from mcp_operator_proxy.bridge.stderr import ServerLog
+from mcp_operator_proxy.bridge.users import UsersHub
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,8 @@ class Bridge:
 def create_hub(settings: Settings, log: ServerLog | None = None) -> Hub:
     if settings.isolation == "shared":
         return SharedHub(settings, Metrics(), log)
+    if settings.isolation == "user" and settings.credential_env is not None:
+        return UsersHub(settings, Metrics(), log)  # no process for the lists of all: it would have no token
     if settings.uds is not None or settings.isolation == "user":
         return DividedHub(settings, Metrics(), log)
     return IsolatedHub(settings, Metrics(), log)

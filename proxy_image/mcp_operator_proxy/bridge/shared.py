@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from weakref import WeakValueDictionary
 
@@ -16,6 +17,7 @@ from mcp_operator_proxy.bridge.listens import Listens
 from mcp_operator_proxy.bridge.lists import KnownLists
 from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.process import StartError
+from mcp_operator_proxy.bridge.redact import redactor
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
@@ -30,6 +32,7 @@ class SharedHub(Hub):
 
     def __init__(self, settings: Settings, metrics: Metrics, log: ServerLog | None = None) -> None:
         super().__init__(settings, metrics, log)
+        self._environment = self._spec.environment
         care = Care(lazy=settings.lazy, idle=settings.process_idle, ping=settings.ping)
         backoff = backoff_of(settings)
         self._supervisor = Supervisor(settings.name, self._start, backoff, self._restarted, care)
@@ -153,6 +156,14 @@ class SharedHub(Hub):
     def _rests(self) -> bool:
         """The server is known, and it does not run because nobody needs it now."""
         return self._result is not None and self._supervisor.unneeded
+
+    def renew(self, variables: Mapping[str, str]) -> None:
+        """Run with these variables besides, which are secrets. A process that runs without them is replaced by the next request,
+        and ends after its calls."""
+        redact = redactor({**self._environment, **variables}, (*self.settings.secrets, *variables.values()))
+        self._spec = replace(self._spec, environment={**self._environment, **variables}, redact=redact)
+        self._lists.forget()
+        self._supervisor.replace()
 
     @property
     def process(self) -> Connection | None:

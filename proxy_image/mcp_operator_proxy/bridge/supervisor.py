@@ -34,6 +34,7 @@ class End(Enum):
     FAILED = "failed"
     IDLE = "idle"
     HUNG = "hung"
+    REPLACED = "replaced"
     RESTART = "restart"
     STOP = "stop"
 
@@ -79,6 +80,8 @@ class Supervisor:
         self._changed = asyncio.Condition()
         self._stop = asyncio.Event()
         self._restart = asyncio.Event()
+        self._replace = asyncio.Event()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()
         self._rest = asyncio.Event()
         self._connection: Connection | None = None
@@ -98,7 +101,7 @@ class Supervisor:
     @property
     def resting(self) -> bool:
         """No process, and none to come before it is needed."""
-        return self._care.lazy and self.state is State.IDLE and not self._wanted.is_set()
+        return self._care.lazy and self.state is State.IDLE and not self._wanted.is_set() and not self._retiring
 
     @property
     def unneeded(self) -> bool:
@@ -131,11 +134,13 @@ class Supervisor:
                 await self._first(self._wanted, self._stop)
                 continue
             self._restart.clear()
+            self._replace.clear()
             # It goes on to be called a crash loop until it is ready.
             await self._set(State.CRASH_LOOP if self._backoff.crash_loop else State.STARTING)
             end, ran = await self._run_once()
             if end in {End.FAILED, End.HUNG} and not self._stop.is_set():
                 await self._hold(self._backoff.next(ran))
+        await asyncio.gather(*self._retiring)
         await self._set(State.STOPPED)
 
     async def _hold(self, delay: float) -> None:
@@ -146,7 +151,7 @@ class Supervisor:
         self._on_restart()
         await self._set(State.CRASH_LOOP if self._backoff.crash_loop else State.BACKOFF)
         log.warning("%s: %s; next start in %.1f s", self._name, self.last_error, delay)
-        await self._first(self._stop, self._restart, seconds=delay)
+        await self._first(self._stop, self._restart, self._replace, seconds=delay)
 
     def stop(self) -> None:
         """Let `run` end the server and return."""
@@ -159,6 +164,14 @@ class Supervisor:
         self._wanted.set()
         self._restart.set()
 
+    def replace(self) -> None:
+        """From now on another process is used, whatever had failed before. Calls in flight end on the one that there is, and it
+        after them."""
+        self._backoff.reset()
+        self._retry_at = 0.0
+        self._connection = None
+        self._replace.set()
+
     def rest(self) -> None:
         """End a lazy process that is not needed, as if it had been idle for long."""
         self._rest.set()
@@ -166,7 +179,7 @@ class Supervisor:
     async def _run_once(self) -> tuple[End, float]:
         """One life of the server; why it ended and how long it was ready."""
         starting = asyncio.ensure_future(self._start())
-        others = [asyncio.create_task(self._stop.wait()), asyncio.create_task(self._restart.wait())]
+        others = [asyncio.create_task(event.wait()) for event in (self._stop, self._restart, self._replace)]
         try:
             await asyncio.wait({starting, *others}, return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
@@ -180,6 +193,8 @@ class Supervisor:
                 return End.STOP, 0.0
             if self._restart.is_set():
                 return End.RESTART, 0.0
+            if self._replace.is_set():
+                return End.REPLACED, 0.0
             raise
         finally:
             starting.cancel()
@@ -188,6 +203,9 @@ class Supervisor:
         return await self._serve(connection)
 
     async def _serve(self, connection: Connection) -> tuple[End, float]:
+        if self._replace.is_set():  # when it had just started
+            await connection.close()
+            return End.REPLACED, 0.0
         began = time.monotonic()
         self._connection, self._retry_at = connection, 0.0
         self._rest.clear()
@@ -198,6 +216,11 @@ class Supervisor:
         ran = time.monotonic() - began
         # Whoever needs the server from here on waits for the next process.
         self._connection = None
+        if end is End.REPLACED:
+            task = asyncio.create_task(self._retire(connection))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+            return end, ran
         await self._set(State.ENDING)
         if end is End.HUNG:
             connection.fail_calls()
@@ -211,11 +234,21 @@ class Supervisor:
             self.exit_code, self.last_error = exited.code, f"MCP server {self._name} {exited}"
         return end, ran
 
+    async def _retire(self, connection: Connection) -> None:
+        """End a process that another one has replaced, when its calls have ended."""
+        ends = [asyncio.create_task(connection.drained()), asyncio.create_task(self._stop.wait())]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel(ends)
+        await connection.close()
+
     async def _until_the_end(self, connection: Connection) -> End:
         watched: dict[End, Coroutine[Any, Any, object]] = {
             End.STOP: self._stop.wait(),
             End.FAILED: connection.wait_closed(),
             End.RESTART: self._restart.wait(),
+            End.REPLACED: self._replace.wait(),
         }
         if self._care.lazy:
             watched[End.IDLE] = self._until_idle(connection)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from mcp_operator_proxy.bridge.call import Call
-from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, longest_idle, nobody, too_many
+from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, longest_idle, no_token, nobody, too_many
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
 from mcp_operator_proxy.bridge.sessions import Session
@@ -14,6 +14,7 @@ from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.shared import SharedHub
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.supervisor import State
+from mcp_operator_proxy.callertoken import CallerToken
 
 _SWEEP: Final = 30.0
 _REST_SECONDS: Final = 1.0
@@ -26,6 +27,7 @@ class UsersHub(Hub):
         super().__init__(settings, metrics, log)
         self._users: dict[str, tuple[SharedHub, asyncio.Task[None]]] = {}
         self._hub_of: dict[str, SharedHub] = {}
+        self._tokens: dict[str, CallerToken] = {}
         self._known: Message | None = None
         self._stopped = asyncio.Event()
         self._gone = 0
@@ -54,6 +56,29 @@ class UsersHub(Hub):
         """What the server is known to say of itself: sessions are opened with it, without a process."""
         self._known = result or self._known
 
+    def equip(self, caller: Caller) -> None:
+        """Of two tokens of a user the one that was shown later counts, so that two replicas of a proxy don't take turns."""
+        user, token = caller.user, caller.token
+        if user is None or token is None or self.settings.credential_env is None:
+            return
+        before = self._tokens.get(user)
+        if before is not None and token.since < before.since:
+            return
+        hub = self._hub(user)
+        self._tokens[user] = token
+        if before is None or token.token != before.token:
+            hub.renew({self.settings.credential_env: token.token})
+
+    def _refusal(self, message: Message, caller: Caller) -> Refused | None:
+        if self.settings.credential_env is None:
+            return None if caller.user is not None else Refused(nobody(self.settings.name, message), 403)
+        if caller.user is None:
+            return Refused(nobody(self.settings.name, message), 401)
+        if caller.token is None:
+            return Refused(no_token(self.settings.name, message), 403)
+        self.equip(caller)
+        return None
+
     def health(self) -> Health:
         """Of the whole: one user's failing process is that user's alone, but its words are shown."""
         healths = [hub.health() for hub, _ in self._users.values()]
@@ -68,8 +93,9 @@ class UsersHub(Hub):
         )
 
     async def open(self, message: Message, caller: Caller) -> Opened | Refused:
-        if caller.user is None:
-            return Refused(nobody(self.settings.name, message), 403)
+        if (refused := self._refusal(message, caller)) is not None:
+            return refused
+        assert caller.user is not None
         hub = self._hub(caller.user)
         if hub.known is None and (full := await self._full_for(hub, message)) is not None:
             return Refused(full, 503, retry_after=5.0)
@@ -81,9 +107,10 @@ class UsersHub(Hub):
         return answer
 
     async def exchange(self, call: Call, caller: Caller) -> None:
-        if caller.user is None:
-            call.finish(nobody(self.settings.name, call.message))
+        if (refused := self._refusal(call.message, caller)) is not None:
+            call.finish(refused.response)
             return
+        assert caller.user is not None
         hub = self._hub(caller.user)
         if not hub.answers_modern(call):
             if (full := await self._full_for(hub, call.message)) is not None:
@@ -130,13 +157,15 @@ class UsersHub(Hub):
     def _hub(self, user: str) -> SharedHub:
         if user not in self._users:
             hub = SharedHub(replace(self.settings, lazy=True), Metrics(), self.log)
-            hub.assume(self._known)
+            if self.settings.credential_env is None:  # else a process may say to its user what is for nobody else
+                hub.assume(self._known)
             hub.on_end = self._ended
             self._users[user] = hub, asyncio.get_running_loop().create_task(hub.run())
         return self._users[user][0]
 
     async def _forget(self, user: str) -> None:
         hub, running = self._users.pop(user)
+        self._tokens.pop(user, None)
         self._last = hub.health() if hub.health().last_error else self._last
         self._gone += hub.health().restarts
         hub.stop()

@@ -117,9 +117,13 @@ class Server(ConfigModel):
     tools: tuple[ToolSettings, ...] = ()
     """Of several that match a tool the first that sets a field decides it."""
     credential: Credential | None = None
-    """What is shown to the server beside `headers`; in `Authorization: Bearer TOKEN`, or to a process in `credential_env`."""
+    """What is shown to the server beside `headers`; in `Authorization: Bearer TOKEN`, or to a process in `credential_env`, or to one
+    behind a bridge as `credential_sealed` says."""
     credential_env: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)] | None = None
     """Environment variable of a stdio server that holds the token."""
+    credential_sealed: bool = False
+    """The token of the user is not shown in `Authorization`, but goes encrypted by the key of `identity` to the bridge at `url`,
+    which starts the user's process with it."""
     per_user: bool = False
     """Each user has an instance of its own, lists included. So it is, too, where the credential is a user's, and where
     `stdio.isolation` is `user`."""
@@ -155,13 +159,20 @@ class Server(ConfigModel):
 
     @model_validator(mode="after")
     def _can_show_its_credential(self) -> Self:
+        kind = self.credential.kind if self.credential is not None else None
+        if self.credential_sealed and (self.identity is None or kind not in {"userToken", "tokenExchange"}):
+            raise ValueError(
+                f"server {self.id}: credentialSealed needs an identity key, and a credential userToken or tokenExchange"
+            )
+        if self.stdio is not None and kind == "authorizationCode":
+            raise ValueError(f"server {self.id} runs over stdio: users sign in with authorizationCode only at a url")
         if self.credential is None:
             if self.credential_env is not None:
                 raise ValueError(f"server {self.id} names credentialEnv and has no credential")
             return self
         if (self.stdio is not None) != (self.credential_env is not None):
             raise ValueError(f"server {self.id}: credentialEnv is set with stdio and a credential, and only so")
-        if any(header.name.lower() == "authorization" for header in self.headers):
+        if not self.credential_sealed and any(header.name.lower() == "authorization" for header in self.headers):
             raise ValueError(f"server {self.id} has a credential and a header Authorization")
         if self.stdio is not None and self.of_users and self.stdio.isolation != "user":
             raise ValueError(f"server {self.id} shows credentials of users: its isolation is user")
@@ -170,5 +181,8 @@ class Server(ConfigModel):
     @property
     def of_users(self) -> bool:
         """Whether each user has an instance of its own."""
-        personal = self.credential is not None and self.credential.kind != "clientCredentials"
-        return self.per_user or personal or (self.stdio is not None and self.stdio.isolation == "user")
+        return self.per_user or self._is_personal or (self.stdio is not None and self.stdio.isolation == "user")
+
+    @property
+    def _is_personal(self) -> bool:
+        return self.credential is not None and self.credential.kind != "clientCredentials"

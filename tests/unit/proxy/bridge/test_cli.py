@@ -52,6 +52,13 @@ def test_users_need_a_key_that_processes_do_not_see(monkeypatch: pytest.MonkeyPa
     assert "kkkk" not in repr(settings)
     assert "MCP_BRIDGE_IDENTITY_KEY" not in SharedHub(settings, Metrics())._spec.environment
     assert parse(["--", "x"]).identity_key is None
+    assert (
+        settings.credential_env,
+        parse(["--isolation", "user", "--credential-env", "A_1", "--", "x"]).credential_env,
+    ) == (
+        None,
+        "A_1",
+    )
 
 
 def test_a_process_in_another_container_has_no_command_here() -> None:
@@ -85,6 +92,8 @@ def test_the_environment_stands_in_for_options(monkeypatch: pytest.MonkeyPatch) 
         (["--path", "mcp", "--", "x"], "'mcp' is no path"),
         (["--path", "/status", "--", "x"], "/status is the bridge's own"),
         (["--preflight", "maybe", "--", "x"], "neither true nor false"),
+        (["--credential-env", "A-B", "--", "x"], "'A-B' is no name of a variable"),
+        (["--credential-env", "A", "--", "x"], "--credential-env needs --isolation user"),
         (["--bogus", "--", "x"], "--bogus"),
     ],
 )
