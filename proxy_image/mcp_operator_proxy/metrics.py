@@ -89,6 +89,8 @@ class _State(Collector):
             if server.process is not None:
                 processes.add_metric([server.id], server.process.processes)
                 restarts.add_metric([server.id], server.process.restarts)
+            if server.stopped:  # by intent: no reason for an alert
+                continue
             up.add_metric([server.id], float(server.state == "ready"))
             tools.add_metric([server.id], len(server.tools))
         sessions = GaugeMetricFamily("mcp_proxy_sessions", "Open sessions of handshake-era clients.", labels=["route"])

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -553,7 +553,15 @@ class Proxy:
         return (
             *(backend.report() for backend in state.backends.values()),
             *(users_report(server, [b.report() for b in instances.of(server)]) for server in state.personal),
+            *self._stopped(state),
         )
+
+    def _stopped(self, state: State) -> Iterator[ServerReport]:
+        if not (stopped := self.services.lifecycle.stopped):
+            return
+        for server in state.config.servers:
+            if server.id in stopped and server.id not in state.backends and server.id not in state.personal:
+                yield ServerReport(id=server.id, state="pending", stopped=True)
 
     async def wait_for(self, revision: str, seconds: float) -> StatusReport:
         """The status, as soon as `revision` is in use or refused, at the latest after `seconds`.

@@ -80,6 +80,8 @@ class ServerReport(ConfigModel):
     """`pending`: never answered yet; `error`: the last attempt failed (lists stay at last-good)."""
     phase: Literal["pending", "connected", "initialized", "error"] = "pending"
     """`connected`: it has negotiated the protocol, its lists are still being read; `initialized`: they are read."""
+    stopped: bool = False
+    """Stopped over REST: nothing of it runs or is listed, by intent. `state` is `pending` then."""
     circuit: Literal["closed", "open", "half-open"] = "closed"
     """`open`: it did not answer several calls in a row, so calls fail at once for a while; `half-open`: one call tries it."""
     error: ErrorReport | None = None

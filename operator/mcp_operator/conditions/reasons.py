@@ -101,6 +101,8 @@ class Reason(StrEnum):
     """It was unhealthy and answers again, but not yet as often in a row as it must."""
     PARTLY_REACHABLE = "PartlyReachable"
     """The operator reaches it, and a replica of a proxy does not."""
+    STOPPED = "Stopped"
+    """It answers, and somebody has stopped it over REST at a proxy."""
     RESTART_LIMIT_REACHED = "RestartLimitReached"
     """It was restarted as often as it may be, and still does not answer."""
     CALL_PASSED = "CallPassed"

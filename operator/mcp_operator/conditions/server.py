@@ -91,6 +91,16 @@ class Unreached:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """A proxy where somebody has stopped the server, over REST."""
+
+    proxy: str
+    """Id of the McpProxy."""
+    pods: tuple[str, ...]
+    """Replicas that were told so."""
+
+
+@dataclass(frozen=True, slots=True)
 class Clients:
     """What the replicas of all proxies that serve the server say of it: what clients meet."""
 
@@ -100,6 +110,8 @@ class Clients:
     """Some replica reaches it."""
     waiting: bool = False
     """Some proxy or replica has not told yet."""
+    stopped: tuple[Stopped, ...] = ()
+    """Sorted by proxy."""
 
     @property
     def all_reach_it(self) -> bool:
@@ -272,12 +284,22 @@ def _healthy(server: McpServer, seen: ServerObservation) -> Verdict:
     if health.healthy and clients.unreached:
         return _unreached_by_some(server, health, clients)
     if health.healthy and server.spec.credential is not None and not health.protocol_version:
-        return yes(Type.HEALTHY, Reason.ANSWERING, "it answers, and asks for the credential that proxies show to it")
+        answers = "it answers, and asks for the credential that proxies show to it"
+        return _stopped(answers, clients) or yes(Type.HEALTHY, Reason.ANSWERING, answers)
     if health.healthy:
         who = " ".join(part for part in (health.server_name, health.server_version) if part) or "it"
-        return yes(Type.HEALTHY, Reason.ANSWERING, f"{who} answers with {plural(len(health.tools), 'tool')}")
+        answers = f"{who} answers with {plural(len(health.tools), 'tool')}"
+        return _stopped(answers, clients) or yes(Type.HEALTHY, Reason.ANSWERING, answers)
     told = "; the proxies that serve it reached it when last asked" if seen.clients.all_reach_it else ""
     return no(Type.HEALTHY, health.error_class, health.error + told)
+
+
+def _stopped(answers: str, clients: Clients) -> Verdict | None:
+    """Nothing is wrong with it, and clients do not see it: somebody wants it so."""
+    if not clients.stopped:
+        return None
+    where = joined(f"McpProxy {one.proxy} ({joined(one.pods, limit=3, separator=', ')})" for one in clients.stopped)
+    return yes(Type.HEALTHY, Reason.STOPPED, f"{answers}; it was stopped over REST at {where}, where no client sees it")
 
 
 def _of_all(server: McpServer, clients: Clients) -> Clients:

@@ -54,7 +54,7 @@ class ReplicaState:
     @property
     def steady(self) -> bool:
         """Nothing is on its way: it runs the revision, and each of its servers has answered or failed to."""
-        runs = self.state == "running" and all(server.state != "pending" for server in self.servers)
+        runs = self.state == "running" and all(server.state != "pending" or server.stopped for server in self.servers)
         return runs or (self.asked is None and self.state != "unreachable")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from mcp_operator.conditions.server import Clients, Failure, Unreached
+from mcp_operator.conditions.server import Clients, Failure, Stopped, Unreached
 from mcp_operator.engine.keys import Key
 from mcp_operator.probe.replica import ReplicaState
 from mcp_operator_proxy.report import UnapprovedTool
@@ -20,6 +20,8 @@ class Sight:
     """Of those that some replica does not reach."""
     reached: frozenset[str] = frozenset()
     """Those that some replica reaches."""
+    stopped: Mapping[str, Stopped] = field(default_factory=dict)
+    """Of those that some replica has been told to stop: it neither reaches them nor fails to."""
     waiting: bool = True
     """Some replica has not been heard yet."""
     unapproved: Mapping[str, tuple[UnapprovedTool, ...]] = field(default_factory=dict)
@@ -36,6 +38,8 @@ class News(Enum):
     """A replica that did not fail to reach it does now."""
     FAILS_OTHERWISE = auto()
     """Fewer do, or for other reasons."""
+    STOPPED = auto()
+    """Replicas were told to stop it, or to start it again."""
     DEFINITIONS = auto()
     """Replicas are shown other definitions that are not approved."""
     MINOR = auto()
@@ -48,10 +52,13 @@ def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]
     known = frozenset(servers)
     failures: defaultdict[str, list[Failure]] = defaultdict(list)
     reaching: defaultdict[str, int] = defaultdict(int)
+    stopped: defaultdict[str, list[str]] = defaultdict(list)
     unapproved: defaultdict[str, dict[tuple[str, str], UnapprovedTool]] = defaultdict(dict)
     for pod, state in sorted(states.items()):
         for server in state.servers:
-            if server.state == "error" and server.error is not None:
+            if server.stopped:
+                stopped[server.id].append(pod)
+            elif server.state == "error" and server.error is not None:
                 failures[server.id].append(Failure(pod, server.error.error_class, server.error.message))
             elif server.state == "ready":
                 reaching[server.id] += 1
@@ -64,7 +71,12 @@ def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]
     }
     waiting = any(state.state == "unknown" for state in states.values())
     found = {server: tuple(tools[key] for key in sorted(tools)) for server, tools in unapproved.items()}
-    return Sight(known, unreached, known & reaching.keys(), waiting, found)
+    still = {
+        server: Stopped(f"{proxy.namespace}/{proxy.name}", tuple(pods))
+        for server, pods in stopped.items()
+        if server in known
+    }
+    return Sight(known, unreached, known & reaching.keys(), still, waiting, found)
 
 
 class Sights:
@@ -102,6 +114,9 @@ class Sights:
         return Clients(
             unreached=tuple(sorted(unreached, key=lambda found: found.proxy)),
             reached=any(server in seen.reached for seen in with_it),
+            stopped=tuple(
+                sorted((seen.stopped[server] for seen in with_it if server in seen.stopped), key=lambda one: one.proxy)
+            ),
             waiting=any(seen.waiting for seen in with_it),
         )
 
@@ -127,10 +142,14 @@ class Sights:
         for server in sorted(changed):
             more = _failing(now, server) - _failing(before, server)
             self._on_change(server, News.FAILS if more else News.FAILS_OTHERWISE)
+        known = before.stopped.keys() | now.stopped.keys()
+        stopped = {server for server in known if before.stopped.get(server) != now.stopped.get(server)} - changed
+        for server in sorted(stopped):
+            self._on_change(server, News.STOPPED)
         for server in sorted(before.unapproved.keys() | now.unapproved.keys()):
             if before.unapproved.get(server) != now.unapproved.get(server):
                 self._on_change(server, News.DEFINITIONS)
-        for server in sorted(minor - changed):
+        for server in sorted(minor - changed - stopped):
             self._on_change(server, News.MINOR)
 
 

@@ -71,8 +71,8 @@ def _newest(reports: Sequence[StatusReport]) -> tuple[NoticeReport, ...]:
     return tuple(sorted(found.values(), key=lambda notice: (notice.time, notice.id))[-NOTICES:])
 
 
-def _severity(server: ServerReport) -> tuple[int, bool, int]:
-    return _SEVERITY.index(server.state), server.circuit != "closed", server.unapproved_total
+def _severity(server: ServerReport) -> tuple[bool, int, bool, int]:
+    return server.stopped, _SEVERITY.index(server.state), server.circuit != "closed", server.unapproved_total
 
 
 class _Merged(Collector):

@@ -19,6 +19,7 @@ from mcp_operator.conditions.server import (
     Failure,
     Health,
     ServerObservation,
+    Stopped,
     Unreached,
     invalid_status,
     server_status,
@@ -323,3 +324,19 @@ def test_a_body_that_cannot_be_read() -> None:
 )
 def test_latency_for_people(seconds: float, text: str) -> None:
     assert shown(seconds) == text
+
+
+def test_who_stopped_it_over_rest_is_told_and_nothing_is_wrong() -> None:
+    stopped = Clients(reached=True, stopped=(Stopped("team-a/tools", ("tools-1", "tools-2")),))
+    status = server_status(REMOTE, ServerObservation(health=GOOD, clients=stopped), NOW)
+    assert (told(status)["Healthy"], told(status)["Ready"]) == (("True", "Stopped"), ("True", "Ready"))
+    assert "it was stopped over REST at McpProxy team-a/tools (tools-1, tools-2)" in message(status, "Healthy")
+    # What is wrong with it all the same comes first.
+    for health, clients, reason in (
+        (BAD, stopped, BAD.error_class),
+        (GOOD, replace(PARTLY, stopped=stopped.stopped), "PartlyReachable"),
+    ):
+        status = server_status(REMOTE, ServerObservation(health=health, clients=clients), NOW)
+        assert told(status)["Healthy"] == ("False", reason)
+    again = server_status(after(REMOTE, status), ServerObservation(health=GOOD, clients=REACHED), LATER)
+    assert told(again)["Healthy"] == ("True", "Answering")

@@ -72,6 +72,21 @@ class TestReplicas:
         _sees(bench, two)
         await _comes(bench, "Ready", "True", "Ready")
 
+    async def test_one_was_told_to_stop_it(self, bench: Bench) -> None:
+        """By somebody, over REST: nothing is wrong, nobody looks again, and it is told."""
+        one, two = await _served(bench, _far())
+        _sees(bench, one)
+        _sees(bench, two)
+        await _comes(bench, "Healthy", "True", "Answering")
+        stopped = ServerReport(id="team-a/far", state="pending", stopped=True)
+        bench.swapped("tools", two, servers=(stopped,))
+        await _comes(bench, "Healthy", "True", "Stopped")
+        assert bench.condition("McpServer", "far", "Ready") == ("True", "Ready")
+        assert f"it was stopped over REST at McpProxy team-a/tools ({two})" in bench.message("McpServer", "far")
+        assert bench.condition("McpProxy", "tools", "Ready") == ("True", "Ready")
+        _sees(bench, two)
+        await _comes(bench, "Healthy", "True", "Answering")
+
     async def test_a_server_that_dies_and_a_replica_is_the_first_to_notice(self, bench: Bench) -> None:
         """The operator looks for itself before it says anything, and is not told to reach what it does not."""
         one, two = await _served(bench, _far(health={"failureThreshold": 3}))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mcp_operator.conditions.server import Clients, Failure, Unreached
+from mcp_operator.conditions.server import Clients, Failure, Stopped, Unreached
 from mcp_operator.engine.keys import Key
 from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.reconcile.sights import News, Sights, sight
@@ -13,12 +13,15 @@ from mcp_operator_proxy.report import ErrorReport, ServerReport
 TOOLS, MORE = Key("McpProxy", "a", "tools"), Key("McpProxy", "b", "more")
 TIMEOUT = ErrorReport(error_class="Timeout", message="no answer")
 FAILS = Failure("p2", "Timeout", "no answer")
+ONE_STOPPED = (Stopped("a/tools", ("p1",)),)
 
 
 def replica(**servers: str | None) -> ReplicaState:
-    """A replica that runs its revision; of each server `ready`, `pending` or `error`."""
+    """A replica that runs its revision; of each server `ready`, `pending`, `error` or `stopped`."""
     reports: list[Any] = [
-        ServerReport(id=f"a/{name}", state=state, error=TIMEOUT if state == "error" else None)  # type: ignore[arg-type]
+        ServerReport(id=f"a/{name}", state="pending", stopped=True)
+        if state == "stopped"
+        else ServerReport(id=f"a/{name}", state=state, error=TIMEOUT if state == "error" else None)  # type: ignore[arg-type]
         for name, state in servers.items()
     ]
     return ReplicaState(asked="r", state="running", revision="r", servers=tuple(reports))
@@ -32,6 +35,10 @@ TABLE = {
     "one does not": ({"p1": replica(s="ready"), "p2": replica(s="error")}, Clients((Unreached("a/tools", 2, (FAILS,)),), reached=True)),
     "none does": ({"p2": replica(s="error")}, Clients((Unreached("a/tools", 1, (FAILS,)),))),
     "one has not tried yet": ({"p1": replica(s="pending"), "p2": replica(s="ready")}, Clients(reached=True)),
+    "one has stopped it": ({"p1": replica(s="stopped"), "p2": replica(s="ready")}, Clients(reached=True, stopped=ONE_STOPPED)),
+    "all have": ({"p1": replica(s="stopped"), "p2": replica(s="stopped")}, Clients(stopped=(Stopped("a/tools", ("p1", "p2")),))),
+    "one has stopped it, one fails": ({"p1": replica(s="stopped"), "p2": replica(s="error")},
+        Clients((Unreached("a/tools", 1, (FAILS,)),), stopped=ONE_STOPPED)),
     "one has not been heard": ({"p1": UNKNOWN, "p2": replica(s="ready")}, Clients(reached=True, waiting=True)),
     "one is away": ({"p1": AWAY, "p2": replica(s="ready")}, Clients(reached=True)),
     "all are away": ({"p1": AWAY}, Clients()),
@@ -69,6 +76,10 @@ CHANGES = {
     "the other too": (ONE, NONE, [News.FAILS]),
     "the other instead": (ONE, {"p1": "error", "p2": "ready"}, [News.FAILS]),
     "the first thing that is heard": ({}, {"p1": "error"}, [News.FAILS]),
+    "one is told to stop it": (BOTH, {"p1": "ready", "p2": "stopped"}, [News.STOPPED]),
+    "both are": (BOTH, {"p1": "stopped", "p2": "stopped"}, [News.STOPPED]),
+    "it is started again": ({"p1": "stopped"}, {"p1": "ready"}, [News.STOPPED]),
+    "who failed is told to stop it": (ONE, {"p1": "ready", "p2": "stopped"}, [News.FAILS_OTHERWISE]),
     "one of two is back": (NONE, ONE, [News.FAILS_OTHERWISE]),
     "it is back": (ONE, BOTH, [News.FAILS_OTHERWISE]),
     "who failed is gone": (ONE, {"p1": "ready"}, [News.FAILS_OTHERWISE]),

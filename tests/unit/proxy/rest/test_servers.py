@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.report import StatusReport
 from mcp_operator_proxy.services.lifecycle import STOPPED
 from mcp_operator_proxy.services.rest.models import ServerHealth, ServerState
 from mcp_operator_proxy.services.rest.own import verdict
@@ -59,6 +60,14 @@ async def test_stop_and_start(serving: Rest) -> None:
         assert (await call(gateway, "more.add", {"a": 1})).status_code == 200
         assert (await gateway.get("/tools/list")).json()["total"] == 5
         assert (await gateway.get("/health")).json()["status"] == "healthy"
+        status = StatusReport.model_validate_json((await gateway.get("/status")).content)
+        assert {server.id: (server.state, server.stopped) for server in status.servers} == {
+            "ns/calc": ("pending", True),
+            "ns/more": ("ready", False),
+        }
+        metrics = (await gateway.get("/metrics")).text
+        assert 'mcp_proxy_backend_up{server="ns/more"}' in metrics
+        assert 'mcp_proxy_backend_up{server="ns/calc"}' not in metrics
         # A new configuration does not start it.
         await gateway.proxy.apply(make_config({"calc": served.url, "more": other.url}, rest={}, accessLog=False))
         assert (await gateway.get("/servers/calc")).json()["state"] == "stopped"

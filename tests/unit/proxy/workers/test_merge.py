@@ -54,6 +54,8 @@ def test_sessions_add_up_and_the_worse_is_told() -> None:
     assert merged.servers == (BROKEN,)
     tripped = READY.model_copy(update={"circuit": "open"})
     assert merge_status([report(servers=(READY,)), report(servers=(tripped,))]).servers == (tripped,)
+    stopped = ServerReport(id=BROKEN.id, state="pending", stopped=True)
+    assert merge_status([report(servers=(stopped,)), report(servers=(BROKEN,))]).servers == (stopped,)
     assert merged.rejected == refused
     assert merged.started_at == START
 
