@@ -14,7 +14,9 @@ from typing import Any, Self
 import httpx2
 
 VERSION = "2026-07-28"
-_NAMES = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMES = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"} | dict.fromkeys(
+    ("tasks/get", "tasks/update", "tasks/cancel"), "taskId"
+)
 
 
 @dataclass
