@@ -20,7 +20,7 @@ from mcp_operator_proxy.services.credentials.signin import Ended, SignIns
 from mcp_operator_proxy.services.credentials.token import CredentialProblem, Stored, Token, issuer_of
 from mcp_operator_proxy.services.credentials.vault import Vault
 from mcp_operator_proxy.services.credentials.web import Web
-from mcp_operator_proxy.services.users.identity import digest_of
+from mcp_operator_proxy.services.users.identity import pseudonym
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ class Engine:
         if notices is None:
             return
         try:
-            data, shown = _not_refreshed(user, code), _not_refreshed(digest_of(user), code)
+            data, shown = _not_refreshed(user, code), _not_refreshed(pseudonym(user), code)
             told = notices.tell("credential.not-refreshed", issuer, data, shown)
             if inspect.isawaitable(told):
                 await told

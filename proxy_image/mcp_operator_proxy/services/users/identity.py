@@ -64,7 +64,7 @@ def acting_user(principal: Principal | None, users: Users, named: str | None, *,
     return checked(named)
 
 
-def digest_of(user: str) -> str:
+def pseudonym(user: str) -> str:
     """What stands for a user where everybody may read it: `user ` and 8 hexadecimal digits, by which those who know the ids
     find whom it is about, and which tells nobody else who there is."""
     return f"user {hashlib.sha256(f'mcp-operator user:{user}'.encode()).hexdigest()[:8]}"

@@ -15,7 +15,7 @@ from mcp_operator_proxy.services.credentials.source import CredentialProblem, Cr
 from mcp_operator_proxy.services.credentials.token import Token
 from mcp_operator_proxy.services.credentials.vault import Vault
 from mcp_operator_proxy.services.stores import Stores
-from mcp_operator_proxy.services.users.identity import digest_of
+from mcp_operator_proxy.services.users.identity import pseudonym
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 from support.oauth import AZURE, COGNITO, GOOGLE, OAuthProvider, Shape
 from support.tls import Certificate, make_certificate
@@ -165,7 +165,7 @@ async def test_a_sign_in_that_has_ended_is_said_once_and_not_tried_again(
         (notice,) = credentials._proxy.status().notices
         assert (notice.type, notice.subject) == ("credential.not-refreshed", "corp")
         said = "the token of {} cannot be renewed (invalid_grant): another sign-in is needed"
-        assert notice.message == said.format(digest_of("alice"))
+        assert notice.message == said.format(pseudonym("alice"))
         assert "alice" not in credentials._proxy.status().model_dump_json()
         assert [r.__dict__["notice"] for r in caplog.records if r.message == "notice"] == [said.format("alice")]
         assert old.refresh_token is not None

@@ -14,7 +14,7 @@ from mcp_operator_proxy.services.users.identity import (
     NotTheirs,
     acting_user,
     checked,
-    digest_of,
+    pseudonym,
     user_of,
 )
 
@@ -90,6 +90,6 @@ def test_others_act_for_themselves_alone(principal: Principal | None) -> None:
 
 
 def test_a_digest_stands_for_a_user() -> None:
-    shown = [digest_of(user) for user in ("key/ann", "ann", "key/ann")]
+    shown = [pseudonym(user) for user in ("key/ann", "ann", "key/ann")]
     assert shown[0] == shown[2] != shown[1]
     assert shown[1] == "user " + hashlib.sha256(b"mcp-operator user:ann").hexdigest()[:8]
