@@ -113,6 +113,19 @@ class Visitor:
         found = await self.either("tools/call", {"name": "p_whoami", "arguments": {"nonce": nonce}})
         assert found["structuredContent"] == {"token": self.token, "nonce": nonce}, f"{self.token} got {found}"
 
+    async def settles(self) -> None:
+        """Its instances are there at each replica: one that is new, or lists anew, clears the server's results from memory."""
+        for through in self.modern:
+            found = await through.call(f"p_only_{self.token}")
+            assert (found.result or {})["structuredContent"]["token"] == self.token
+
+    async def remembered(self, nonce: str) -> None:
+        """The same call as everybody's, at the same moment, at each replica and again: from memory, and its own."""
+        for through in (*self.modern, *self.modern):
+            found = await through.call("p_whoami", {"nonce": nonce})
+            only_mine(self.token, found.result)
+            assert (found.result or {})["structuredContent"] == {"token": self.token, "nonce": nonce}
+
     async def own_tool(self) -> None:
         found = await self.either("tools/call", {"name": f"p_only_{self.token}", "arguments": {}})
         assert found["structuredContent"]["token"] == self.token
@@ -140,7 +153,7 @@ class Visitor:
 @contextlib.asynccontextmanager
 async def two_gateways(redis: Redis, folder: Path, served: ServedMCP) -> AsyncIterator[list[Gateway]]:
     """Replicas that share Redis and a database."""
-    tools = [{"name": "whoami", "cacheSeconds": 60}]
+    tools = [{"name": "whoami", "cacheSeconds": 3600}]
     more = {"stores": STORES, "server": {"tools": tools}, "sessions": {"signingKeys": [{"file": "sign"}]}}
     config = configured({"p": served.url}, PEOPLE, **more)
     secrets = keys(PEOPLE) | {"redis": redis.url, "db": f"sqlite:///{folder}/r.db", "key": "k" * 40, "sign": "s" * 40}
@@ -159,6 +172,12 @@ async def test_dozens_of_users_at_once(seed: int, era: str, many: int, redis_ser
         await signed_in(gateways[0], *PEOPLE[:many])
         visitors = [await stack.enter_async_context(Visitor(name, gateways, seed)) for name in PEOPLE[:many]]
         await asyncio.gather(*(visitor.visit() for visitor in visitors))
+        some = visitors[:8]
+        await asyncio.gather(*(visitor.settles() for visitor in some))
+        hits = [gateway.proxy.cache.report().hits for gateway in gateways]
+        await asyncio.gather(*(visitor.remembered("shared") for visitor in some))
+        for gateway, before in zip(gateways, hits, strict=True):
+            assert gateway.proxy.cache.report().hits - before >= len(some), "the second call of each came from memory"
         assert set(personal.calls) <= {f"tok-{name}" for name in PEOPLE}
         for gateway in gateways:
             for name in PEOPLE:
