@@ -83,6 +83,8 @@ def rendered(
     children = [child for server in snapshot.servers for child in _of_hosted(server, snapshot, settings)]
     for proxy in snapshot.proxies:
         key = Key(proxy.kind, proxy.metadata.namespace, proxy.metadata.name)
+        if compiled[key].held is not None:  # applied, it would take from a proxy the stores that it has
+            continue
         with suppress(PodTemplateRefused, ConfigTooLarge):  # which `problems` says
             children += proxy_objects(proxy, compiled[key], settings)
     for child in children:
@@ -126,6 +128,11 @@ def _problems(snapshot: Snapshot, compiled: Mapping[Key, Compiled]) -> Iterator[
             yield key, f"it can't be applied: {refused}"
     for key, outcome in compiled.items():
         yield from ((key, problem.message) for problem in outcome.proxy_problems)
+        if outcome.held is not None:
+            yield (
+                key,
+                "it is not printed: without its stores the operator starts no proxy, and gives none its configuration",
+            )
         for route, found in outcome.route_problems.items():
             yield from ((_route(route), problem.message) for problem in found)
             if not found and not outcome.route_servers[route] and not outcome.route_left_out[route]:

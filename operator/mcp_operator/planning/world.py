@@ -100,7 +100,8 @@ async def _applied(kube: DryRun, key: Key, resource: Resource, live: Object | No
         fresh = {"uid": NO_UID, "generation": 1, "creationTimestamp": datetime.now(UTC).isoformat()}
         return {**body, "metadata": fresh | body["metadata"]}
     applied = last_applied(live)
-    metadata = {"labels": {}, "annotations": {}} | wanted["metadata"]
+    there: Object = {name: {} for name in ("labels", "annotations") if live["metadata"].get(name)}
+    metadata = there | wanted["metadata"]
     patch = three_way(applied, {**wanted, "metadata": metadata}, live)
     return await kube.patched(path, patch, live) if patch else live
 
