@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -172,15 +172,7 @@ class Vault:
     async def release(self, stored: Stored) -> None:
         """Give a lease back without having written anything."""
         async with (await self._stores.records()).transaction() as session:
-            await session.execute(
-                update(Credential)
-                .where(
-                    Credential.user_id == stored.user,
-                    Credential.issuer == stored.issuer,
-                    Credential.version == stored.version,
-                )
-                .values(leased_until=None)
-            )
+            await session.execute(update(Credential).where(*_of(stored)).values(leased_until=None))
 
     async def failed(self, stored: Stored, *, retry_after: float, problem: str | None = None) -> Stored | None:
         """Note that renewing did not work, and end the lease. With `problem` the user has to sign in again.
@@ -197,14 +189,7 @@ class Vault:
         }
         async with (await self._stores.records()).transaction() as session:
             done = await session.execute(
-                update(Credential)
-                .where(
-                    Credential.user_id == stored.user,
-                    Credential.issuer == stored.issuer,
-                    Credential.version == stored.version,
-                )
-                .values(**values)
-                .returning(Credential.id)
+                update(Credential).where(*_of(stored)).values(**values).returning(Credential.id)
             )
             if done.scalar() is None:
                 return None
@@ -290,3 +275,12 @@ def _purpose(user: str, issuer: str) -> str:
 def _key(user: str, issuer: str) -> str:
     """Tells nobody who reads the store's keys who has signed in where."""
     return f"credential:{hashlib.sha256(_purpose(user, issuer).encode()).hexdigest()}"
+
+
+def _of(stored: Stored) -> tuple[ColumnElement[bool], ...]:
+    """That record, as long as it has not been written since."""
+    return (
+        Credential.user_id == stored.user,
+        Credential.issuer == stored.issuer,
+        Credential.version == stored.version,
+    )
