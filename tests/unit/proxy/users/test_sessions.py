@@ -1,13 +1,13 @@
 """Sessions of users: begun, renewed, found, used, ended; in memory and in Redis, by several replicas."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis as RedisClient
 from sqlalchemy import select
 
 from mcp_operator_proxy.config import ProxyConfig
@@ -58,8 +58,9 @@ async def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     secrets = None
     if request.param == "shared":
         redis: Redis = request.getfixturevalue("redis_server")
-        url = redis.url.rpartition("/")[0] + "/" + str(uuid.uuid4().int % 15 + 1)
-        secrets = {"redis": url, "db": f"sqlite:///{tmp_path}/records.db", "key": KEY}
+        with RedisClient.from_url(redis.url) as client:
+            client.flushdb()
+        secrets = {"redis": redis.url, "db": f"sqlite:///{tmp_path}/records.db", "key": KEY}
     async with AsyncExitStack() as stack:
         yield Replicas(stack, secrets)
 
