@@ -46,6 +46,7 @@ def _changed(value: str) -> str:
         (KEY, ALICE, "v1 é"),
         (KEY, ALICE, ""),
     ],
+    ids=["key", "user", "time", "changed", "version", "cut", "empty", "no text", "nothing"],
 )
 def test_nothing_else_opens(key: str, caller: str, value: str) -> None:
     with pytest.raises(NotOpened) as refused:
