@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from mcp_operator.api import meta
+from support.definitions import wait_established
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
 HERE = Path(__file__).resolve().parent
@@ -71,8 +72,7 @@ def cluster() -> Iterator[Kubectl]:
     kubectl = Kubectl()
     kubectl("get", "--raw", "/readyz")
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRDS))
-    names = [f"crd/{kind.crd_name}" for kind in meta.KINDS]
-    kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+    wait_established(kubectl, *(kind.crd_name for kind in meta.KINDS))
     for kind in meta.KINDS:
         kubectl.eventually("get", kind.short_name)
     running = operators(kubectl)

@@ -60,13 +60,14 @@ class Pair:
                 return found["status"], found["reason"]
         return "", ""
 
-    def versions(self) -> dict[str, str]:
-        """resourceVersions of all that the operator may write."""
+    def versions(self) -> dict[str, tuple[str, Any]]:
+        """resourceVersion and status of all that the operator may write; the latter only tells what a failure is about."""
         items = [item for side in (self.team, self.platform) for item in side.json("get", WATCHED)["items"]]
         return {
-            f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}": item["metadata"][
-                "resourceVersion"
-            ]
+            f"{item['kind']}/{item['metadata']['namespace']}/{item['metadata']['name']}": (
+                item["metadata"]["resourceVersion"],
+                item.get("status"),
+            )
             for item in items
         }
 

@@ -20,6 +20,7 @@ from mcp_operator.app.operator import Operator
 from mcp_operator.app.options import parse
 from mcp_operator.app.watching import watch_forever
 from mcp_operator.compile.references import decoded
+from mcp_operator.engine.keys import Key
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.paths import path_of
 from mcp_operator_proxy.config import CONFIG_FILE, ProxyConfig
@@ -127,6 +128,7 @@ class World:
 
     async def runs_proxy(self, name: str, *addresses: str) -> None:
         """As the pods of a proxy: real proxies at these addresses, with what the operator wrote; clients meet the first."""
+        await eventually(self._has_seen_all, 20)
         await eventually(lambda: self.get("deployments", f"{name}-proxy"), 20)
         pods = {f"{name}-proxy-{number}": address for number, address in enumerate(addresses)}
         for pod, address in pods.items():
@@ -149,6 +151,16 @@ class World:
                 await proxy.apply(body, {file: value.decode() for file, value in secrets.items()})
 
     # The operator
+
+    async def _has_seen_all(self) -> bool:
+        """Whether the operator has heard of every resource, whose watches keep no order among kinds, and has done its work."""
+        assert self.operator is not None
+        for kind in meta.KINDS:
+            for body in (await self.kube.list(self.path(kind.plural, "").rstrip("/"))).items:
+                if self.operator.store.get(Key.of(kind.kind, body)) is None:
+                    return False
+        await self.operator.queue.join()
+        return True
 
     @contextlib.asynccontextmanager
     async def operating(self) -> AsyncIterator[Operator]:

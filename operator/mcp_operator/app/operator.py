@@ -162,6 +162,8 @@ class Operator:
             self.streams.owes(stream, change.new["metadata"].get("resourceVersion"))
         if change.key.kind in RESOURCE_KINDS and says_something_new(change):
             self._context.pace.edited()
+            if change.key.kind == meta.ROUTE.kind:
+                self._world.model(change.key)  # servers of other namespaces know of it before they are looked at
         ready = change.key.kind == "Pod" and _is_ready(change.old) != _is_ready(change.new)
         for key in affected(change, self._world):
             self.queue.add(key, background=background)

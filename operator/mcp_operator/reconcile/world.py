@@ -97,11 +97,11 @@ class World:
         return (body.get("metadata") or {}).get("labels") or {}
 
     def routes_into(self, namespace: str) -> list[McpRoute]:
-        """Routes of other namespaces that bring servers of this one, as far as they were read."""
+        """Routes of other namespaces that bring servers of this one; whoever fills the store has each read at once."""
         return self._routes(key for key, named in self._foreign.items() if namespace in named)
 
     def routes_out_of(self, namespace: str) -> list[McpRoute]:
-        """Routes of this namespace that bring servers of others, as far as they were read."""
+        """Routes of this namespace that bring servers of others; the same holds."""
         return self._routes(key for key in self._foreign if key.namespace == namespace)
 
     def candidates(self, proxy: McpProxy, routes: Iterable[McpRoute]) -> list[McpServer]:

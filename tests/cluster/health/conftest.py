@@ -12,6 +12,7 @@ from mcp_operator.api import meta
 from mcp_operator.kube.client import KubeClient
 from support.backends import free_port
 from support.controlplane import ControlPlane
+from support.definitions import wait_established
 from support.liveworld import World
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
@@ -26,8 +27,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         pytest.skip(f"these tests start an API server of their own ({error}): `make kubernetes-build` builds it")
     with control:
         control.kubectl("apply", "--server-side", "-f", str(CRDS))
-        names = [f"crd/{kind.crd_name}" for kind in meta.KINDS]
-        control.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+        wait_established(control.kubectl, *(kind.crd_name for kind in meta.KINDS))
         yield control
 
 

@@ -17,6 +17,7 @@ from mcp_operator.kube.paths import path_of
 from support.between import Between
 from support.chart import rendered
 from support.controlplane import ControlPlane
+from support.definitions import wait_established
 from support.operators import RunningOperator, running_operator
 
 CRDS = Path(__file__).resolve().parents[3] / "crds"
@@ -40,9 +41,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         pytest.skip(f"these tests start an API server of their own ({error}): `make kubernetes-build` builds it")
     with control:
         control.kubectl("apply", "--server-side", "-f", str(CRDS))
-        control.kubectl(
-            "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{k.crd_name}" for k in meta.KINDS)
-        )
+        wait_established(control.kubectl, *(kind.crd_name for kind in meta.KINDS))
         yield control
 
 

@@ -13,6 +13,7 @@ from mcp_operator.watch import WATCHED
 from support import resources
 from support.backends import ServedMCP
 from support.chart import rendered
+from support.definitions import wait_established
 from support.fickle import Fickle
 from support.rights import Right, granted, used
 
@@ -63,12 +64,12 @@ def _definition(kind: str, plural: str, group: str) -> Body:
 async def optional_kinds(world: World) -> AsyncIterator[None]:
     """The Gateway API and the Prometheus operator's, for as long as the test goes on."""
     chosen = [(kind, WATCHED[kind]) for kind in ("HTTPRoute", "ServiceMonitor", "PodMonitor")]
-    names = [f"crd/{plural}.{group}" for _, (group, _, plural) in chosen]
+    names = [f"{plural}.{group}" for _, (group, _, plural) in chosen]
     items = [_definition(kind, plural, group) for kind, (group, _, plural) in chosen]
     world.plane.kubectl("apply", "-f", "-", body={"apiVersion": "v1", "kind": "List", "items": items})
-    world.plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *names)
+    wait_established(world.plane.kubectl, *names)
     yield
-    world.plane.kubectl("delete", *names)
+    world.plane.kubectl("delete", "crd", *names)
 
 
 def _everything() -> list[Body]:

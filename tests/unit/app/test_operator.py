@@ -2,7 +2,7 @@
 
 from a manifest to Ready, to False when the server dies, to Ready when it is back · what was there before it started
 200 servers at once: every key once, one child each · a failure is retried · a pod that becomes ready is probed at once
-which collections are listed · what it writes when it starts anew
+which collections are listed · what it writes when it starts anew · routes across namespaces are known first
 """
 
 import asyncio
@@ -75,6 +75,23 @@ async def test_what_was_there_before_it_started(api: ApiServer, start: Start) ->
         await eventually(lambda: (found := health()) and found.healthy is False)
         await operator.queue.join()
         assert api.writes[writes:] == []
+
+
+async def test_a_server_is_looked_at_when_the_routes_of_other_namespaces_are_known(
+    api: ApiServer, start: Start
+) -> None:
+    """A process that starts reconciles servers before routes; none may miss what a route across namespaces has to do with it."""
+    consent = {"namespaces": {"from": "All"}}
+    api.kubectl_apply(resources.remote("far", f"http://127.0.0.1:{dead_port()}/mcp", allowedRoutes=consent))
+    across = resources.route("across", {"name": "far", "namespace": "team-a"})
+    api.kubectl_apply({**across, "metadata": {**across["metadata"], "namespace": "team-b"}})
+    tools = resources.proxy()
+    api.kubectl_apply({**tools, "metadata": {**tools["metadata"], "namespace": "team-b"}})
+    async with start() as operator:
+        await operator.resync.synced.wait()
+        assert operator._world.proxies_of(Key("McpServer", "team-a", "far")) == {Key("McpProxy", "team-b", "tools")}
+        api.kubectl_delete("McpRoute", "across", namespace="team-b")
+        assert operator._world.proxies_of(Key("McpServer", "team-a", "far")) == set()
 
 
 async def test_two_hundred_servers_at_once(api: ApiServer, start: Start) -> None:
