@@ -22,9 +22,9 @@ venv: $(VENV)/.ready ## Install the locked dependencies into .venv
 
 .PHONY: lock
 lock: ## Renew the lock files from pyproject.toml
-	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra operator --extra local --extra gateway --extra milvus --group dev pyproject.toml -o requirements-dev.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra operator --extra local --extra gateway --extra tracing --extra milvus --group dev pyproject.toml -o requirements-dev.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra operator pyproject.toml -o operator/requirements.lock
-	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra gateway --extra milvus pyproject.toml -o proxy_image/requirements.lock
+	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra gateway --extra tracing --extra milvus pyproject.toml -o proxy_image/requirements.lock
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes proxy_image/runner-requirements.in -o proxy_image/runner-requirements.lock
 
 .PHONY: check
