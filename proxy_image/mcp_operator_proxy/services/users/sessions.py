@@ -64,6 +64,7 @@ class UserSessions:
         self._seen: dict[str, str] = {}
         """Users whose sessions were used here, and which those were."""
         self._tasks: set[asyncio.Task[None]] = set()
+        self._following: object = None
         self._standing: list[asyncio.Task[None]] = []
         self._stopping: set[asyncio.Task[None]] = set()
         self.instances = Instances(proxy, self._lists_changed, self.touch)
@@ -75,12 +76,19 @@ class UserSessions:
     def use(self, prepared: "Prepared") -> None:
         self._settings = prepared.config.users
         self.instances.use(prepared.personal)
+        following = (self._proxy.services.stores, self._settings.idle_seconds) if wanted(prepared.config) else None
+        if following != self._following:
+            self._following = following
+            self._follow()
+
+    def _follow(self) -> None:
+        """Begin anew what runs all the time: on the stores in use, as often as configured."""
         for task in self._standing:
             task.cancel()
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
         self._standing = []
-        if wanted(prepared.config):
+        if self._following is not None:
             loop = asyncio.get_running_loop()
             self._standing = [
                 loop.create_task(self._keep_sweeping(), name="sessions of users: sweep"),

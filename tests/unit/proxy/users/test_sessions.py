@@ -43,13 +43,13 @@ class Replicas:
 
     def __init__(self, stack: AsyncExitStack, secrets: dict[str, str] | None) -> None:
         self._stack = stack
-        self._secrets = secrets
+        self.secrets = secrets
         self.clock = Clock()
 
     async def more(self, **users: Any) -> Proxy:
         proxy = await self._stack.enter_async_context(Proxy())
         proxy.services.users._clock = self.clock
-        await proxy.apply(config(shared=self._secrets is not None, **users), self._secrets or {})
+        await proxy.apply(config(shared=self.secrets is not None, **users), self.secrets or {})
         return proxy
 
 
@@ -188,6 +188,28 @@ async def test_any_replica_serves_any_session_and_each_ends_what_it_runs(replica
     await asyncio.gather(one.sweep(), other.sweep())
     assert (await rows(one))[bob.digest] == "idle"
     assert one.counts.destroyed + other.counts.destroyed == 2, "each once"
+
+
+async def test_a_swap_keeps_what_looks_for_ends_where_its_stores_and_times_stay(replicas: Replicas) -> None:
+    proxy = await replicas.more(idleSeconds=100)
+    users, shared = proxy.services.users, replicas.secrets is not None
+
+    async def swap(revision: str, **settings: Any) -> list[asyncio.Task[None]]:
+        await proxy.apply(config(revision, shared=shared, **settings), replicas.secrets or {})
+        return list(users._standing)
+
+    begun = list(users._standing)
+    assert len(begun) == 2
+    assert await swap("2", idleSeconds=100, maxSessions=7) == begun
+    assert not any(task.done() or task.cancelling() for task in begun)
+    anew = await swap("3", idleSeconds=50)
+    assert len(anew) == 2
+    assert not set(anew) & set(begun)
+    await eventually(lambda: all(task.cancelled() for task in begun))
+    await proxy.apply(ProxyConfig(revision="4"), {})
+    assert users._standing == []
+    await eventually(lambda: all(task.cancelled() for task in anew))
+    assert len(await swap("5", idleSeconds=50)) == 2
 
 
 async def _listeners(users: UserSessions, count: int) -> bool:
