@@ -28,7 +28,7 @@ lock: ## Renew the lock files from pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes proxy_image/runner-requirements.in -o proxy_image/runner-requirements.lock
 
 .PHONY: check
-check: lint types unit ## What every commit keeps green: lint, types, unit tests
+check: lint types docs unit ## What every commit keeps green: lint, types, the documentation site, unit tests
 
 .PHONY: lint
 lint: venv ## Style and layers
@@ -53,8 +53,13 @@ crds: venv ## Generate the CustomResourceDefinitions from the models
 	@$(PY) -m mcp_operator.api.crd crds charts/mcp-operator/crds
 
 .PHONY: docs-api
-docs-api: venv ## Generate docs/api.md from the CustomResourceDefinitions
+docs-api: venv ## Generate docs/api.md and docs/api/ from the CustomResourceDefinitions
 	@$(PY) hack/api_docs.py
+
+.PHONY: docs
+docs: venv ## The documentation as a site in build/site; a broken link, an unknown anchor or a page without a place is an error
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet --config-file hack/mkdocs.yml
+	@echo "build/site/index.html"
 
 .PHONY: conformance
 conformance: venv ## The public conformance suite through the proxy and without it; totals in build/conformance.json
@@ -92,7 +97,7 @@ bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real 
 	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.operator.run $(BENCH_OPERATOR_$(BENCH))
 
 .PHONY: test
-test: check conformance cluster-tests e2e ## Everything: lint, types, unit, the conformance suite, the real API server, end to end; leaves no cluster behind
+test: check conformance cluster-tests e2e ## Everything: lint, types, documentation, unit, the conformance suite, the real API server, end to end; leaves no cluster behind
 	@$(MAKE) --no-print-directory cluster-down
 
 .PHONY: demo

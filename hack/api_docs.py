@@ -1,4 +1,4 @@
-"""`python hack/api_docs.py [--check]`: write docs/api.md from the CustomResourceDefinitions, or say whether it is out of date."""
+"""`python hack/api_docs.py [--check]`: write docs/api.md and docs/api/ from the CustomResourceDefinitions, or say what is out of date."""
 
 import argparse
 import json
@@ -11,56 +11,81 @@ from mcp_operator.api import meta
 from mcp_operator.api.crd import definition
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-PAGE: Final = ROOT / "docs" / "api.md"
+DOCS: Final = ROOT / "docs"
 EXAMPLES: Final = {
     meta.SERVER.kind: "examples/remote/docs.yaml",
     meta.PROXY.kind: "examples/quickstart/proxy.yaml",
     meta.ROUTE.kind: "examples/routes/research.yaml",
 }
+GENERATED: Final = "<!-- Generated from operator/mcp_operator/api by `make docs-api`; do not edit. -->\n"
 HEAD: Final = """\
-<!-- Generated from operator/mcp_operator/api by `make docs-api`; do not edit. -->
-# The three kinds, field by field
+# The three kinds
 
 Group `mcp-operator.dev`, version `v1alpha1`, all namespaced, all in the category `mcp`: `kubectl get mcp` lists them together.
-`kubectl explain mcpserver.spec` says the same as this page. A wrong manifest is refused by the API server in the words that
-stand in italics; `mcp-operator local` and `mcp-operator render` refuse it in the same words. What conditions mean:
+
+| kind | short | every field | is |
+| --- | --- | --- | --- |
+"""
+TAIL: Final = """
+`kubectl explain mcpserver.spec` says the same as these pages. A wrong manifest is refused by the API server in the words that
+stand in italics there; `mcp-operator local` and `mcp-operator render` refuse it in the same words. What conditions mean:
 [conditions.md](conditions.md).
 
-Durations are Go's (`500ms`, `30s`, `1m30s`), quantities Kubernetes' (`50m`, `64Mi`). `[]` stands for each item of a list, `*`
-for each key of a map. A field in **bold** is required where its parent is given. References to Secrets and ConfigMaps are to
-objects of the resource's own namespace.
+How to read the tables:
+
+- Durations are Go's (`500ms`, `30s`, `1m30s`), quantities Kubernetes' (`50m`, `64Mi`).
+- `[]` stands for each item of a list, `*` for each key of a map.
+- A field in **bold** is required where its parent is given.
+- References to Secrets and ConfigMaps are to objects of the resource's own namespace.
 """
 
 Schema = Mapping[str, Any]
 
 
-def page() -> str:
-    """The whole page."""
-    return HEAD + "".join(_kind(kind) for kind in meta.KINDS)
+def pages() -> dict[Path, str]:
+    """Each generated page and its whole text."""
+    return {DOCS / "api.md": _overview()} | {DOCS / "api" / _page(kind): GENERATED + _kind(kind) for kind in meta.KINDS}
+
+
+def _overview() -> str:
+    rows = [
+        f"| {kind.kind} | `{kind.short_name}` | [{_page(kind)}](api/{_page(kind)}) | {_cell(_root(kind)['description'])} |\n"
+        for kind in meta.KINDS
+    ]
+    return GENERATED + HEAD + "".join(rows) + TAIL
+
+
+def _page(kind: meta.Kind) -> str:
+    return f"{kind.kind.lower()}.md"
+
+
+def _root(kind: meta.Kind) -> Schema:
+    root: Schema = definition(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return root
 
 
 def _kind(kind: meta.Kind) -> str:
     body = definition(kind)
     version = body["spec"]["versions"][0]
-    root = version["schema"]["openAPIV3Schema"]
+    root = _root(kind)
     columns = version["additionalPrinterColumns"]
     shown = ", ".join(c["name"].upper() for c in columns if not c.get("priority"))
     wide = ", ".join(c["name"].upper() for c in columns if c.get("priority"))
     example = EXAMPLES[kind.kind]
     manifest = (ROOT / example).read_text(encoding="utf-8").strip()
     lines = [
-        f"## {kind.kind}",
+        f"# {kind.kind}",
         f"{root['description']}\n",
         f"`kubectl get {kind.short_name}` shows {shown}; with `-o wide` also {wide}.",
         _rules(root).strip(),
-        f"\n[`{example}`](../{example}):\n",
+        f"\n[`{example}`](../../{example}):\n",
         f"```yaml\n{manifest}\n```\n",
     ]
     for part in ("spec", "status"):
         schema = root["properties"][part]
-        lines += [f"### {kind.kind}.{part}", f"{schema['description']}{_rules(schema)}\n"]
+        lines += [f"## {kind.kind}.{part}", f"{schema['description']}{_rules(schema)}\n"]
         lines += _table(schema, defaults=part == "spec")
-    return "\n" + "\n".join(lines)
+    return "\n".join(lines)
 
 
 def _table(schema: Schema, *, defaults: bool) -> Iterator[str]:
@@ -140,17 +165,27 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
+def outdated() -> list[str]:
+    """Names of generated pages that are missing or not what they would be now."""
+    return [
+        str(path.relative_to(ROOT))
+        for path, text in pages().items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+
+
 def main() -> int:
-    """0: written, or up to date; 1: `--check` found it out of date."""
+    """0: written, or up to date; 1: `--check` found a page out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when the page is out of date")
-    text = page()
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 when a page is out of date")
     if parser.parse_args().check:
-        current = PAGE.read_text(encoding="utf-8") if PAGE.is_file() else ""
-        if current != text:
-            print("docs/api.md is out of date: run python hack/api_docs.py", file=sys.stderr)
-        return int(current != text)
-    PAGE.write_text(text, encoding="utf-8")
+        stale = outdated()
+        if stale:
+            print(f"out of date: {', '.join(stale)}; run python hack/api_docs.py", file=sys.stderr)
+        return int(bool(stale))
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -24,7 +24,7 @@ from mcp_operator_proxy.report import ErrorClass
 from mcp_operator_proxy.services.credentials.metrics import CredentialMetrics
 
 ROOT = Path(__file__).parents[3]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "charts").glob("*/*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "charts").glob("*/*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEREDOC = re.compile(r"<<EOF\n(.*?)^EOF$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -67,7 +67,7 @@ def test_manifests_are_valid(page: str, text: str) -> None:
 
 def test_there_are_manifests() -> None:
     found = {_name(page) for page in PAGES for _ in manifests(page.read_text())}
-    assert {"README.md", "docs/install.md", "docs/api.md"} <= found
+    assert {"README.md", "docs/install.md", "docs/api/mcpserver.md"} <= found
 
 
 @pages
@@ -115,7 +115,7 @@ def test_layout_in_the_readme_exists() -> None:
 
 
 def test_the_reference_is_up_to_date() -> None:
-    assert api_docs.PAGE.read_text() == api_docs.page(), "run make docs-api"
+    assert api_docs.outdated() == [], "run make docs-api"
 
 
 CONDITIONS = (ROOT / "docs" / "conditions.md").read_text()
