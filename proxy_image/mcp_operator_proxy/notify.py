@@ -21,7 +21,7 @@ from mcp.server.subscriptions import (
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.table import Changes
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 TELL_SECONDS: Final = 5.0
 """A client that does not read its stream is given up on after this time; it never holds up another."""
@@ -91,9 +91,7 @@ class Audience:
             self._tell(connection, changes)
 
     def _tell(self, connection: Connection, changes: Changes) -> None:
-        task = asyncio.get_running_loop().create_task(_send(connection, changes))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
+        spawn(_send(connection, changes), self._telling)
 
     async def close(self) -> None:
         """Give up on those who are being told."""

@@ -48,7 +48,7 @@ from mcp_operator_proxy.swap.pace import Pace, Turns
 from mcp_operator_proxy.swap.prepared import Prepared, prepare
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing
 from mcp_operator_proxy.table import Changes, RouteTable, changes
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 from mcp_operator_proxy.tls import CertificateCollector, Certificates
 from mcp_operator_proxy.usage import Usage
 
@@ -130,9 +130,9 @@ class Proxy:
         self._background: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._spawn(self._housekeeping())
+        spawn(self._housekeeping(), self._background)
         if self.holder.forwarder is not None:
-            self._spawn(self.holder.forwarder.peers.follow())
+            spawn(self.holder.forwarder.peers.follow(), self._background)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -268,7 +268,7 @@ class Proxy:
         backends, fresh, updated = await self._backends(before, resolved)
         self._unstarted.update(dict.fromkeys(fresh))
         try:
-            self._spawn(self._start())
+            spawn(self._start(), self._background)
             await _warmed(fresh, warm_until - time.perf_counter())
             await self._builder.prepare(config, _catalogues(backends))
         except BaseException:
@@ -301,7 +301,7 @@ class Proxy:
             self._pins.look(backend)
         for path, endpoint in dropped.items():
             self.metrics.tallies.forget(path)
-            self._spawn(endpoint.close())
+            spawn(endpoint.close(), self._background)
         kept = set(backends.values())
         if gone := [backend for backend in before.values() if backend not in kept]:
             self.retire(gone)
@@ -360,7 +360,7 @@ class Proxy:
         collector.settled(servers=len(self.state.backends), gone=gone)
         if collector.due and not self._collecting:
             self._collecting = True
-            self._spawn(self._collect(collector))
+            spawn(self._collect(collector), self._background)
 
     async def _collect(self, collector: Collector) -> None:
         """Collect garbage in a moment without calls."""
@@ -397,7 +397,7 @@ class Proxy:
     def retire(self, backends: Sequence[Backend]) -> None:
         """Let go of backends: each is closed once its calls have ended."""
         self._retiring.update(backends)
-        self._spawn(self._retire(backends))
+        spawn(self._retire(backends), self._background)
 
     async def _retire(self, backends: Sequence[Backend]) -> None:
         """Close removed backends, each once its calls have ended, and the clients' sessions with them."""
@@ -444,7 +444,7 @@ class Proxy:
             self._show(state)  # not a moment later: a call may come before the rebuild
         self._pins.look(backend)
         if not self._dirty:
-            self._spawn(self._rebuild())
+            spawn(self._rebuild(), self._background)
         self._dirty.add(backend.id)
 
     def _shows_unapproved(self, state: State, backend: Backend) -> bool:
@@ -506,7 +506,7 @@ class Proxy:
             if before is None or endpoint is None or before is table:
                 continue
             if difference := changes(before, table):
-                self._spawn(endpoint.broadcast(difference))
+                spawn(endpoint.broadcast(difference), self._background)
 
         self.services.users.tables.swapped()
 
@@ -589,11 +589,6 @@ class Proxy:
         )
 
     # Life
-
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
 
     async def _housekeeping(self) -> None:
         while True:

@@ -21,7 +21,7 @@ from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.watching import ResourceWatch
 from mcp_operator_proxy.table import RouteTable
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, keep, spawn
 
 logger = logging.getLogger(__name__)
 MAX_URIS: Final = 1_000
@@ -138,8 +138,7 @@ class Subscriptions:
             await asyncio.wait(asking.values(), timeout=seconds)
         for task in asking.values():
             if not task.done():
-                self._retying.add(task)
-                task.add_done_callback(self._retying.discard)
+                keep(task, self._retying)
         return [uri for uri in wanted if uri in subscriber.bindings]
 
     async def _try(self, subscriber: Subscriber, uri: str) -> None:
@@ -173,9 +172,7 @@ class Subscriptions:
                 if found is None:
                     binding.untie()
                 elif found != (binding.backend, binding.own):
-                    task = asyncio.get_running_loop().create_task(self._retie(binding, *found, tell=True))
-                    self._retying.add(task)
-                    task.add_done_callback(self._retying.discard)
+                    spawn(self._retie(binding, *found, tell=True), self._retying)
 
     async def _retie(self, binding: _Binding, backend: Backend, own: str, *, tell: bool = False) -> None:
         try:

@@ -1,10 +1,33 @@
-"""Ending tasks for certain."""
+"""Tasks that run beside: kept until they end, and ended for certain."""
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Coroutine, Iterable
+from contextvars import Context
+from typing import Any, Final, TypeVar
 
+T = TypeVar("T")
 _AGAIN_SECONDS: Final = 0.5
+
+
+def spawn(
+    work: Coroutine[Any, Any, T], into: "set[asyncio.Task[T]]", name: str | None = None, context: Context | None = None
+) -> "asyncio.Task[T]":
+    """Run `work` beside, in the running loop. `into` holds the task until it ends: the loop itself does not."""
+    return keep(asyncio.get_running_loop().create_task(work, name=name, context=context), into)
+
+
+def keep(task: "asyncio.Task[T]", into: "set[asyncio.Task[T]]") -> "asyncio.Task[T]":
+    """Hold `task` in `into` until it ends."""
+    into.add(task)
+    task.add_done_callback(into.discard)
+    return task
+
+
+def dismiss(tasks: "Iterable[asyncio.Task[T]]", into: "set[asyncio.Task[T]]") -> None:
+    """Cancel `tasks` without waiting; `into` holds each until it has ended."""
+    for task in tasks:
+        task.cancel()
+        keep(task, into)
 
 
 async def cancel(tasks: "Iterable[asyncio.Task[Any]]") -> None:

@@ -1,10 +1,10 @@
 """One proxy process for each McpProxy, with its port and its configuration folder."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from weakref import WeakSet
 
 import httpx2
@@ -16,6 +16,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.local.folder import ConfigFolder
 from mcp_operator.local.launch import PYTHON, Launch
 from mcp_operator.local.process import Standing, Supervised, base_url, free_port
+from mcp_operator_proxy.tasks import spawn
 
 MAX_PORT: Final = 65535
 
@@ -80,13 +81,13 @@ class Gateways:
         if old is None:
             gateway.process.start()
         else:
-            self._keep(self._succeed(old, gateway.process))
+            spawn(self._succeed(old, gateway.process), self._ending)
 
     def pause(self, key: Key) -> None:
         """Serve nothing: `spec.replicas` is 0."""
         gateway = self._gateways[key]
         if gateway.process is not None:
-            self._keep(gateway.process.stop())
+            spawn(gateway.process.stop(), self._ending)
             gateway.process = None
 
     def base_url(self, key: Key) -> str:
@@ -153,14 +154,9 @@ class Gateways:
         new.start()
 
     def _end(self, gateway: _Gateway) -> None:
-        self._keep(self._wind_up(gateway))
+        spawn(self._wind_up(gateway), self._ending)
 
     async def _wind_up(self, gateway: _Gateway) -> None:
         if gateway.process is not None:
             await gateway.process.stop()
         gateway.folder.remove()
-
-    def _keep(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)

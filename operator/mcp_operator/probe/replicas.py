@@ -12,6 +12,7 @@ from mcp_operator.engine.backoff import Backoff
 from mcp_operator.probe.replica import ReplicaState, expecting, heard, silent
 from mcp_operator.probe.status import Told, ask_status, status_client
 from mcp_operator_proxy.report import ErrorReport, ServerReport, StatusReport
+from mcp_operator_proxy.tasks import spawn
 
 log = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
@@ -204,9 +205,7 @@ class Replicas(Generic[K]):
     def forget(self, key: K) -> None:
         """Stop asking the proxy's replicas. Unknown keys are ignored."""
         if (watch := self._watches.pop(key, None)) is not None:
-            task = asyncio.get_running_loop().create_task(watch.aclose())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            spawn(watch.aclose(), self._closing)
 
     def states(self, key: K) -> dict[str, ReplicaState]:
         """By pod; empty for an unknown key."""

@@ -12,6 +12,7 @@ from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.authn.jwks import IssuerKeys
 from mcp_operator_proxy.authn.tokens import Glance, TokenRefused, UnknownKey, glance, verify
 from mcp_operator_proxy.config import Auth, JwtIssuer
+from mcp_operator_proxy.tasks import spawn
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -100,7 +101,7 @@ class Issuers:
         wanted = {issuer.name: issuer for issuer in auth.jwt}
         for name, source in list(self._keys.items()):
             if name not in wanted or _place(wanted[name]) != _place(source.issuer):
-                self._close(self._keys.pop(name))
+                spawn(self._keys.pop(name).close(), self._closing)
         for name, issuer in wanted.items():
             if name not in self._keys:
                 self._keys[name] = IssuerKeys(issuer, partial(self._revoked, name), self._proxy.egress)
@@ -128,11 +129,6 @@ class Issuers:
             self._tokens.forget(name)
         if self._proxy.state is not None:
             self._proxy.state = replace(self._proxy.state)  # the lane keeps heads for as long as it is the same object
-
-    def _close(self, source: IssuerKeys) -> None:
-        task = asyncio.get_running_loop().create_task(source.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
 
 
 def _place(issuer: JwtIssuer) -> tuple[object, ...]:

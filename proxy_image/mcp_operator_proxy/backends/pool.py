@@ -21,6 +21,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.report import ErrorReport
+from mcp_operator_proxy.tasks import spawn
 
 MAX_IDLE: Final = 128
 IDLE_SECONDS: Final = 60.0
@@ -92,16 +93,16 @@ class SessionPool:
             del self._idle[session]
             if session.usable:
                 return session
-            self._close(session)
+            spawn(session.close(), self._closing)
         return None
 
     def _give_back(self, key: Hashable, session: BackendSession) -> None:
         if not session.usable:
-            self._close(session)
+            spawn(session.close(), self._closing)
             return
         self._idle[session] = key
         while len(self._idle) > self._max_idle:
-            self._close(self._idle.popitem(last=False)[0])
+            spawn(self._idle.popitem(last=False)[0].close(), self._closing)
         self._sweep_later()
 
     def _sweep_later(self) -> None:
@@ -114,18 +115,13 @@ class SessionPool:
         self.drop_idle(self._idle_seconds)
         self._sweep_later()
 
-    def _close(self, session: BackendSession) -> None:
-        task = asyncio.get_running_loop().create_task(session.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
     def drop_idle(self, older_than: float | None = None) -> None:
         """Close idle sessions: all of them, or those not used for `older_than` seconds."""
         now = asyncio.get_running_loop().time()
         for session in list(self._idle):
             if older_than is None or not session.usable or now - session.last_used >= older_than:
                 del self._idle[session]
-                self._close(session)
+                spawn(session.close(), self._closing)
 
     async def close(self) -> None:
         """End the idle sessions and those being opened; those on lease are their holders' to end."""
@@ -135,6 +131,6 @@ class SessionPool:
             self._sweeping.cancel()
         self.drop_idle()
         for session in self._opening:
-            self._close(session)
+            spawn(session.close(), self._closing)
         if self._closing:
             await asyncio.wait(self._closing)

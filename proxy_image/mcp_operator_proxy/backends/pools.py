@@ -10,6 +10,8 @@ from typing import Final
 
 import httpx2
 
+from mcp_operator_proxy.tasks import spawn
+
 BUSY: Final = 8
 
 
@@ -60,9 +62,7 @@ class Pools(httpx2.AsyncBaseTransport):
 
     def _end(self, pool: _Pool) -> None:
         self._pools.remove(pool)
-        task = asyncio.get_running_loop().create_task(pool.transport.aclose())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        spawn(pool.transport.aclose(), self._closing)
 
     async def aclose(self) -> None:
         for pool in self._pools:

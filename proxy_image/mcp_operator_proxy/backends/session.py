@@ -27,7 +27,7 @@ from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
 from mcp_operator_proxy.eras.translate import check_whole
 from mcp_operator_proxy.report import ErrorReport
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 logger = logging.getLogger(__name__)
 CLOSE_SECONDS: Final = 2.0
@@ -291,9 +291,7 @@ _ending: set["asyncio.Task[None]"] = set()
 
 def _end_later(session: BackendSession) -> None:
     """Close a retired session without making its last caller wait."""
-    task = asyncio.get_running_loop().create_task(session.close(), context=contextvars.Context())
-    _ending.add(task)
-    task.add_done_callback(_ending.discard)
+    spawn(session.close(), _ending, context=contextvars.Context())
 
 
 _ERA_CODES: Final = frozenset({INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION, CONNECTION_CLOSED})

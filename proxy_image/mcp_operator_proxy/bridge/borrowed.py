@@ -16,7 +16,7 @@ from mcp_operator_proxy.bridge.connection import Connection
 class Borrowed:
     """`begin` starts a process and opens it; `close` ends one, in the background."""
 
-    def __init__(self, begin: Callable[[], Awaitable[Connection]], close: Callable[[Connection], None]) -> None:
+    def __init__(self, begin: Callable[[], Awaitable[Connection]], close: Callable[[Connection], object]) -> None:
         self._begin = begin
         self._close = close
         self._of: dict[str, Connection] = {}

@@ -4,10 +4,9 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from mcp_operator_proxy.bridge import jsonrpc, modern
 from mcp_operator_proxy.bridge.call import Call
@@ -15,6 +14,7 @@ from mcp_operator_proxy.bridge.ids import CallTable
 from mcp_operator_proxy.bridge.jsonrpc import InvalidMessage, Kind, Message, params_of
 from mcp_operator_proxy.bridge.pipes import PipedProcess
 from mcp_operator_proxy.bridge.process import Exit, ProcessSpec, ServerProcess
+from mcp_operator_proxy.tasks import spawn
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Connection:
     async def open(self) -> None:
         """Start the process. Raises StartError."""
         await self._process.start()
-        self._spawn(self._fail_calls_at_end())
+        spawn(self._fail_calls_at_end(), self._background)
 
     async def submit(self, call: Call) -> None:
         """Send a call's request, as soon as the server reads. Whatever happens, the call gets an answer."""
@@ -134,7 +134,7 @@ class Connection:
 
     def post(self, message: Message) -> None:
         """Like `send`, without waiting for the server to read."""
-        self._spawn(self.send(message))
+        spawn(self.send(message), self._background)
 
     async def drained(self) -> None:
         """Until it has answered what is in flight, streams that never end left aside."""
@@ -224,8 +224,3 @@ class Connection:
         if self._garbage & (self._garbage - 1) == 0:  # the 1st, 2nd, 4th, 8th …: a banner is seen, a flood is not
             shown = f": {self._redact(line.decode('utf-8', 'replace'))[:120]!r}" if line else ""
             log.warning("%s: skipped on standard output (%d so far): %s%s", self._name, self._garbage, reason, shown)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)

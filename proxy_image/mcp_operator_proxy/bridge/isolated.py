@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from mcp_operator_proxy.bridge import handshake, jsonrpc, modern
 from mcp_operator_proxy.bridge.borrowed import Borrowed
@@ -20,7 +19,7 @@ from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.supervisor import State, until_hung
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,7 @@ class IsolatedHub(Hub):
         self._details: Message = {}
         self._known: Message | None = None
         self._learned = asyncio.Event()
-        self._borrowed = Borrowed(self._begin, lambda connection: self._spawn(self._close(connection)))
+        self._borrowed = Borrowed(self._begin, lambda connection: spawn(self._close(connection), self._watchers))
 
     async def run(self) -> None:
         preflight = asyncio.create_task(self._preflight())
@@ -75,11 +74,11 @@ class IsolatedHub(Hub):
         self._retry_at = 0.0
         self._again.set()
         if self._spare is not None:
-            self._spawn(self._close(self._spare[1]))
+            spawn(self._close(self._spare[1]), self._watchers)
             self._spare = None
         self._borrowed.end_all()
         for session in list(self.sessions.values()):
-            self._spawn(self.end(session, "the server was restarted"))
+            spawn(self.end(session, "the server was restarted"), self._watchers)
 
     def health(self) -> Health:
         state = State.READY if self._works else State.STARTING
@@ -163,7 +162,7 @@ class IsolatedHub(Hub):
             raise
         self._watch(None, connection)
         if self.settings.spare and len(self._connections) < self._limit:
-            self._spawn(self._prepare())
+            spawn(self._prepare(), self._watchers)
         return connection
 
     def leave(self, key: str) -> None:
@@ -229,7 +228,7 @@ class IsolatedHub(Hub):
         self._admit(session)
         self._watch(session, connection)
         if self.settings.spare and len(self._connections) < self._limit:
-            self._spawn(self._prepare())
+            spawn(self._prepare(), self._watchers)
         return Opened(session, response)
 
     @property
@@ -284,7 +283,7 @@ class IsolatedHub(Hub):
         if spare is not None and spare[1].alive:
             return spare
         if spare is not None:
-            self._spawn(self._close(spare[1]))
+            spawn(self._close(spare[1]), self._watchers)
         return Session(), None
 
     def _is_idle(self, session: Session) -> bool:
@@ -360,7 +359,7 @@ class IsolatedHub(Hub):
             elif not wanted:
                 await self.end(session, self._last_error or "")
 
-        self._spawn(until_the_end())
+        spawn(until_the_end(), self._watchers)
 
     async def _end_of(self, connection: Connection) -> str:
         """Wait until a process has ended, or does not answer any more; says which."""
@@ -373,11 +372,6 @@ class IsolatedHub(Hub):
         if connection.alive:
             return f"did not answer a ping within {self.settings.ping:g} s"
         return str(connection.exit or "ended")
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._watchers.add(task)
-        task.add_done_callback(self._watchers.discard)
 
     async def _preflight(self) -> None:
         """Start the server for a try, again and again until it, or a session, has answered."""

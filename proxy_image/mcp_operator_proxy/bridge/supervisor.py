@@ -12,7 +12,7 @@ from typing import Any
 from mcp_operator_proxy.bridge.backoff import Backoff
 from mcp_operator_proxy.bridge.connection import Connection
 from mcp_operator_proxy.bridge.process import StartError
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 log = logging.getLogger(__name__)
 
@@ -217,9 +217,7 @@ class Supervisor:
         # Whoever needs the server from here on waits for the next process.
         self._connection = None
         if end is End.REPLACED:
-            task = asyncio.create_task(self._retire(connection))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            spawn(self._retire(connection), self._retiring)
             return end, ran
         await self._set(State.ENDING)
         if end is End.HUNG:

@@ -34,7 +34,7 @@ from mcp_operator_proxy.backends.session import Call
 from mcp_operator_proxy.eras import translate
 from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.eras.states import Claims, States
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 logger = logging.getLogger(__name__)
 PARK_SECONDS: Final = 300.0
@@ -190,9 +190,7 @@ class ParkingLot:
     ) -> Json:
         """Run `work` and return its result, or the `input_required` result by which it asks. Raises what it raises."""
         call = ParkedCall(self, leg, seconds, gate)
-        call.task = asyncio.get_running_loop().create_task(_run(work, call))
-        self._tasks.add(call.task)
-        call.task.add_done_callback(self._tasks.discard)
+        call.task = spawn(_run(work, call), self._tasks)
         call.task.add_done_callback(lambda _: call.news.set())
         call.task.add_done_callback(_retrieve)  # it may end while nobody waits for it
         return await self._leg(call, leg)

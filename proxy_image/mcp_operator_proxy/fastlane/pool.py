@@ -16,6 +16,7 @@ from mcp_operator_proxy.backends.connect import Target
 from mcp_operator_proxy.backends.http import KEPT_SECONDS, ssl_context
 from mcp_operator_proxy.backends.network import reach
 from mcp_operator_proxy.fastlane.connection import BackendConnection
+from mcp_operator_proxy.tasks import spawn
 
 PEEK_AFTER_SECONDS: Final = 0.2
 """A connection that has idled for longer is looked at before it is used: its end may wait to be read."""
@@ -84,10 +85,7 @@ class Pool:
         self, ready: Callable[[BackendConnection], None], failed: Callable[[Exception], None]
     ) -> "asyncio.Task[None]":
         """Open a new connection, and call `ready` with it or `failed`. Cancel the task to give up."""
-        task = self._loop.create_task(self._connect(ready, failed))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-        return task
+        return spawn(self._connect(ready, failed), self._connecting)
 
     async def _connect(self, ready: Callable[[BackendConnection], None], failed: Callable[[Exception], None]) -> None:
         address = self.address

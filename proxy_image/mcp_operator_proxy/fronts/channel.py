@@ -30,7 +30,7 @@ from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCRequest, JSONRPCRespo
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import CHANNEL, Ticket, nonce
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 logger = logging.getLogger(__name__)
 END_SECONDS: Final = 7.0
@@ -173,9 +173,7 @@ class Channels:
         """End each channel as soon as its requests are answered, and let no new one in."""
         self._draining = True
         for channel in self._channels.values():
-            task = asyncio.get_running_loop().create_task(_end_when_quiet(channel))
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            spawn(_end_when_quiet(channel), self._ending)
 
     async def close(self) -> None:
         """End all of them now."""

@@ -10,9 +10,9 @@ where the configuration has a use for search, or by the first search; until then
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx2
 
@@ -26,6 +26,7 @@ from mcp_operator_proxy.registry.settings import SearchSettings
 from mcp_operator_proxy.registry.views import Views
 from mcp_operator_proxy.report import SearchReport
 from mcp_operator_proxy.stores.keyvalue import KeyValue
+from mcp_operator_proxy.tasks import spawn
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -206,7 +207,7 @@ class Registry:
         from mcp_operator_proxy.registry.shared import SharedEmbedder  # noqa: PLC0415 - as above
 
         if self._http is not None:
-            self._retire(self._http.aclose())
+            spawn(self._http.aclose(), self._closing)
             self._http = None
         wanted = self.settings.search.embedder
         if isinstance(wanted, EmbeddingEndpoint):
@@ -217,18 +218,13 @@ class Registry:
 
     def _vectors(self, embedder: "Embedder | None") -> "MilvusVectors | None":
         if self._milvus is not None:
-            self._retire(self._milvus.close())
+            spawn(self._milvus.close(), self._closing)
             self._milvus = None
         if self.settings.milvus is not None and embedder is not None:
             from mcp_operator_proxy.registry.milvus import MilvusVectors  # noqa: PLC0415 - as above
 
             self._milvus = MilvusVectors(self.settings.milvus, embedder)
         return self._milvus
-
-    def _retire(self, closing: "Coroutine[Any, Any, None]") -> None:
-        task = asyncio.get_running_loop().create_task(closing)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
 
 
 def _as_it_is(found: Registered, up: Mapping[str, bool]) -> Registered:

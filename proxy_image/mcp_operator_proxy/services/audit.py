@@ -22,7 +22,7 @@ from mcp_operator_proxy.config import Audit as AuditSettings
 from mcp_operator_proxy.config import Users
 from mcp_operator_proxy.services.users.identity import user_of
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.backends.relay import FrontContext
@@ -127,20 +127,15 @@ class Audit:
         if wants_lines and self._lines is None:
             self._lines = LineLog("audit", encode, self.write)
         elif not wants_lines and self._lines is not None:
-            self._spawn(self._lines.close())
+            spawn(self._lines.close(), self._closing)
             self._lines = None
         loop = asyncio.get_running_loop()
         if wants_records and self._writing is None:
             self._writing = loop.create_task(self._write_batches())
             self._purging = loop.create_task(self._purge())
         elif not wants_records and self._writing is not None:
-            self._spawn(self._end(self._writing, self._purging))
+            spawn(self._end(self._writing, self._purging), self._closing)
             self._writing = self._purging = None
-
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
 
     # Recording
 

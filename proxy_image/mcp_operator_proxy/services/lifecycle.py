@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from mcp_operator_proxy.library.processes import RESTART_SECONDS, restart
 from mcp_operator_proxy.services.wishes import Wishes
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, dismiss
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.backends.backend import Backend
@@ -47,9 +47,7 @@ class Lifecycle:
         if wanted is self._stores:
             return
         if self._following is not None:
-            self._following.cancel()
-            self._ended.add(self._following)
-            self._following.add_done_callback(self._ended.discard)
+            dismiss([self._following], self._ended)
             self._following = None
         self._stores = wanted
         if wanted is not None:

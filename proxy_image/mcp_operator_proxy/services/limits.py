@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from prometheus_client import Counter
 
 from mcp_operator_proxy.services.windows import Call, Key, Limited, Window, Windows
+from mcp_operator_proxy.tasks import spawn
 
 if TYPE_CHECKING:
     from limits import RateLimitItem
@@ -50,7 +51,7 @@ class Limits:
         url = prepared.stores.redis if limits else None
         if url != (self._shared.url if self._shared else None):
             if self._shared is not None:
-                self._spawn_close(self._shared)
+                spawn(self._shared.close(), self._closing)
             self._shared = _Shared(url) if url is not None else None
 
     @property
@@ -98,14 +99,9 @@ class Limits:
                 "rate limits are counted in this process alone, as Redis is away", extra={"error": str(error)}
             )
 
-    def _spawn_close(self, shared: "_Shared") -> None:
-        task = asyncio.get_running_loop().create_task(shared.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
     async def close(self) -> None:
         if self._shared is not None:
-            self._spawn_close(self._shared)
+            spawn(self._shared.close(), self._closing)
             self._shared = None
         if self._closing:
             await asyncio.wait(self._closing)

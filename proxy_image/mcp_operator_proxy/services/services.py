@@ -14,7 +14,7 @@ from mcp_operator_proxy.services.rest.service import Rest
 from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
 from mcp_operator_proxy.services.users.sessions import UserSessions
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 from mcp_operator_proxy.workers.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -70,9 +70,7 @@ class Services:
         """Called by the swap, in the step in which the configuration comes into use."""
         if prepared.stores != self.stores.settings:
             old, self.stores = self.stores, Stores(prepared.stores)
-            task = asyncio.get_running_loop().create_task(_retire(old))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            spawn(_retire(old), self._retiring)
         for service in self._all:
             service.use(prepared)
 

@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from mcp_operator_proxy.sessions.ids import Keys, nonce
 from mcp_operator_proxy.sessions.peers import Peers
 from mcp_operator_proxy.sessions.wire import Answer, Lost, Silent, Unreachable, Wire
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, keep
 
 logger = logging.getLogger(__name__)
 HOP_HEADER: Final = b"mcp-proxy-hop"
@@ -124,8 +124,7 @@ class Forwarder:
         relaying = loop.create_task(self._relay(address, hop, exchange))
         leaving = loop.create_task(_gone(exchange.receive))
         if exchange.scope["method"] == "GET":
-            self._streams.add(relaying)
-            relaying.add_done_callback(self._streams.discard)
+            keep(relaying, self._streams)
         try:
             await asyncio.wait([relaying, leaving], return_when=asyncio.FIRST_COMPLETED)
             if not relaying.done():  # the client has left

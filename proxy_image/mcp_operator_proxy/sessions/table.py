@@ -42,7 +42,7 @@ from mcp_operator_proxy.auth import PRINCIPAL, Principal, same_owner
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Ticket, nonce
 from mcp_operator_proxy.sessions.session import SECURITY, Session
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 logger = logging.getLogger(__name__)
 SESSION_HEADER: Final = b"mcp-session-id"
@@ -152,14 +152,10 @@ class SessionTable:
         if self._closing or len(self._sessions) + len(self._starting) >= self._holder.limits.max_sessions:
             return None
         session = Session(session_id, ticket, principal)
-        loop = asyncio.get_running_loop()
-        started = self._starting[session_id] = loop.create_future()
+        started = self._starting[session_id] = asyncio.get_running_loop().create_future()
         started.add_done_callback(lambda _: self._starting.pop(session_id, None))
-        session.task = loop.create_task(
-            self._run(session, started, taken_up), name=f"session on {self._path}", context=self._context.copy()
-        )
-        self._tasks.add(session.task)
-        session.task.add_done_callback(self._tasks.discard)
+        running, name = self._run(session, started, taken_up), f"session on {self._path}"
+        session.task = spawn(running, self._tasks, name, self._context.copy())
         return await asyncio.shield(started)
 
     async def _run(self, session: Session, started: "asyncio.Future[Session]", taken_up: bool) -> None:

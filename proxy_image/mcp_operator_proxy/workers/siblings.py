@@ -17,7 +17,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from mcp_operator_proxy.sessions.holder import Holder
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 logger = logging.getLogger(__name__)
 HEADER: Final = "mcp-proxy-worker"
@@ -91,12 +91,9 @@ class Siblings:
     async def tell(self, target: str, body: BaseModel | None = None, *, again: bool) -> None:
         """PUT it at each of them. Returns when all have done it, at the latest after TELL_SECONDS; with `again` those that
         have not are told until they have, or are gone: one that comes in their place asks."""
-        loop = asyncio.get_running_loop()
         data = b"" if body is None else body.model_dump_json().encode()
-        tasks = [loop.create_task(self._told(n, a, target, data, again=again)) for n, a in self.others.items()]
-        for task in tasks:
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+        telling = (self._told(n, a, target, data, again=again) for n, a in self.others.items())
+        tasks = [spawn(told, self._telling) for told in telling]
         if tasks:
             await asyncio.wait(tasks, timeout=TELL_SECONDS)
 

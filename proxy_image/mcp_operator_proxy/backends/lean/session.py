@@ -37,7 +37,7 @@ from mcp_operator_proxy.fastlane.head import head, is_plain
 from mcp_operator_proxy.fastlane.meta import client_meta, spoken_version
 from mcp_operator_proxy.fastlane.pool import Pool
 from mcp_operator_proxy.swap.pace import Turns
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 CLOSE_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 1.0
@@ -311,9 +311,7 @@ class LeanSession:
 
     def _reply(self, body: bytes) -> None:
         """To what the server asks: it lives (`ping`), and nobody is here whom it could ask more."""
-        task = asyncio.get_running_loop().create_task(self._send(body))
-        self._replies.add(task)
-        task.add_done_callback(self._replies.discard)
+        spawn(self._send(body), self._replies)
 
     async def _send(self, body: bytes) -> None:
         with contextlib.suppress(Unplain, OSError, httpx2.ConnectTimeout):

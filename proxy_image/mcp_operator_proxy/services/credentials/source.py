@@ -22,7 +22,7 @@ from mcp_operator_proxy.services.credentials.settings import CredentialSettings
 from mcp_operator_proxy.services.credentials.shown import WAITS, shown, token_shown
 from mcp_operator_proxy.services.credentials.token import CredentialProblem, issuer_of
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, dismiss, spawn
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -67,10 +67,7 @@ class Credentials:
 
     def _follow(self) -> None:
         """Begin anew what runs all the time: on the stores in use, as often as configured."""
-        for task in self._tasks:
-            task.cancel()
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+        dismiss(self._tasks, self._ending)
         self._tasks = []
         if not self._wanted:
             return
@@ -174,9 +171,7 @@ class Credentials:
         """Show it the token that there is now: in place, or to a new process."""
         now = self._engine.machine.filled(backend.resolved, self.settings)
         if not backend.resolved.same_endpoint(now):
-            task = asyncio.get_running_loop().create_task(self._proxy.show_anew())
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
+            spawn(self._proxy.show_anew(), self._ending)
         elif backend.resolved != now:
             backend.reconfigure(now)
 

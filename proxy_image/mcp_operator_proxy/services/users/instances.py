@@ -22,7 +22,7 @@ from mcp_operator_proxy.services.credentials.shown import token_shown
 from mcp_operator_proxy.services.credentials.token import CredentialProblem
 from mcp_operator_proxy.services.users.personal import EMPTY, for_user, unsigned_of
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, spawn
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -246,9 +246,7 @@ class Instances:
             if whose == user:
                 turn.ended += 1
         for server, principal in {**dict.fromkeys(unsigned), **{i.server: i.principal for i in mine}}.items():
-            task = asyncio.get_running_loop().create_task(self._check(server, user, principal))
-            self._checking.add(task)
-            task.add_done_callback(self._checking.discard)
+            spawn(self._check(server, user, principal), self._checking)
 
     async def _check(self, server: str, user: str, principal: Principal | None) -> None:
         with contextlib.suppress(CredentialProblem, StoreUnavailable, BackendError):

@@ -25,7 +25,7 @@ from mcp_operator_proxy.services.users.metrics import Counts, UsersCollector
 from mcp_operator_proxy.services.users.record import PREFIX, UserSessionRecord, Why, digest_of, key_of
 from mcp_operator_proxy.services.users.tables import Tables
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
-from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tasks import cancel, dismiss, spawn
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -83,10 +83,7 @@ class UserSessions:
 
     def _follow(self) -> None:
         """Begin anew what runs all the time: on the stores in use, as often as configured."""
-        for task in self._standing:
-            task.cancel()
-            self._stopping.add(task)
-            task.add_done_callback(self._stopping.discard)
+        dismiss(self._standing, self._stopping)
         self._standing = []
         if self._following is not None:
             loop = asyncio.get_running_loop()
@@ -185,7 +182,7 @@ class UserSessions:
         if len(self._touched) > 2 * self._settings.max_sessions:
             self._touched.clear()
         self._touched[user] = now
-        self._spawn(self._write_use(user))
+        spawn(self._write_use(user), self._tasks)
 
     async def end(self, user: str, why: Why = "ended") -> tuple[str, ...]:
         """End the user's session, and what runs for it in every replica. Returns the ids of the servers that it was for, sorted.
@@ -339,11 +336,6 @@ class UserSessions:
                     await self._forget_credential(row)
                     self._let_go(row.user_id)
                     await self._tell(row.user_id, row.id, "idle")
-
-    def _spawn(self, work: "asyncio._CoroutineLike[None]") -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def wanted(config: ProxyConfig) -> bool:

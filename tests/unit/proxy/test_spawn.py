@@ -1,0 +1,66 @@
+"""Tasks that run beside."""
+
+import asyncio
+import contextvars
+
+import pytest
+
+from mcp_operator_proxy.tasks import cancel, dismiss, keep, spawn
+from support.backends import eventually
+
+place: contextvars.ContextVar[str] = contextvars.ContextVar("place", default="nowhere")
+
+
+async def where() -> str:
+    await asyncio.sleep(0)
+    return place.get()
+
+
+async def test_a_spawned_task_is_held_until_it_ends() -> None:
+    held: set[asyncio.Task[str]] = set()
+    place.set("here")
+    task, empty = spawn(where(), held, "named"), spawn(where(), held, context=contextvars.Context())
+    assert held == {task, empty}
+    assert task.get_name() == "named"
+    assert [await task, await empty] == ["here", "nowhere"]
+    await eventually(lambda: not held)
+
+
+async def test_a_failed_task_is_let_go_too() -> None:
+    async def fail() -> None:
+        raise LookupError("no")
+
+    held: set[asyncio.Task[None]] = set()
+    with pytest.raises(LookupError, match="no"):
+        await spawn(fail(), held)
+    await eventually(lambda: not held)
+
+
+async def test_dismissed_tasks_are_held_while_they_clean_up() -> None:
+    cleaned = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await cleaned.wait()
+
+    running: set[asyncio.Task[None]] = set()
+    ending: set[asyncio.Task[None]] = set()
+    task = spawn(work(), running)
+    await asyncio.sleep(0)
+    dismiss([task], ending)
+    await asyncio.sleep(0)
+    assert (ending, task.done()) == ({task}, False)
+    cleaned.set()
+    await eventually(lambda: not ending and not running)
+    assert task.cancelled()
+
+
+async def test_one_that_has_ended_already_is_let_go() -> None:
+    held: set[asyncio.Task[str]] = set()
+    task = asyncio.get_running_loop().create_task(where())
+    await task
+    assert keep(task, held) is task
+    await cancel(held)
+    await eventually(lambda: not held)
