@@ -116,6 +116,9 @@ class App:
             if (asked := preflight(scope["method"], headers)) is not None:  # it never carries a key
                 await asked(scope, receive, send)
                 return
+        if (inspector := self.proxy.services.inspector).serves(path):
+            await inspector(path, scope, receive, send)
+            return
         if path.startswith("/oauth/") and (page := await self.proxy.services.credentials.page(path, scope)) is not None:
             await page(scope, receive, send)
             return
@@ -123,7 +126,7 @@ class App:
 
     def _refused(self, path: str, status: int, reason: str, headers: Mapping[str, str] | None = None) -> Response:
         own = dict(headers or {})
-        if self.proxy.services.rest.serves(path):
+        if self.proxy.services.rest.serves(path) or self.proxy.services.inspector.answers(path):
             return refused_by_rest(status, reason, own)
         return _rpc_error(status, INVALID_REQUEST, reason, own)
 

@@ -56,6 +56,11 @@ class FrontSession:
         can = self.connection.client_capabilities
         return can is not None and not (can.sampling is None and can.elicitation is None and can.roots is None)
 
+    @property
+    def backends(self) -> list[Backend]:
+        """With which this client has sessions of its own."""
+        return [backend for (backend, _), (session, _) in self._sessions.items() if session.usable]
+
     def held(self, backend: Backend) -> BackendSession | None:
         """This client's own session with a legacy `backend`, where it is open already."""
         held = self._sessions.get((backend, False))

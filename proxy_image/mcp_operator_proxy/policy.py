@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.table import Entry, Kind, RouteTable
@@ -41,6 +41,17 @@ class AllowAll:
         return table
 
 
+@runtime_checkable
+class Explains(Protocol):
+    """A policy that can say which of its rules have decided."""
+
+    def explain(
+        self, principal: Principal | None, route: str, kind: Kind, name: str, entry: Entry
+    ) -> tuple[bool, list[str]]:
+        """Whether it is allowed, and the names of the rules."""
+        ...
+
+
 ALLOW_ALL: Final = AllowAll()
 LIMITED: Final = "its key is for other tools"
 
@@ -67,6 +78,10 @@ class Limited:
         calls = self._of(principal)
         return await self.inner.shown(principal, table) if calls is None else _only(table, calls)
 
+    def is_limited(self, principal: Principal | None) -> bool:
+        """Whether the caller's key is for some tools alone."""
+        return self._of(principal) is not None
+
     def is_open_to(self, principal: Principal | None) -> bool:
         return self.inner is ALLOW_ALL and self._of(principal) is None
 
@@ -83,3 +98,18 @@ def _only(table: RouteTable, calls: frozenset[str]) -> RouteTable:
 def is_open(policy: Policy, principal: Principal | None) -> bool:
     """Whether the caller may use all that a route shows: then its lists are those of everybody."""
     return policy is ALLOW_ALL or (isinstance(policy, Limited) and policy.is_open_to(principal))
+
+
+def explained(
+    policy: Policy, principal: Principal | None, route: str, name: str, entry: Entry
+) -> tuple[bool, str, list[str]]:
+    """May the caller call the tool `name`: the decision, in words, and which rules have made it."""
+    refusal = policy.refusal(principal, route, "tool", name, entry)
+    if policy is ALLOW_ALL:
+        return True, "no policies are configured: whoever may call may use all that a route shows", []
+    if isinstance(policy, Limited):
+        if not policy.is_limited(principal):
+            return explained(policy.inner, principal, route, name, entry)
+        return refusal is None, refusal or "its key is for this tool", []
+    rules = policy.explain(principal, route, "tool", name, entry)[1] if isinstance(policy, Explains) else []
+    return refusal is None, refusal or "a policy permits it", rules

@@ -548,6 +548,10 @@ class Proxy:
             search=self.services.registry.report(),
         )
 
+    def server_reports(self) -> tuple[ServerReport, ...]:
+        """Of all servers: those that run, those of which each user has an instance, those that are stopped."""
+        return self._servers(self.state) if self.state is not None else ()
+
     def _servers(self, state: State) -> tuple[ServerReport, ...]:
         instances = self.services.users.instances
         return (

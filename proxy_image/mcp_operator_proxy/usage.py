@@ -1,9 +1,13 @@
 """How often each tool is called, how long it takes and how often it fails, for those who embed the proxy."""
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 OK: Final = "ok"
+RECENT: Final = 256
+"""Calls of one server whose times are kept."""
 
 
 @dataclass(slots=True)
@@ -16,6 +20,8 @@ class ToolUsage:
     seconds_max: float = 0.0
     last_call_at: float = 0.0
     """Seconds since the epoch."""
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT), repr=False, compare=False)
+    """What the newest calls took, of all tools of the server: they share it."""
 
     def add(self, outcome: str, seconds: float, now: float) -> None:
         """One call has ended at `now` (seconds since the epoch); `outcome` is `ok`, `tool_error` or `error`."""
@@ -26,6 +32,16 @@ class ToolUsage:
         if seconds > self.seconds_max:  # noqa: PLR1730
             self.seconds_max = seconds
         self.last_call_at = now
+        self.recent.append(seconds)
+
+
+@dataclass(slots=True)
+class ServerUsage:
+    """Of all tools of one server."""
+
+    calls: int = 0
+    errors: int = 0
+    recent: deque[float] = field(default_factory=deque)
 
 
 class Usage:
@@ -33,9 +49,22 @@ class Usage:
 
     def __init__(self) -> None:
         self.tools: dict[tuple[str, str], ToolUsage] = {}
+        self._recent: dict[str, deque[float]] = {}
 
     def of(self, server: str, tool: str) -> ToolUsage:
         usage = self.tools.get((server, tool))
         if usage is None:
-            usage = self.tools[server, tool] = ToolUsage()
+            recent = self._recent.setdefault(server, deque(maxlen=RECENT))
+            usage = self.tools[server, tool] = ToolUsage(recent=recent)
         return usage
+
+    def by_server(self) -> Mapping[str, ServerUsage]:
+        """Of the servers of which some tool has been looked up."""
+        found: dict[str, ServerUsage] = {}
+        for (server, _), tool in list(self.tools.items()):
+            usage = found.get(server)
+            if usage is None:
+                usage = found[server] = ServerUsage(recent=tool.recent)
+            usage.calls += tool.calls
+            usage.errors += tool.errors
+        return found

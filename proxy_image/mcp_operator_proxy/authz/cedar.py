@@ -39,6 +39,8 @@ class Policies:
             )
         static: dict[str, dict[str, Any]] = parsed.get("staticPolicies", {})
         self._forbidding = frozenset(name for name, policy in static.items() if policy.get("effect") == "forbid")
+        self._names = {name: policy.get("annotations", {}).get("id") or name for name, policy in static.items()}
+        """By which their author knows them."""
         self.looks = looks_of(static)
         """What they look at of a resource; None: nobody can say."""
         self.uses_context = "context" in text
@@ -53,6 +55,22 @@ class Policies:
             shared["context"] = context
         answers = cedarpy.is_authorized_batch([{**shared, "resource": each} for each in resources], self._set, entities)
         return [self._allows(answer) for answer in answers]
+
+    def explained(
+        self, principal: Uid, action: str, resource: Uid, entities: "cedarpy.Entities", context: str | None
+    ) -> tuple[bool, list[str]]:
+        """The decision, and the policies that made it: those that forbid, else those that permit. By `@id`, where they have one."""
+        asked: dict[str, Any] = {
+            "principal": principal,
+            "action": {"type": "Action", "id": action},
+            "resource": resource,
+        }
+        if context is not None:
+            asked["context"] = context
+        (answer,) = cedarpy.is_authorized_batch([asked], self._set, entities)
+        failed = [str(named[1]) for error in answer.diagnostics.errors if (named := _NAMED.search(error)) is not None]
+        made = [*answer.diagnostics.reasons, *(name for name in failed if name in self._forbidding)]
+        return self._allows(answer), [self._names.get(name, name) for name in dict.fromkeys(made)]
 
     def _allows(self, answer: cedarpy.AuthzResult) -> bool:
         if not answer.allowed:

@@ -90,6 +90,14 @@ class CedarPolicy:
             found = decisions[route, kind, name] = entry, self._decide(principal, route, kind, name, entry)
         return None if found[1] else REFUSED
 
+    def explain(
+        self, principal: Principal | None, route: str, kind: Kind, name: str, entry: Entry
+    ) -> tuple[bool, list[str]]:
+        """As it is decided now, and by which policies. It is not remembered: few ask."""
+        entities = parse_entities([principal_entity(principal), self._entity(route, kind, name, entry)])
+        asked = principal_uid(principal), ACTIONS[kind], resource_uid(kind, entry)
+        return self._policies.explained(*asked, entities, self._context(principal, route))
+
     def visible(self, principal: Principal | None, table: RouteTable) -> RouteTable:
         return self._deciding(principal, table).finish()
 

@@ -474,7 +474,7 @@ class Backend:
             self.nudge()
 
     def _listed(self, connected: Connected | LeanSession, catalogue: Catalogue) -> None:
-        info = connected.server_info
+        info, before, now = connected.server_info, self.status, datetime.now(UTC)
         if self.status.error is not None or not self.status.ever_ready:
             logger.info("server is up", extra={"server": self.id, "tools": len(catalogue.tools)})
             self.gate.retry_now()
@@ -486,7 +486,11 @@ class Backend:
             server_name=info.name if info else None,
             server_version=info.version if info else None,
             transport=connected.transport,
-            checked_at=datetime.now(UTC),
+            checked_at=now,
+            since=before.since if before.ever_ready and before.error is None else now,
+            server_info=info,
+            capabilities=connected.capabilities,
+            instructions=connected.instructions,
         )
         if catalogue != self.catalogue:
             self.catalogue = catalogue
@@ -514,7 +518,9 @@ class Backend:
             logger.warning(
                 "server is down", extra={"server": self.id, "error_class": report.error_class, "error": report.message}
             )
-        self.status = replace(self.status, error=report, checked_at=datetime.now(UTC))
+        now = datetime.now(UTC)
+        since = now if before is None else self.status.since
+        self.status = replace(self.status, error=report, checked_at=now, since=since)
         self.pool.drop_idle()
         self._looked()
 

@@ -114,6 +114,11 @@ class Connected:
         return self.session.server_info
 
     @property
+    def instructions(self) -> str | None:
+        """How it is to be used, in the server's words."""
+        return self.session.instructions
+
+    @property
     def capabilities(self) -> ServerCapabilities:
         return self.session.server_capabilities or ServerCapabilities()
 

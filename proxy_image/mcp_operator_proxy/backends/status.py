@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from mcp_types import Implementation, ServerCapabilities
+
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.backends.connect import ResolvedTransport
 from mcp_operator_proxy.backends.digest import digest
@@ -30,6 +32,11 @@ class Status:
     server_version: str | None = None
     transport: ResolvedTransport | None = None
     checked_at: datetime | None = None
+    since: datetime | None = None
+    """From when on it has been up, or down."""
+    server_info: Implementation | None = None
+    capabilities: ServerCapabilities | None = None
+    instructions: str | None = None
 
     @property
     def phase(self) -> Literal["pending", "connected", "initialized", "error"]:

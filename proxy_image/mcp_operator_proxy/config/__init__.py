@@ -44,7 +44,7 @@ from mcp_operator_proxy.config.credentials import (
     TokenExchange,
     UserToken,
 )
-from mcp_operator_proxy.config.proxy import REST_PATHS, ProxyConfig, Sessions, Tls, within
+from mcp_operator_proxy.config.proxy import REST_PATHS, UI_PATH, ProxyConfig, Sessions, Tls, within
 from mcp_operator_proxy.config.route import (
     DEFAULT_NAME_BUDGET,
     DEFAULT_NAMING,
@@ -66,6 +66,7 @@ from mcp_operator_proxy.config.server import CircuitBreaker, EnvVar, Pin, Retry,
 from mcp_operator_proxy.config.services import (
     Audit,
     EmbeddingEndpoint,
+    Inspector,
     Notices,
     NoticeType,
     Rest,
@@ -87,6 +88,7 @@ __all__ = [
     "RESERVED_PATHS",
     "REST_PATHS",
     "SECRETS_DIR",
+    "UI_PATH",
     "WANTED_FILE",
     "ApiKey",
     "Audit",
@@ -101,6 +103,7 @@ __all__ = [
     "EmbeddingEndpoint",
     "EnvVar",
     "Header",
+    "Inspector",
     "JwtIssuer",
     "Name",
     "NameBudget",

@@ -9,10 +9,14 @@ from mcp_operator_proxy.config.base import CONFIG_VERSION, BackendUrl, ConfigMod
 from mcp_operator_proxy.config.credentials import Provider, Refresh
 from mcp_operator_proxy.config.route import Route
 from mcp_operator_proxy.config.server import Server
-from mcp_operator_proxy.config.services import Audit, Notices, Rest, Search, Stores, Users
+from mcp_operator_proxy.config.services import Audit, Inspector, Notices, Rest, Search, Stores, Users
 
 REST_PATHS: Final = ("/tools", "/sessions", "/servers", "/health", "/openapi.json", "/docs", "/oauth")
 """What the REST interface serves, and all beneath."""
+
+
+UI_PATH: Final = "/ui"
+"""Where the inspector is, and all beneath."""
 
 
 def within(path: str, root: str) -> bool:
@@ -74,6 +78,8 @@ class ProxyConfig(ConfigModel):
     search: Search = Search()
     audit: Audit | None = None
     notices: Notices | None = None
+    inspector: Inspector | None = None
+    """None: there is nothing at `/ui`."""
 
     @model_validator(mode="after")
     def _refers_to_what_is_there(self) -> Self:
@@ -87,6 +93,17 @@ class ProxyConfig(ConfigModel):
             for entry in route.servers:
                 if entry.server not in known:
                     raise ValueError(f"route {route.name} names server {entry.server}, which is not defined")
+        return self
+
+    @model_validator(mode="after")
+    def _leaves_the_inspector_its_place(self) -> Self:
+        if self.inspector is None:
+            return self
+        for route in self.routes:
+            if within(route.path, UI_PATH):
+                raise ValueError(f"path {route.path} is the inspector's, as all beneath {UI_PATH}")
+        if self.rest is not None and within(self.rest.prefix, UI_PATH):
+            raise ValueError(f"rest.prefix {self.rest.prefix} is the inspector's, as all beneath {UI_PATH}")
         return self
 
     @model_validator(mode="after")

@@ -23,6 +23,17 @@ class Rest(ConfigModel):
     """Callers that may start, stop and restart servers and read their logs. Without authentication: whoever reaches the proxy."""
 
 
+class Inspector(ConfigModel):
+    """The page at `/ui` that shows what the proxy does, and what it reads at `/ui/api`."""
+
+    operators: Annotated[tuple[CallerName, ...], Field(max_length=256)] = ()
+    """Callers that see all: every server, log, session and exchange. Without authentication: whoever reaches the proxy."""
+    traffic: bool = True
+    """Let callers watch exchanges, each his own, operators all. While nobody watches nothing is recorded."""
+    traffic_size: Annotated[int, Field(ge=1, le=10_000)] = 256
+    """Exchanges that each worker keeps."""
+
+
 class Stores(ConfigModel):
     """Where state is kept. What is unset is kept in the process: lost with it, and not shared by replicas."""
 

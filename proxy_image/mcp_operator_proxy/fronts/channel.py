@@ -127,6 +127,9 @@ class Channels:
     def __len__(self) -> int:
         return len(self._channels)
 
+    def all(self) -> list[Channel]:
+        return list(self._channels.values())
+
     def find(self, channel_id: str) -> Channel | None:
         return self._channels.get(channel_id)
 

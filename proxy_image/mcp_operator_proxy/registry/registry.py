@@ -108,6 +108,10 @@ class Registry:
         """To be awaited before `find` and the like: what the caller may call is decided in turns then, not all at once."""
         await self._views.decide(principal, user)
 
+    def ids(self, principal: Principal | None = None, user: str | None = None) -> Mapping[tuple[str, str], str]:
+        """By server and the server's own name of the tool, of those that the caller may call."""
+        return self._views.of(principal, user).ids
+
     def get(self, tool_id: str, principal: Principal | None = None, user: str | None = None) -> ToolDocument | None:
         """None where there is none that the caller may call."""
         found = self.find(tool_id, principal, user)

@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mcp_operator_proxy.authn.issuers import Issuers
+from mcp_operator_proxy.inspector.service import Inspector
 from mcp_operator_proxy.registry.registry import Registry
 from mcp_operator_proxy.services.audit import Audit
 from mcp_operator_proxy.services.credentials.source import Credentials
@@ -51,6 +52,7 @@ class Services:
         self.siblings = Siblings(proxy.holder)
         self.lifecycle = Lifecycle(proxy)
         self.rest = Rest(proxy)
+        self.inspector = Inspector(proxy)
         self.notices = Notices(proxy)
         self.processes = Processes(self.notices, proxy.holder.instance, proxy)
         self._all: tuple[Service, ...] = (
@@ -63,6 +65,7 @@ class Services:
             self.registry,
             self.lifecycle,
             self.rest,
+            self.inspector,
         )
         self._retiring: set[asyncio.Task[None]] = set()
 

@@ -55,6 +55,10 @@ class Inner:
 
     async def _of_rest(self, path: str, query: QueryParams) -> BaseModel | None:
         state = self._proxy.state
+        if path.startswith("/inspector/") and state is not None and state.config.inspector is not None:
+            from mcp_operator_proxy.inspector.inner import answer  # noqa: PLC0415 - for who has an inspector
+
+            return await answer(self._proxy, path, query)
         if state is None or state.config.rest is None:
             return None
         from mcp_operator_proxy.services.rest import own  # noqa: PLC0415 - FastAPI, for who serves REST

@@ -92,6 +92,7 @@ class LeanSession:
         self.protocol_version = ""
         self.server_info: Implementation | None = None
         self.capabilities = ServerCapabilities()
+        self.instructions: str | None = None
         self.aim(target)
 
     @staticmethod
@@ -170,6 +171,7 @@ class LeanSession:
         if version is None:
             raise Unplain("no version in common")
         self.protocol_version, self.capabilities = version, discovered.capabilities
+        self.instructions = discovered.instructions
         self._meta = b'"_meta":{%b}' % client_meta(version, {})
         stamp = (discovered.meta or {}).get(SERVER_INFO_META_KEY)
         if stamp is not None:
@@ -194,6 +196,7 @@ class LeanSession:
         if version not in HANDSHAKE_PROTOCOL_VERSIONS:
             raise Unplain("an unknown version")
         self.protocol_version, self.server_info, self.capabilities = version, result.server_info, result.capabilities
+        self.instructions = result.instructions
         told = Exchange()
         await told.run(self._pool, self._bytes(self._in_session, _INITIALIZED))
         if not 200 <= told.status < 300:

@@ -40,6 +40,12 @@ def make_app(proxy: "Proxy") -> FastAPI:
     app.state.proxy = proxy
     for router in (tools.router, sessions.router, servers.router, health.router, docs.router):
         app.include_router(router)
+    tell_problems(app)
+    return app
+
+
+def tell_problems(app: FastAPI) -> None:
+    """Whatever goes wrong is answered with problem details."""
     handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
         ProblemError: _told,
         StoreUnavailable: _away,
@@ -49,7 +55,6 @@ def make_app(proxy: "Proxy") -> FastAPI:
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
-    return app
 
 
 async def _told(_: Request, error: ProblemError) -> Response:
@@ -83,7 +88,7 @@ def _fault_of(one: dict[str, Any]) -> Fault:
 async def _http(_: Request, error: HTTPException) -> Response:
     if error.status_code == 405:
         return problem(problems.NOT_ALLOWED, "the method is not for this path", headers=dict(error.headers or {}))
-    return problem(problems.NOT_FOUND, "there is nothing at this path; /openapi.json says what there is")
+    return problem(problems.NOT_FOUND, "there is nothing at this path")
 
 
 async def _fault(request: Request, error: Exception) -> Response:

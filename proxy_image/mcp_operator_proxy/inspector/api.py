@@ -1,0 +1,104 @@
+"""`me`, `fleet`, `servers/…`: who looks, and how the servers are."""
+
+from typing import Literal
+from urllib.parse import urlencode
+
+from fastapi import APIRouter
+
+from mcp_operator_proxy import __version__
+from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.inspector import own, together
+from mcp_operator_proxy.inspector.asking import Look, Looking
+from mcp_operator_proxy.inspector.models import (
+    Caller,
+    Features,
+    Fleet,
+    Me,
+    ProxyInfo,
+    RouteInfo,
+    ServerDetail,
+    ServerFound,
+)
+from mcp_operator_proxy.services.rest import problems
+from mcp_operator_proxy.services.rest.problems import ProblemError
+
+router = APIRouter()
+
+
+@router.get("/me")
+async def me(look: Look) -> Me:
+    """Who asks. The only one that is answered to who shows nothing."""
+    config, unknown = look.state.config, look.unknown
+    principal = look.principal
+    return Me(
+        caller=Caller(name=principal.name, issuer=principal.issuer or None) if principal is not None else None,
+        required=look.authenticated and not (config.auth is not None and config.auth.anonymous),
+        schemes=_schemes(config),
+        operator=not unknown and look.is_operator,
+        proxy=_proxy(look, unknown=unknown),
+        routes=[] if unknown else [RouteInfo(name=route.name, path=route.path) for route in config.routes],
+        features=_features(config),
+    )
+
+
+@router.get("/fleet")
+async def fleet(look: Look) -> Fleet:
+    """The servers that the caller may see."""
+    seen = await look.servers()
+    found = own.fleet(look.proxy)
+    others = await look.proxy.services.siblings.ask("/inspector/fleet", Fleet)
+    shown = together.fleet(found, others.by_worker)
+    return Fleet(servers=[server for server in shown.servers if server.id in seen])
+
+
+@router.get("/servers/{namespace}/{name}")
+async def server(look: Look, namespace: str, name: str) -> ServerDetail:
+    """One of them. Logs are for operators, sessions of others too."""
+    server_id = (await look.seen_server(f"{namespace}/{name}")).id
+    found = own.detail(look.proxy, server_id).server
+    if found is None:
+        raise ProblemError(problems.UNKNOWN_SERVER, "there is no server of this name")
+    target = f"/inspector/server?{urlencode({'server': server_id})}"
+    others = await look.proxy.services.siblings.ask(target, ServerFound)
+    shown = together.detail(found, others.by_worker.values())
+    return shown if look.is_operator else _for_others(look, shown)
+
+
+def _for_others(look: Looking, shown: ServerDetail) -> ServerDetail:
+    """Without what processes have written, and with the caller's own sessions alone."""
+    process = (
+        shown.process.model_copy(update={"stderr": (), "last_error": None, "pid": None}) if shown.process else None
+    )
+    mine = [session for session in shown.client_sessions if session.caller == look.caller_key]
+    return shown.model_copy(update={"logs": [], "process": process, "client_sessions": mine})
+
+
+def _schemes(config: ProxyConfig) -> list[Literal["apiKey", "bearer"]]:
+    if config.auth is None:
+        return []
+    found: list[Literal["apiKey", "bearer"]] = ["apiKey"] if config.auth.api_keys else []
+    return [*found, "bearer"] if config.auth.jwt else found
+
+
+def _proxy(look: Looking, *, unknown: bool) -> ProxyInfo:
+    proxy = look.proxy
+    if unknown:
+        return ProxyInfo(name=proxy.name, version=__version__, revision=None, started_at=None, workers=None)
+    return ProxyInfo(
+        name=proxy.name,
+        version=__version__,
+        revision=look.state.config.revision,
+        started_at=proxy.started_at,
+        workers=max(1, len(proxy.holder.workers)),
+    )
+
+
+def _features(config: ProxyConfig) -> Features:
+    inspector = config.inspector
+    return Features(
+        traffic=inspector is not None and inspector.traffic,
+        sessions=True,
+        credentials=any(server.credential is not None for server in config.servers),
+        pinning=any(server.pinning != "off" for server in config.servers),
+        search=config.rest is not None or any(route.find_tools for route in config.routes),
+    )

@@ -1,0 +1,19 @@
+"""What a worker tells its siblings of what the inspector shows. They have checked who asks."""
+
+from pydantic import BaseModel
+from starlette.datastructures import QueryParams
+
+from mcp_operator_proxy.inspector import own
+from mcp_operator_proxy.proxy import Proxy
+
+
+async def answer(proxy: Proxy, path: str, query: QueryParams) -> BaseModel | None:
+    """None where there is nothing at the path."""
+    match path:
+        case "/inspector/fleet":
+            return own.fleet(proxy)
+        case "/inspector/server":
+            return own.detail(proxy, query.get("server", ""))
+        case "/inspector/sessions":
+            return own.sessions(proxy)
+    return None

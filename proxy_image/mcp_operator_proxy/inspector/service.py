@@ -1,0 +1,100 @@
+"""`services.inspector`: `/ui` and `/ui/api` behind the same listener as MCP, where the configuration wants them.
+
+Hosts and origins are checked by `App`, as for MCP. The page itself is for anybody, as a browser shows no credential when it
+loads one; what it reads is answered to callers that MCP answers.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mcp_operator_proxy.auth import PRINCIPAL, credentials
+from mcp_operator_proxy.authn.http import Refusal, caller
+from mcp_operator_proxy.config import UI_PATH, within
+from mcp_operator_proxy.inspector.pages import Pages
+from mcp_operator_proxy.services.rest.service import refused
+
+if TYPE_CHECKING:
+    from mcp_operator_proxy.proxy import Proxy
+    from mcp_operator_proxy.swap.prepared import Prepared
+
+logger = logging.getLogger(__name__)
+API: Final = f"{UI_PATH}/api"
+UNKNOWN: Final = "mcp_operator_proxy.unknown"
+"""Key in an ASGI scope of a request by somebody who should say who he is, and has not."""
+ME: Final = f"{API}/me"
+_HEADERS: Final[Mapping[bytes, bytes]] = {
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+}
+"""Of answers of the interface: JSON, never a page, never kept."""
+
+
+class Inspector:
+    """The application is made with the first configuration that wants it, and is the same from then on."""
+
+    def __init__(self, proxy: "Proxy") -> None:
+        self._proxy = proxy
+        self._app: ASGIApp | None = None
+        self._on = False
+        self._pages = Pages()
+
+    def use(self, prepared: "Prepared") -> None:
+        self._on = prepared.config.inspector is not None
+        if self._on and self._app is None:
+            from mcp_operator_proxy.inspector.app import make_app  # noqa: PLC0415 - FastAPI, for who has an inspector
+
+            self._app = make_app(self._proxy)
+
+    async def close(self) -> None: ...
+
+    def serves(self, path: str) -> bool:
+        """Whether a request for this path, without a slash at its end, is for the inspector."""
+        return self._on and within(path, UI_PATH)
+
+    def answers(self, path: str) -> bool:
+        """Whether what is refused at this path is told as problem details."""
+        return self._on and within(path, API)
+
+    async def __call__(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if not within(path, API):
+            await (await self._pages.answer(path, scope))(scope, receive, send)
+            return
+        send = _secured(send)
+        found = await caller(scope, self._proxy.state)
+        if isinstance(found, Refusal):
+            if path != ME or credentials(scope) != (None, None):
+                await _refusal(found)(scope, receive, send)
+                return
+            scope[PRINCIPAL] = None
+            scope[UNKNOWN] = True
+        assert self._app is not None
+        scope["path"] = path
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            logger.debug("a request failed", exc_info=True)
+
+
+def _refusal(found: Refusal) -> Response:
+    return refused(found.status, found.message, dict(found.headers))
+
+
+def _secured(send: Send) -> Send:
+    async def secured(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            has = {name for name, _ in message["headers"]}
+            more = [(name, value) for name, value in _HEADERS.items() if name not in has]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return secured
