@@ -1,33 +1,20 @@
 """Stores by the real servers, for replicas that share them."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
 from support.oauth import OAuthProvider
-from support.stores import Postgres, Redis, running_postgres, running_redis
+from support.stores import Postgres, Redis
 
 KEY = "first key of the test, long enough"
 SECRET = "client s3cret:%"  # what a form-encoding has to treat
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[Redis]:
-    with running_redis() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["memory and sqlite", "redis and postgresql"])
@@ -58,8 +45,6 @@ class Shared:
 @pytest.fixture
 def shared(redis_server: Redis, postgres_server: Postgres) -> Shared:
     database = postgres_server.new_database()
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
     files = {"redis": {"file": "redis"}, "database": {"file": "database"}, "encryptionKeys": [{"file": "key"}]}
     secrets = {"redis": redis_server.url, "database": database, "key": KEY}
     return Shared(files, secrets, StoreSettings(redis_server.url, database, (KEY,)))

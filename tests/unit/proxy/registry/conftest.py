@@ -1,6 +1,6 @@
-"""A real Redis, and an embedding endpoint that speaks OpenAI's `/embeddings`."""
+"""An embedding endpoint that speaks OpenAI's `/embeddings`."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -12,13 +12,6 @@ from starlette.routing import Route
 
 from mcp_operator_proxy.registry.embedders import WordLlamaEmbedder
 from support.backends import ServedApp
-from support.stores import Redis, running_redis
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[Redis]:
-    with running_redis() as server:
-        yield server
 
 
 class Endpoint:

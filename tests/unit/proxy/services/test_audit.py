@@ -3,7 +3,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from mcp_operator_proxy.stores.records.database import Database
 from mcp_operator_proxy.stores.records.models import AuditRecord
 from support.backends import ServedMCP, client, eventually
 from support.gateway import Gateway, make_config, running_gateway
-from support.stores import Postgres, running_postgres
+from support.stores import Postgres
 
 KEY = "alice-" + "k" * 20
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -147,12 +147,6 @@ async def test_off_it_costs_nothing_and_a_swap_turns_it_on_and_off() -> None:
             await running.proxy.apply(make_config({"a": served.url}))
             await through.call_tool("a_echo", {"text": "3"})
             await eventually(lambda: len(written()) == 1)
-
-
-@pytest.fixture(scope="module")
-def postgres_server() -> Iterator[Postgres]:
-    with running_postgres() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

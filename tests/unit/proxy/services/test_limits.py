@@ -1,7 +1,6 @@
 # ruff: noqa: SIM117 - nested, in the order in which they start
 """Rate limits: windows that move, in the lane and beside it, in one process and among replicas."""
 
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -189,12 +188,6 @@ async def test_callers_are_counted_apart() -> None:
                     assert (await through.call_tool("a_ping", {})).data == "pong"
                     with pytest.raises(MCPError):
                         await through.call_tool("a_ping", {})
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[Redis]:
-    with running_redis() as server:
-        yield server
 
 
 def stored() -> dict[str, Any]:

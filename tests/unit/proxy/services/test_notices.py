@@ -7,7 +7,6 @@ import hmac
 import json
 import sys
 import textwrap
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from mcp_operator_proxy.services.notices import KEPT, message_of, notice_id, ret
 from mcp_operator_proxy.swap.validate import ConfigRejected
 from support.backends import ServedApp, client, eventually
 from support.gateway import Gateway, make_config, running_gateway
-from support.stores import Redis, running_redis
+from support.stores import Redis
 
 KEY = b"0123456789abcdef0123456789abcdef"
 SECRETS = {"sign": "whsec_" + base64.b64encode(KEY).decode()}
@@ -185,12 +184,6 @@ async def test_the_webhook_obeys_the_egress_rule_and_redirects_are_not_followed(
                 running.proxy.services.notices.tell("server.gave-up", "ns/a", {"message": "m"})
                 await eventually(lambda: outcome(running, "server.gave-up", "failed") == 1)
         assert (len(hook.came), len(caught.came)) == (2, 0)
-
-
-@pytest.fixture(scope="module")
-def redis_server() -> Iterator[Redis]:
-    with running_redis() as server:
-        yield server
 
 
 async def test_what_all_replicas_see_is_told_by_one(redis_server: Redis) -> None:

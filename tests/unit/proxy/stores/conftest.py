@@ -1,7 +1,7 @@
 """Both implementations of each store, by the real servers."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -10,19 +10,7 @@ from mcp_operator_proxy.stores.keyvalue import KeyValue
 from mcp_operator_proxy.stores.memory import MemoryStore
 from mcp_operator_proxy.stores.records.database import Database
 from mcp_operator_proxy.stores.redis import RedisStore
-from support.stores import Postgres, Redis, running_postgres, running_redis
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[Redis]:
-    with running_redis() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[Postgres]:
-    with running_postgres() as server:
-        yield server
+from support.stores import Postgres, Redis
 
 
 @pytest.fixture(params=["memory", "redis"])

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from redis import Redis as RedisClient
 from sqlalchemy import select
 
 from mcp_operator_proxy.config import ProxyConfig
@@ -58,8 +57,6 @@ async def replicas(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     secrets = None
     if request.param == "shared":
         redis: Redis = request.getfixturevalue("redis_server")
-        with RedisClient.from_url(redis.url) as client:
-            client.flushdb()
         secrets = {"redis": redis.url, "db": f"sqlite:///{tmp_path}/records.db", "key": KEY}
     async with AsyncExitStack() as stack:
         yield Replicas(stack, secrets)
