@@ -99,16 +99,17 @@ class App:
         """Refuse strange hosts and origins; let pages of the others read what is answered."""
         headers = Headers(scope=scope)
         state = self.proxy.state
+        well_known = within(path, WELL_KNOWN)
         refused = refusal(
             state.config if state else None,
             scheme=scope.get("scheme", "http"),
             host=headers.get("host", ""),
-            origin=None if within(path, WELL_KNOWN) else headers.get("origin"),  # what all may know, all pages may
+            origin=None if well_known else headers.get("origin"),  # what all may know, all pages may
         )
         if refused is not None:
             await self._refused(path, *refused)(scope, receive, send)
             return
-        if within(path, WELL_KNOWN):
+        if well_known:
             await self._metadata(scope)(scope, receive, send)
             return
         if (origin := headers.get("origin")) is not None:

@@ -1,10 +1,8 @@
 """The policy that a configuration wants. Pure."""
 
-from importlib.util import find_spec
-
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.policy import ALLOW_ALL, Limited, Policy
-from mcp_operator_proxy.swap.validate import ConfigRejected
+from mcp_operator_proxy.swap.validate import installed
 
 
 def policy_of(config: ProxyConfig) -> Policy:
@@ -17,8 +15,7 @@ def policy_of(config: ProxyConfig) -> Policy:
 def _policies(config: ProxyConfig) -> Policy:
     if config.authorization is None:
         return ALLOW_ALL
-    if find_spec("cedarpy") is None:
-        raise ConfigRejected("authorization: policies need the extra mcp-operator[gateway]", config.revision)
+    installed("authorization", ("cedarpy",), config.revision)
     from mcp_operator_proxy.authz.policy import make  # noqa: PLC0415 - an extra, and only who has policies pays for it
 
     return make(config)

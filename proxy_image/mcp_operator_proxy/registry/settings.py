@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import Final
 
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.config.services import EmbeddingEndpoint, Search
-from mcp_operator_proxy.swap.validate import ConfigRejected, secret
+from mcp_operator_proxy.swap.validate import ConfigRejected, installed, secret
 
 SCHEMES: Final = ("http://", "https://", "tcp://", "unix:", "/", "./")
 """A Milvus by address, or the file of a Milvus Lite."""
@@ -40,7 +39,7 @@ def search_settings(config: ProxyConfig, secrets: Mapping[str, str]) -> SearchSe
     search, revision = config.search, config.revision
     wanted = config.rest is not None or search != Search() or any(route.find_tools for route in config.routes)
     if wanted:
-        _installed(search, revision)
+        _check_installed(search, revision)
     endpoint = search.embedder if isinstance(search.embedder, EmbeddingEndpoint) else None
     key = secret(endpoint.key, secrets, "search.embedder.key", revision).strip() if endpoint and endpoint.key else None
     milvus = None
@@ -59,12 +58,8 @@ def milvus_of(text: str, revision: str | None = None) -> Milvus:
     return Milvus(uri, token)
 
 
-def _installed(search: Search, revision: str) -> None:
-    needed = {"bm25s": "gateway", "snowballstemmer": "gateway", "numpy": "gateway"}
-    if search.embedder == "wordllama":
-        needed["wordllama"] = "gateway"
+def _check_installed(search: Search, revision: str) -> None:
+    embedder = ("wordllama",) if search.embedder == "wordllama" else ()
+    installed("search", ("bm25s", "snowballstemmer", "numpy", *embedder), revision)
     if search.milvus is not None:
-        needed["pymilvus"] = "milvus"
-    missing = sorted({extra for module, extra in needed.items() if find_spec(module) is None})
-    if missing:
-        raise ConfigRejected(f"search: mcp-operator[{','.join(missing)}] is not installed, and it is needed", revision)
+        installed("search.milvus", ("pymilvus",), revision, extra="milvus")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -34,6 +34,13 @@ class NotThereYet(ConfigRejected):
 
 class SecretMissing(NotThereYet):
     """A referenced secret file is not there, or not yet."""
+
+
+def installed(what: str, modules: Iterable[str], revision: str | None = None, extra: str = "gateway") -> None:
+    """Raises ConfigRejected where one of `modules`, which come with an extra of the product and which `what` needs, is missing."""
+    missing = next((module for module in modules if find_spec(module) is None), None)
+    if missing is not None:
+        raise ConfigRejected(f"{what}: it needs mcp-operator[{extra}], of which {missing} is not installed", revision)
 
 
 def parse(text: bytes) -> ProxyConfig:
@@ -104,8 +111,7 @@ def authenticator(config: ProxyConfig, secrets: Mapping[str, str]) -> Authentica
 
 
 def _check_issuer(issuer: JwtIssuer, path: str, revision: str) -> None:
-    if find_spec("joserfc") is None:
-        raise ConfigRejected(f"{path}: tokens need the extra mcp-operator[gateway]", revision)
+    installed(path, ("joserfc",), revision)
     if issuer.jwks_url is None and not re.match(r"^https?://[^/?#@\s]+(/[^?#\s]*)?$", issuer.issuer):
         raise ConfigRejected(f"{path}: issuer is no URL whose metadata could be fetched; give it jwksUrl", revision)
     try:

@@ -1,8 +1,10 @@
 import json
+import sys
 from typing import Any
 
 import pytest
 
+from mcp_operator_proxy.swap.prepared import prepare
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing, parse, resolve
 
 
@@ -110,3 +112,36 @@ def test_a_secret_that_is_no_header_value(value: str) -> None:
 def test_a_ca_bundle_that_is_none(pem: str) -> None:
     with pytest.raises(ConfigRejected, match=r"servers\[0\]\.caBundle of ns/a: not a bundle of PEM certificates"):
         resolve(parse(text(config(caBundle=pem, url="https://a/mcp"))), {})
+
+
+ISSUER = {"name": "corp", "issuer": "https://login.example.com", "audiences": ["gateway"]}
+
+
+@pytest.mark.parametrize(
+    ("module", "wanted", "message"),
+    [
+        ("swagger_ui_bundle", {"rest": {}}, "rest: it needs mcp-operator[gateway]"),
+        ("fastapi", {"inspector": {}}, "inspector: it needs mcp-operator[gateway]"),
+        ("cedarpy", {"authorization": {"policies": "permit(principal, action, resource);"}}, "authorization: it needs"),
+        ("joserfc", {"auth": {"jwt": [ISSUER]}}, "auth.jwt[0]: it needs mcp-operator[gateway]"),
+        ("authlib", {"providers": [{"name": "g", "kind": "google", "clientId": "c"}]}, "credentials: it needs"),
+        ("bm25s", {"search": {"embedder": "none"}, "rest": {}}, "search: it needs mcp-operator[gateway]"),
+        (
+            "pymilvus",
+            {"search": {"embedder": "wordllama", "milvus": {"file": "m"}}, "rest": {}},
+            "search.milvus: it needs mcp-operator[milvus]",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.isidentifier() else "",
+)
+def test_what_needs_a_library_that_is_not_installed(
+    module: str, wanted: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = parse(text({**config(), **wanted}))
+    assert prepare(parsed, {"m": "http://127.0.0.1:1"}, None)
+    monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed (importlib.util.find_spec)
+    with pytest.raises(ConfigRejected) as caught:
+        prepare(parsed, {"m": "http://127.0.0.1:1"}, None)
+    assert str(caught.value).startswith(message)
+    assert f"of which {module} is not installed" in str(caught.value)
+    assert caught.value.revision == "r1"

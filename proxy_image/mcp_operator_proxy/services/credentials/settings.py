@@ -1,6 +1,5 @@
 """Providers and token endpoints with their secrets filled in. Pure."""
 
-import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,7 +7,7 @@ from typing import Final
 from mcp_operator_proxy.backends.http import BadCABundle, ssl_context
 from mcp_operator_proxy.config import Provider, ProxyConfig, Refresh, TokenEndpoint
 from mcp_operator_proxy.config.credentials import ClientAuthentication
-from mcp_operator_proxy.swap.validate import ConfigRejected, secret
+from mcp_operator_proxy.swap.validate import ConfigRejected, installed, secret
 
 NEEDED: Final = ("authlib", "msal", "joserfc", "sqlalchemy")
 AZURE: Final = "https://login.microsoftonline.com"
@@ -52,10 +51,8 @@ class CredentialSettings:
 
 def credential_settings(config: ProxyConfig, secrets: Mapping[str, str]) -> CredentialSettings:
     """Raises SecretMissing, and ConfigRejected for a CA bundle that holds none, or where the libraries are not installed."""
-    wanted = bool(config.providers) or any(server.credential is not None for server in config.servers)
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None] if wanted else []
-    if missing:
-        raise ConfigRejected(f"credentials need mcp-operator[gateway]: {missing[0]} is not installed", config.revision)
+    if config.providers or any(server.credential is not None for server in config.servers):
+        installed("credentials", NEEDED, config.revision)
     providers = {
         provider.name: _provider(provider, secrets, f"providers[{index}]", config.revision)
         for index, provider in enumerate(config.providers)
