@@ -28,7 +28,7 @@ lock: ## Renew the lock files from pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes proxy_image/runner-requirements.in -o proxy_image/runner-requirements.lock
 
 .PHONY: check
-check: lint types docs unit ## What every commit keeps green: lint, types, the documentation site, unit tests
+check: lint types docs ui-check unit ## What every commit keeps green: lint, types, the documentation site, the page's checks, unit tests
 
 .PHONY: lint
 lint: venv ## Style and layers
@@ -44,8 +44,16 @@ types: venv ## Strict types
 stores: ## Install the Redis and the PostgreSQL that unit tests start, where they are missing (Debian's; needs root)
 	@hack/stores
 
+.PHONY: ui
+ui: venv ## Build the inspector's page into the proxy's package, when it has changed
+	@$(PY) -m inspector_page
+
+.PHONY: ui-check
+ui-check: ui ## The page's own checks: eslint, tsc --strict, vitest
+	@cd proxy_image/ui && PATH="$(CURDIR)/build/node/bin:$$PATH" npm run --silent check
+
 .PHONY: unit
-unit: venv stores ## Unit tests: no cluster
+unit: venv stores ui ## Unit tests: no cluster
 	@$(VENV)/bin/pytest tests/unit --numprocesses auto --quiet
 
 .PHONY: crds

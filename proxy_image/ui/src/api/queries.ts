@@ -1,0 +1,36 @@
+import { queryOptions, useQuery, type UseQueryResult } from "@tanstack/react-query";
+
+import { isLive, useLive } from "~/lib/live";
+
+import { get } from "./client";
+import type { Definitions, Fleet, Me, ServerDetail, Sessions, Swaps } from "./types";
+
+export const REFRESH_MS = 3_000;
+
+export const meQuery = queryOptions({
+  queryKey: ["me"],
+  queryFn: ({ signal }) => get<Me>("me", { signal }),
+  staleTime: 10_000,
+  refetchInterval: () => (isLive() ? 30_000 : false),
+});
+
+export function useMe(): UseQueryResult<Me> {
+  return useQuery(meQuery);
+}
+
+/** A query of the inspector's API that refreshes while the page is visible and live. */
+export function useLiveQuery<T>(key: readonly unknown[], path: string, parameters?: Record<string, string | number | null | undefined>, everyMs = REFRESH_MS): UseQueryResult<T> {
+  const live = useLive();
+  return useQuery({
+    queryKey: [...key, parameters],
+    queryFn: ({ signal }) => get<T>(path, { signal, ...(parameters === undefined ? {} : { parameters }) }),
+    refetchInterval: live ? everyMs : false,
+  });
+}
+
+export const useFleet = (): UseQueryResult<Fleet> => useLiveQuery<Fleet>(["fleet"], "fleet");
+export const useSessions = (): UseQueryResult<Sessions> => useLiveQuery<Sessions>(["sessions"], "sessions");
+export const useDefinitions = (): UseQueryResult<Definitions> => useLiveQuery<Definitions>(["definitions"], "definitions");
+export const useSwaps = (): UseQueryResult<Swaps> => useLiveQuery<Swaps>(["swaps"], "swaps");
+export const useServer = (namespace: string, name: string): UseQueryResult<ServerDetail> =>
+  useLiveQuery<ServerDetail>(["server", namespace, name], `servers/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`);
