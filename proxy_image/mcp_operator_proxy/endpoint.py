@@ -18,13 +18,14 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from mcp_operator_proxy import __version__
+from mcp_operator_proxy import __version__, executions
 from mcp_operator_proxy.auth import CALLER, PRINCIPAL, Principal
 from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.eras.elsewhere import handed_on
 from mcp_operator_proxy.eras.exchange import principal_of
 from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.eras.states import States
+from mcp_operator_proxy.executions import Execution
 from mcp_operator_proxy.findtools import CALL, BadArguments, meant
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.fronts.channel import Channels
@@ -39,8 +40,9 @@ from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.internal import missed
 from mcp_operator_proxy.sessions.session import Session
 from mcp_operator_proxy.sessions.table import SESSION_HEADER, SessionTable
-from mcp_operator_proxy.table import Changes
+from mcp_operator_proxy.table import Changes, Entry
 from mcp_operator_proxy.tasktokens import TaskTokens
+from mcp_operator_proxy.usage import Status
 
 _BLANKS: Final = (b" ", b"\t")
 _VERSION_HEADER: Final = b"mcp-protocol-version"
@@ -55,8 +57,8 @@ class Endpoint:
 
     def __init__(self, path: str, route: RouteState, observe: Observe, holder: Holder, name: str) -> None:
         self.path = path
-        self.on_call: Callable[[str, str, float, Principal | None], None] | None = None
-        """Called with a tool's exposed name, outcome, seconds and caller after each call of it."""
+        self.on_call: Callable[[Entry, Status, float], None] | None = None
+        """Called after each call of a tool that there is, with how it ended and its seconds."""
         self.on_audit: Callable[[FrontContext, str, str, float], None] | None = None
         """Called with each request, the decision (`allowed`, `refused`, `limited`), its outcome and seconds."""
         self._observe = observe
@@ -197,14 +199,21 @@ class Endpoint:
         if ctx.request is not None:
             ctx.request.scope.update(mcp_method=ctx.method, mcp_name=_name(ctx), mcp_outcome="error")
         started, outcome, decision = time.perf_counter(), "error", "allowed"
+        execution = Execution()
+        status: Status | None = None
+        executions.current.set(execution)
         try:
             result = await call_next(ctx)
         except (Refused, RateLimited) as error:
-            decision = error.decision
+            decision, status = error.decision, executions.of_error(error)
             outcome = "denied" if isinstance(error, Refused) else "error"
+            raise
+        except BaseException as error:
+            status = executions.of_error(error)
             raise
         else:
             outcome = "tool_error" if isinstance(result, dict) and result.get("isError") else "ok"
+            status = executions.of_result(result)
             return result
         finally:
             if ctx.request is not None:
@@ -213,8 +222,8 @@ class Endpoint:
             self._observe(ctx.method, outcome, seconds)
             if self.on_audit is not None:
                 self.on_audit(ctx, decision, outcome, seconds)
-            if ctx.method == "tools/call" and self.on_call is not None:
-                self.on_call(str((ctx.params or {}).get("name")), outcome, seconds, principal)
+            if execution.entry is not None and status is not None and self.on_call is not None:
+                self.on_call(execution.entry, execution.status or status, seconds)
 
 
 async def _meaning(route: RouteState, ctx: FrontContext, call_next: CallNext) -> HandlerResult:

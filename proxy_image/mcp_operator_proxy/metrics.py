@@ -1,6 +1,7 @@
 """The proxy's metrics, in a registry of their own. Labels are bounded: known methods, configured routes and servers."""
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Final
 
 from mcp_types.methods import SPEC_CLIENT_METHODS
@@ -9,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from mcp_operator_proxy.cache import CacheReport
-from mcp_operator_proxy.report import StatusReport
+from mcp_operator_proxy.report import ServerReport, StatusReport
 from mcp_operator_proxy.tally import BUCKETS, Tallies
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -85,6 +86,7 @@ class _State(Collector):
         restarts = CounterMetricFamily(
             "mcp_proxy_stdio_restarts", "Times that such a process ended by itself or hung.", labels=["server"]
         )
+        alive, uptime, returns = _of_servers(status)
         for server in status.servers:
             if server.process is not None:
                 processes.add_metric([server.id], server.process.processes)
@@ -99,7 +101,42 @@ class _State(Collector):
         info = GaugeMetricFamily("mcp_proxy_config_info", "The configuration in use.", labels=["revision"])
         if status.revision is not None:
             info.add_metric([status.revision], 1)
-        return [up, tools, processes, restarts, sessions, info]
+        return [up, tools, processes, restarts, sessions, info, alive, uptime, returns]
+
+
+def _of_servers(status: StatusReport) -> tuple[Metric, Metric, Metric]:
+    """Whether they answer, since when, and how often they were started again. A server that was stopped by intent has none."""
+    up = GaugeMetricFamily(
+        "mcp_server_status",
+        "1 where the server answers, else 0: its last listing failed, or its circuit is open. Of several workers the worst.",
+        labels=["server_id"],
+    )
+    uptime = GaugeMetricFamily(
+        "mcp_server_uptime_seconds",
+        "Age of the process of a server that the proxy runs; of others, time since which each look at it worked."
+        " Of several workers the least.",
+        labels=["server_id"],
+    )
+    restarts = CounterMetricFamily(
+        "mcp_server_restarts",
+        "Ends of the server's process that nobody asked for; of other servers, returns after a failure."
+        " Of several workers the most.",
+        labels=["server_id"],
+    )
+    now = datetime.now(UTC)
+    for server in status.servers:
+        if server.stopped:
+            continue
+        up.add_metric([server.id], float(server.state == "ready" and server.circuit != "open"))
+        uptime.add_metric([server.id], _uptime(server, now))
+        restarts.add_metric([server.id], server.restarts)
+    return up, uptime, restarts
+
+
+def _uptime(server: ServerReport, now: datetime) -> float:
+    if server.process is not None and server.process.uptime_seconds is not None:
+        return server.process.uptime_seconds
+    return max(0.0, (now - server.up_since).total_seconds()) if server.up_since is not None else 0.0
 
 
 class CacheCollector(Collector):

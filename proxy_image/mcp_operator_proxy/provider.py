@@ -27,7 +27,7 @@ from mcp_types import (
 from mcp_types.methods import is_input_required
 from pydantic import BaseModel
 
-from mcp_operator_proxy import findtools
+from mcp_operator_proxy import executions, findtools
 from mcp_operator_proxy.auth import CALLER, Principal
 from mcp_operator_proxy.backends.ask import wire_error
 from mcp_operator_proxy.backends.backend import Backend
@@ -44,7 +44,7 @@ from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.eras.signin import asked_to_sign_in, signed_in, stands_in
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.pages import BadCursor, page
-from mcp_operator_proxy.refusals import RateLimited, Refused
+from mcp_operator_proxy.refusals import Quarantined, RateLimited, Refused
 from mcp_operator_proxy.services.credentials.token import CredentialProblem
 from mcp_operator_proxy.services.users.instances import Nobody
 from mcp_operator_proxy.services.windows import Limited
@@ -186,6 +186,7 @@ class RouteProvider:
             if (server := self._route.signs_in(params.name)) is not None:
                 return signed_in(server, modern=translate.is_modern(ctx.protocol_version))
             raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name}")
+        executions.called(entry)
         self._permit(ctx, "tool", params.name, entry, f"Unknown tool: {params.name}")
         await self._within_limits(ctx, entry)
         self._refuse_quarantined(ctx, params.name)
@@ -206,8 +207,9 @@ class RouteProvider:
         """Whom the policy does not show the tool hears nothing of it."""
         held = self._route.table(principal_of(ctx)).quarantined.get(name)
         if held is not None:
+            executions.called(held)
             self._permit(ctx, "tool", name, held, f"Unknown tool: {name}")
-            raise MCPError(INVALID_REQUEST, quarantined(name, held.server), {"reason": "quarantined"})
+            raise Quarantined(quarantined(name, held.server))
 
     async def _find_tool(self, ctx: FrontContext, params: CallToolRequestParams) -> dict[str, Any]:
         """Answer `find_tool`, or a `call_tool` that means no call."""
@@ -339,6 +341,7 @@ class RouteProvider:
         try:
             backend = await self._backend(ctx, server)
         except CredentialProblem as problem:
+            executions.ends("refused")
             return asked_to_sign_in(ctx, problem, self._lot, path)
         if backend.resolved.owner is not None and method == "tools/call" and stands_in(own["name"], backend.catalogue):
             return signed_in(server, modern=translate.is_modern(ctx.protocol_version))
@@ -380,6 +383,7 @@ def _told(server: str | None = None) -> Iterator[None]:
     try:
         yield
     except Nobody as error:
+        executions.ends("refused")
         raise MCPError(INVALID_REQUEST, str(error)) from error
     except StoreUnavailable as error:
         message = (

@@ -47,10 +47,11 @@ from mcp_operator_proxy.swap.build import TableBuilder
 from mcp_operator_proxy.swap.pace import Pace, Turns
 from mcp_operator_proxy.swap.prepared import Prepared, prepare
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing
-from mcp_operator_proxy.table import Changes, RouteTable, changes
+from mcp_operator_proxy.table import Changes, Entry, RouteTable, changes
 from mcp_operator_proxy.tasks import cancel, spawn
 from mcp_operator_proxy.tls import CertificateCollector, Certificates
-from mcp_operator_proxy.usage import Usage
+from mcp_operator_proxy.toolmetrics import ExecutionsCollector
+from mcp_operator_proxy.usage import Status, Usage
 
 logger = logging.getLogger(__name__)
 WARM_SECONDS: Final = 0.75
@@ -110,6 +111,7 @@ class Proxy:
         self.metrics.registry.register(
             ParkedCollector(lambda: {path: endpoint.parked.report() for path, endpoint in self.endpoints.items()})
         )
+        self.metrics.registry.register(ExecutionsCollector(self.usage, lambda: self.state))
         self.metrics.registry.register(CacheCollector(self.cache.report))
         self.metrics.registry.register(CertificateCollector(lambda: certificates.current if certificates else None))
         self.metrics.registry.register(UnapprovedCollector(self._unapproved))
@@ -388,7 +390,7 @@ class Proxy:
                     self.holder,
                     self.name,
                 )
-                endpoint.on_call = partial(self.record_call, route.path)
+                endpoint.on_call = self.record_call
                 endpoint.on_audit = partial(self.services.audit.add_request, route.path)
                 endpoint.start()
             endpoints[route.path] = endpoint
@@ -425,13 +427,9 @@ class Proxy:
         for backend in backends:
             await asyncio.gather(*(endpoint.parked.end_calls(backend.gate) for endpoint in self.endpoints.values()))
 
-    def record_call(
-        self, path: str, tool: str, outcome: str, seconds: float, principal: Principal | None = None
-    ) -> None:
-        """A call of a tool of the route at `path`, by its exposed name, has ended: `ok`, `tool_error` or `error`."""
-        entry = self.table(path, principal).tools.get(tool)
-        if entry is not None:
-            self.usage.of(entry.server, entry.name).add(outcome, seconds, time.time())
+    def record_call(self, entry: Entry, status: Status, seconds: float) -> None:
+        """A call of a tool that some route has is over."""
+        self.usage.of(entry.server, entry.name).record(status, seconds, time.time())
 
     # Catalogues that change by themselves
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
+from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 
 from mcp_operator_proxy.services.windows import Limited
 
@@ -22,6 +22,13 @@ class Refused(MCPError):
     def __init__(self, unknown: str, reason: str, data: Any = None) -> None:
         super().__init__(INVALID_PARAMS, unknown, data)
         self.reason = reason
+
+
+class Quarantined(MCPError):
+    """A call of a tool whose definition is not approved."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(INVALID_REQUEST, message, {"reason": "quarantined"})
 
 
 class RateLimited(MCPError):

@@ -96,6 +96,10 @@ class ServerReport(ConfigModel):
     resources: int = 0
     resource_templates: int = 0
     checked_at: datetime | None = None
+    up_since: datetime | None = None
+    """Since when it has answered each time that its lists were asked for; None where it did not the last time."""
+    restarts: int = 0
+    """Ends of its processes that nobody asked for; of a server elsewhere, how often it came back after it had not answered."""
     process: ProcessReport | None = None
     """Of a stdio server that the proxy runs itself."""
     unapproved: tuple[UnapprovedTool, ...] = ()

@@ -13,7 +13,7 @@ from prometheus_client.utils import floatToGoString
 
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 """Upper bounds in seconds, inclusive."""
-_BOUNDS: Final = [*map(floatToGoString, BUCKETS), "+Inf"]
+BOUNDS: Final = [*map(floatToGoString, BUCKETS), "+Inf"]
 _FAMILIES: Final = (
     ("mcp_proxy_requests", "MCP requests answered."),
     ("mcp_proxy_request_seconds", "Time to answer a request."),
@@ -28,7 +28,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, int] = {}
-        self.buckets = [0] * len(_BOUNDS)
+        self.buckets = [0] * len(BOUNDS)
         self.seconds = 0.0
 
     def add(self, outcome: str, seconds: float) -> None:
@@ -79,7 +79,7 @@ class Tallies(Collector):
                 counter.add_metric([*key, outcome], count)
             sums = list(itertools.accumulate(tally.buckets))
             if sums[-1]:
-                histogram.add_metric(key, list(zip(_BOUNDS, map(float, sums), strict=True)), tally.seconds)
+                histogram.add_metric(key, list(zip(BOUNDS, map(float, sums), strict=True)), tally.seconds)
         lanes = CounterMetricFamily(lane, took, labels=["outcome"])
         lanes.add_metric(["answered"], self.lane_answered)
         lanes.add_metric(["handed_over"], self.lane_handed_over)

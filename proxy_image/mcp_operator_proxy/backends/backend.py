@@ -479,6 +479,7 @@ class Backend:
             logger.info("server is up", extra={"server": self.id, "tools": len(catalogue.tools)})
             self.gate.retry_now()
         self._lists += 1
+        back = before.ever_ready and before.error is not None
         self.status = Status(
             connected=True,
             ever_ready=True,
@@ -488,6 +489,7 @@ class Backend:
             transport=connected.transport,
             checked_at=now,
             since=before.since if before.ever_ready and before.error is None else now,
+            recoveries=before.recoveries + back,
             server_info=info,
             capabilities=connected.capabilities,
             instructions=connected.instructions,

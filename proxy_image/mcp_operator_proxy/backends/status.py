@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from mcp_types import Implementation, ServerCapabilities
 
@@ -34,6 +34,8 @@ class Status:
     checked_at: datetime | None = None
     since: datetime | None = None
     """From when on it has been up, or down."""
+    recoveries: int = 0
+    """How often it has come up again after it had been down."""
     server_info: Implementation | None = None
     capabilities: ServerCapabilities | None = None
     instructions: str | None = None
@@ -86,6 +88,8 @@ def server_report(
         resource_templates=len(catalogue.resource_templates),
         checked_at=status.checked_at,
         process=process,
+        up_since=status.since if status.ever_ready and status.error is None else None,
+        restarts=status.recoveries if process is None else process.restarts,
         unapproved=unapproved[:MOST_REPORTED],
         unapproved_total=len(unapproved),
     )
@@ -100,7 +104,14 @@ def users_report(server: str, instances: Sequence[ServerReport]) -> ServerReport
     said = next((report for report in instances if report.state == "ready"), instances[0] if instances else None)
     if said is None:
         return ServerReport(id=server, state="ready", phase="initialized")
-    nothing = {"tools": (), "digest": "", "prompts": 0, "resources": 0, "resource_templates": 0, "unapproved": ()}
+    nothing: dict[str, Any] = {
+        "tools": (),
+        "digest": "",
+        "prompts": 0,
+        "resources": 0,
+        "resource_templates": 0,
+        "unapproved": (),
+    }
     processes = [report.process for report in instances if report.process is not None]
     together = None
     if processes:
@@ -108,6 +119,7 @@ def users_report(server: str, instances: Sequence[ServerReport]) -> ServerReport
         together = processes[0].model_copy(
             update={"pid": None, "uptime_seconds": None, "last_error": None, "stderr": (), **sums}
         )
+    nothing["restarts"] = sum(report.restarts for report in instances)
     return said.model_copy(update={**nothing, "id": server, "error": _without_words(said.error), "process": together})
 
 

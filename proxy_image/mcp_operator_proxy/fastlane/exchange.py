@@ -16,7 +16,7 @@ import msgspec
 from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
-from mcp_types import INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION
+from mcp_types import INVALID_REQUEST, METHOD_NOT_FOUND, UNSUPPORTED_PROTOCOL_VERSION, URL_ELICITATION_REQUIRED
 from pydantic import ValidationError
 
 from mcp_operator_proxy.backends.ask import was_answered, wire_error
@@ -30,6 +30,7 @@ from mcp_operator_proxy.backends.classify import (
 )
 from mcp_operator_proxy.backends.http import MAX_ANSWER, MAX_ERROR_BODY
 from mcp_operator_proxy.eras.uris import may_hold_uris
+from mcp_operator_proxy.executions import of_failure
 from mcp_operator_proxy.fastlane import results
 from mcp_operator_proxy.fastlane.call import Incoming, Side
 from mcp_operator_proxy.fastlane.connection import BackendConnection, Malformed
@@ -51,6 +52,7 @@ from mcp_operator_proxy.fastlane.route import Hot
 from mcp_operator_proxy.fastlane.sink import FIRST_RESULT
 from mcp_operator_proxy.fastlane.sse import Events, EventTooLarge, event
 from mcp_operator_proxy.fastlane.upstream import session_headers
+from mcp_operator_proxy.usage import Status
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +72,8 @@ class Exchange:
 
     __slots__ = (
         "_chunks", "_connecting", "_connection", "_events", "_failed", "_head", "_kind", "_opened", "_over", "_paused", "_size",
-        "_status", "_streaming", "_ticket", "deadline", "hot", "incoming", "last_sent", "number", "outgoing", "request", "side",
-        "sink", "started",
+        "_status", "_streaming", "_ticket", "deadline", "end_status", "hot", "incoming", "last_sent", "number", "outgoing",
+        "request", "side", "sink", "started",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917
@@ -83,7 +85,7 @@ class Exchange:
         number: int,
         outgoing: bytes,
         ticket: int,
-        over: "Callable[[Exchange, str | None, int], None]",
+        over: "Callable[[Exchange, Status | None, int], None]",
     ) -> None:
         self.incoming = incoming
         self.request = request
@@ -94,10 +96,12 @@ class Exchange:
         self.outgoing = outgoing
         """The whole request."""
         self.sink = incoming.sink
+        self.end_status: Status | None = None
+        """How a call ended, where its outcome does not say it."""
         self.started = self.last_sent = time.perf_counter()
         self.deadline = self.started + hot.timeout
         self._ticket = ticket
-        self._over: Callable[[Exchange, str | None, int], None] | None = over
+        self._over: Callable[[Exchange, Status | None, int], None] | None = over
         self._connection: BackendConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._status = 0
@@ -152,6 +156,7 @@ class Exchange:
         """Nobody waits for the answer any more: the place at the gate is free again."""
         if self.done:
             return
+        self.end_status = "cancelled"
         self._drop()
         self._settle("error", 499, None)
 
@@ -159,6 +164,7 @@ class Exchange:
         """The client cancelled the call by a notification, which a legacy server gets too."""
         if self.done:
             return
+        self.end_status = "cancelled"
         self._tell_cancelled("the client cancelled the request")
         self._drop()
         error = {"code": REQUEST_CANCELLED, "message": "Request cancelled"}
@@ -168,6 +174,7 @@ class Exchange:
         """The client's session has ended."""
         if self.done:
             return
+        self.end_status = "cancelled"
         self._tell_cancelled("the client's session has ended")
         self._drop()
         error = {"code": INVALID_REQUEST, "message": "Session terminated before the request completed"}
@@ -316,6 +323,8 @@ class Exchange:
             if self.incoming.backend_session is None and 400 <= self._status < 500 and code in _ERA_CODES:
                 self._hand_over(answered=True)  # it may speak another era by now: that is found out there
             else:
+                if code == URL_ELICITATION_REQUIRED:
+                    self.end_status = "unfinished"
                 self._send_error(error, "error", True, code)
             return
         if not isinstance(message.result, msgspec.Raw) or not self._is_ours(message):
@@ -325,7 +334,7 @@ class Exchange:
         if self.request.method == "tools/call" and (self.hot.expose is None or not may_hold_uris(body)):
             spliced = tool_result(message.result, side.stamp_member, RESULT_META)
             if spliced is not None:
-                outcome = "tool_error" if spliced[1] else "ok"
+                outcome: Status = "tool_error" if spliced[1] else "ok"
                 self._send(200, result_body(self.request.id, spliced[0]), outcome, answered=True)
                 return
         self._finish_in_full(bytes(message.result))
@@ -353,7 +362,7 @@ class Exchange:
         except MCPError as error:
             self._send_error(_encoded(error), "error", True, error.error.code)
             return
-        outcome = "tool_error" if made.get("isError") else "ok"
+        outcome: Status = "tool_error" if made.get("isError") else "ok"
         self._send(200, result_body(self.request.id, msgspec.json.encode(made)), outcome, answered=True)
 
     def _large(self) -> None:
@@ -417,14 +426,15 @@ class Exchange:
     def _fail(self, error: BackendError) -> None:
         backend = self.hot.upstream.backend
         backend.nudge()
+        self.end_status = of_failure(error)
         failure = wire_error(backend.id, error)
         self._send_error(_encoded(failure), "error", was_answered(error), failure.error.code)
 
-    def _send_error(self, error: bytes, outcome: str, answered: bool | None, code: int) -> None:
+    def _send_error(self, error: bytes, outcome: Status, answered: bool | None, code: int) -> None:
         status = ERROR_CODE_HTTP_STATUS.get(code, 200) if self.side.modern else 200
         self._send(status, error_body(self.request.id, error), outcome, answered=answered)
 
-    def _send(self, status: int, body: bytes, outcome: str, *, answered: bool | None) -> None:
+    def _send(self, status: int, body: bytes, outcome: Status, *, answered: bool | None) -> None:
         if self._opened:
             self.sink.write(event(body))
             self._settle(outcome, 200, answered=answered)
@@ -461,7 +471,7 @@ class Exchange:
             self._connecting.cancel()
             self._connecting = None
 
-    def _settle(self, outcome: str | None, status: int, answered: bool | None) -> None:
+    def _settle(self, outcome: Status | None, status: int, answered: bool | None) -> None:
         over, self._over = self._over, None
         assert over is not None
         if self._paused and self._connection is not None:

@@ -42,6 +42,7 @@ from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.policy import ALLOW_ALL, is_open
 from mcp_operator_proxy.services.windows import Call, Window
 from mcp_operator_proxy.table import Kind
+from mcp_operator_proxy.usage import Status
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -339,7 +340,7 @@ class Lane:
             raise _Declined
         return found
 
-    def _over(self, exchange: Exchange, outcome: str | None, status: int) -> None:
+    def _over(self, exchange: Exchange, outcome: Status | None, status: int) -> None:
         incoming, request = exchange.incoming, exchange.request
         incoming.leave(request.id)
         self._in_flight.discard(exchange)
@@ -353,7 +354,11 @@ class Lane:
         now = time.time()
         hot = exchange.hot
         if hot.usage is not None:
-            hot.usage.add(outcome, seconds, now)
+            how = exchange.end_status
+            if how is None:
+                hot.usage.add(outcome, seconds, now)
+            else:
+                hot.usage.record(how, seconds, now)
         self._observe(incoming, request, outcome, status, seconds, now, hot.upstream.backend.id)
 
     def _observe(  # noqa: PLR0917

@@ -1,7 +1,7 @@
 """Which tools the routes show, each once, under the ids that REST and search know them by. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -65,13 +65,31 @@ def listing(config: ProxyConfig, shown: Shown, whole: Listing | None = None) -> 
     return Listing(tools, ids, places)
 
 
+def tool_ids(config: ProxyConfig, shown: Shown) -> dict[tuple[str, str], str]:
+    """The `ids` of `listing`, without all the rest."""
+    labels = server_labels(config)
+    ids: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for _, _, entry in _entries(shown):
+        own = (entry.server, entry.name)
+        if own not in ids:
+            tool_id = ids[own] = _free(f"{labels.get(entry.server, entry.server)}.{entry.name}", taken)
+            taken.add(tool_id)
+    return ids
+
+
+def server_labels(config: ProxyConfig) -> dict[str, str]:
+    """What servers are called in the ids of their tools."""
+    return _labels([server.id for server in config.servers])
+
+
 def _entries(shown: Shown) -> Iterator[tuple[str, str, Entry]]:
     for path, tools in shown.items():
         for name, entry in tools.items():
             yield path, name, entry
 
 
-def _labels(servers: Mapping[str, Server]) -> dict[str, str]:
+def _labels(servers: Collection[str]) -> dict[str, str]:
     """The server's part of an id: its name, or `namespace/name` where two namespaces have the name."""
     names = Counter(server.partition("/")[2] for server in servers)
     return {server: name if names[name := server.partition("/")[2]] == 1 else server for server in servers}

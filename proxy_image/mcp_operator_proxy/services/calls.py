@@ -24,6 +24,7 @@ from mcp_operator_proxy.backends.session import Call
 from mcp_operator_proxy.cache import caller_of, key_of
 from mcp_operator_proxy.eras import translate
 from mcp_operator_proxy.eras.capabilities import Capabilities
+from mcp_operator_proxy.executions import of_failure
 from mcp_operator_proxy.policy import ALLOW_ALL
 from mcp_operator_proxy.provider import quarantined, show
 from mcp_operator_proxy.registry.listing import Registered
@@ -33,6 +34,8 @@ from mcp_operator_proxy.services.credentials.token import CredentialProblem
 from mcp_operator_proxy.services.names import owners
 from mcp_operator_proxy.services.users.instances import Nobody
 from mcp_operator_proxy.services.windows import Call as CountedCall
+from mcp_operator_proxy.table import Entry
+from mcp_operator_proxy.usage import Status
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
@@ -59,6 +62,8 @@ class CallFailed(Exception):
 
     tool: Registered | None = None
     """Which, as far as it was found."""
+    entry: Entry | None = None
+    """The same, also where the caller may not call it."""
 
 
 class UnknownTool(CallFailed):
@@ -145,6 +150,15 @@ class Caller:
         return self.principal.key if self.principal else None
 
 
+_STATUSES: Final[Mapping[type[CallFailed], Status]] = {
+    CallForbidden: "denied",
+    ToolQuarantined: "refused",
+    BadArguments: "refused",
+    CallLimited: "limited",
+    CallTimedOut: "timeout",
+    NeedsSignIn: "refused",
+    ToolAsks: "unfinished",
+}
 _DECISIONS: Final[Mapping[type[CallFailed], Decision]] = {
     UnknownTool: "refused",
     CallForbidden: "refused",
@@ -181,6 +195,8 @@ async def call_tool(
     """
     trail = trail if trail is not None else Trail()
     began = time.perf_counter()
+    entry: Entry | None = None
+    status: Status = "error"
     try:
         found = trail.tool = await _found(proxy, caller, tool_id)
         await _within_limits(proxy, caller, found)
@@ -188,10 +204,14 @@ async def call_tool(
         called = await _called(proxy, caller, found, arguments, seconds_of(proxy.state, found, seconds))
     except CallFailed as error:
         error.tool = trail.tool
+        entry, status = error.entry, _status(error)
         trail.decision = _DECISIONS.get(type(error), "allowed")
         raise
+    except asyncio.CancelledError:
+        status = "cancelled"
+        raise
     else:
-        trail.outcome = "tool_error" if called.failed else "ok"
+        status = trail.outcome = "tool_error" if called.failed else "ok"
         return called
     finally:
         took, tool = time.perf_counter() - began, trail.tool
@@ -210,7 +230,16 @@ async def call_tool(
         )
         if tool is not None:
             proxy.metrics.observe(tool.path, "tools/call", trail.outcome, took)
-            proxy.record_call(tool.path, tool.document.name, trail.outcome, took)
+            entry = tool.entry
+        if entry is not None:
+            proxy.record_call(entry, status, took)
+
+
+def _status(error: CallFailed) -> Status:
+    """How the call ended, for the metrics."""
+    if isinstance(error, ServerDown):
+        return of_failure(error.__cause__)
+    return _STATUSES.get(type(error), "error")
 
 
 def seconds_of(state: "State | None", tool: Registered, default: float) -> float:
@@ -237,7 +266,7 @@ async def _found(proxy: "Proxy", caller: Caller, tool_id: str) -> Registered:
     if hidden is not None and state is not None:
         reason = state.policy.refusal(caller.principal, hidden.path, "tool", hidden.document.name, hidden.entry)
         logger.info("call refused", extra={"tool": tool_id, "reason": reason})
-        raise CallForbidden("there is no such tool")
+        raise _of(hidden.entry, CallForbidden("there is no such tool"))
     raise UnknownTool("there is no such tool")
 
 
@@ -249,7 +278,12 @@ def _refuse_quarantined(state: "State | None", caller: Caller, tool_id: str) -> 
         for name, entry in table.quarantined.items():
             ids = {f"{server}.{entry.name}" for server in (entry.server, entry.server.partition("/")[2])}
             if tool_id in ids and state.policy.refusal(caller.principal, path, "tool", name, entry) is None:
-                raise ToolQuarantined(quarantined(name, entry.server))
+                raise _of(entry, ToolQuarantined(quarantined(name, entry.server)))
+
+
+def _of(entry: Entry, error: CallFailed) -> CallFailed:
+    error.entry = entry
+    return error
 
 
 async def _awaited(proxy: "Proxy", caller: Caller, tool_id: str) -> bool:

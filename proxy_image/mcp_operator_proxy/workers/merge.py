@@ -17,6 +17,8 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_proxy_requests_in_flight": sum,
     "mcp_proxy_sessions": sum,
     "mcp_proxy_backend_up": min,
+    "mcp_server_status": min,
+    "mcp_server_uptime_seconds": min,
     "mcp_proxy_server_tools": max,
     "mcp_proxy_unapproved_tools": max,
     "mcp_proxy_stdio_processes": sum,
@@ -30,7 +32,9 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_user_sessions_active": max,
     "mcp_proxy_certificate_not_after_timestamp_seconds": min,
 }
-"""How the values of the workers become one; a sum where nothing is said. Counters and histograms are sums."""
+"""How the values of the workers become one; a sum where nothing is said. Histograms are sums, and counters but for these."""
+COUNTERS: Final[Mapping[str, Combine]] = {"mcp_server_restarts": max}
+"""What each worker counts of the same happenings."""
 NOTICES: Final = 64
 _SEVERITY: Final = ("ready", "pending", "error")
 
@@ -103,7 +107,7 @@ def merge_metrics(texts: Sequence[bytes]) -> bytes:
 
 def _combine(family: Metric) -> Combine:
     if family.type != "gauge":
-        return sum
+        return COUNTERS.get(family.name, sum)
     if family.name.endswith("_created"):
         return min
     return GAUGES.get(family.name, sum)

@@ -1,0 +1,76 @@
+"""How one request fares on its way through the full path, and what its end is called in the metrics."""
+
+import asyncio
+from contextvars import ContextVar
+from typing import Any
+
+from mcp.shared.exceptions import MCPError
+from mcp_types import URL_ELICITATION_REQUIRED
+
+from mcp_operator_proxy.backends.classify import BackendError
+from mcp_operator_proxy.refusals import Quarantined, RateLimited, Refused
+from mcp_operator_proxy.table import Entry
+from mcp_operator_proxy.usage import Status
+
+_NOT_SENT = frozenset({"CircuitOpen", "Overloaded"})
+
+
+class Execution:
+    """One request of a client. Whoever handles it notes what only he knows."""
+
+    __slots__ = ("entry", "status")
+
+    def __init__(self) -> None:
+        self.entry: Entry | None = None
+        """The tool that is called, once it has been found; also where the caller may not use it."""
+        self.status: Status | None = None
+        """How it ended, where neither the result nor the error says so."""
+
+
+current: ContextVar[Execution | None] = ContextVar("execution", default=None)
+
+
+def called(entry: Entry) -> None:
+    """The tool that the current request calls has been found."""
+    execution = current.get()
+    if execution is not None:
+        execution.entry = entry
+
+
+def ends(status: Status) -> None:
+    """Whatever the result of the current request looks like, this is how it ended."""
+    execution = current.get()
+    if execution is not None:
+        execution.status = status
+
+
+def of_result(result: Any) -> Status:
+    """`result` is one of `tools/call`, as a client gets it."""
+    if not isinstance(result, dict):
+        return "ok"
+    if result.get("resultType", "complete") != "complete":
+        return "unfinished"
+    return "tool_error" if result.get("isError") else "ok"
+
+
+def of_error(error: BaseException) -> Status:
+    """`error` is what the handler of `tools/call` raised."""
+    if isinstance(error, asyncio.CancelledError):
+        return "cancelled"
+    if isinstance(error, Refused):
+        return "denied"
+    if isinstance(error, RateLimited):
+        return "limited"
+    if isinstance(error, Quarantined):
+        return "refused"
+    if isinstance(error, MCPError) and error.code == URL_ELICITATION_REQUIRED:
+        return "unfinished"
+    return of_failure(error.__cause__)
+
+
+def of_failure(error: BaseException | None) -> Status:
+    """Of a call that got no answer of the server's own: why."""
+    found = error.report.error_class if isinstance(error, BackendError) else None
+    if found in _NOT_SENT:
+        return "refused"
+    return "timeout" if found == "Timeout" else "error"
