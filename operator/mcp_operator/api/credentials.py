@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from mcp_operator.api.common import ApiModel, SecretSource
+from mcp_operator.api.common import ApiModel, DataSource, SecretSource
 from mcp_operator.api.constraints import Rule, matching, one_of_fields
 from mcp_operator.api.scalars import CallerName, Duration, Scope, Url, between
 
@@ -39,6 +39,8 @@ class TokenEndpoint(ApiModel):
     """The Secret whose key holds the client's secret. A changed Secret is in use within seconds, without a restart."""
     authentication: Literal["Basic", "Post", "None"] = "Basic"
     """How the client shows its secret (RFC 6749, section 2.3.1): in the Authorization header, in the body, or it has none."""
+    ca_bundle: DataSource | None = None
+    """PEM certificates of the authorities to trust instead of the system's, where tokens are made and metadata is read."""
 
 
 class ClientCredentials(ApiModel):
@@ -205,6 +207,8 @@ class Provider(ApiModel):
     """Asked for where a user signs in; unset: openid, and what makes a refresh token."""
     authority: Url | None = None
     """Instead of the provider's public address: a sovereign cloud, for example."""
+    ca_bundle: DataSource | None = None
+    """PEM certificates of the authorities to trust instead of the system's, where the provider is asked."""
 
 
 class Refresh(ApiModel):

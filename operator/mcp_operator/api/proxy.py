@@ -20,7 +20,7 @@ from mcp_operator.api.exposure import (
 )
 from mcp_operator.api.gateway import Audit, Notices, Rest, Search, Stores, Users
 from mcp_operator.api.pods import PodTemplate, PullSecretList
-from mcp_operator.api.scalars import Count, Duration, Image, ObjectName, Port, PullPolicy, between
+from mcp_operator.api.scalars import Count, Duration, Image, ObjectName, Port, PullPolicy, Url, between
 from mcp_operator_proxy.config import (
     DEFAULT_NAME_BUDGET,
     DEFAULT_NAMING,
@@ -185,6 +185,10 @@ class ProxySpec(ApiModel):
     """Origins (`https://app.example.com`) that browsers may send. Requests without an Origin are no browsers' and pass."""
     allowed_hosts: Annotated[tuple[AllowedHost, ...], Field(max_length=64)] = ()
     """Host names that are answered (`name`, `name:port`, `*.suffix`); empty: any."""
+    public_url: Url | None = None
+    """URL of the proxy for browsers of users: they sign in at `/oauth/start/…` beneath it, and come back to `/oauth/callback`.
+
+    Unset: authentication.resourceMetadata.resource."""
     workers: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     """Processes of each pod. One uses one core; give the pod as many cores as workers."""
     sessions: Sessions = Sessions()

@@ -55,6 +55,7 @@ def _endpoint(wanted: api.TokenEndpoint, where: str, fields: Fields) -> dict[str
         "client_id": wanted.client_id,
         "client_secret": fields.file(f"{where}.clientSecret", secret) if secret else None,
         "authentication": _AUTHENTICATION[wanted.authentication],
+        "ca_bundle": fields.bundle(f"{where}.caBundle", wanted.ca_bundle) if wanted.ca_bundle else None,
     }
 
 
@@ -63,6 +64,7 @@ def providers(wanted: Iterable[api.Provider], fields: Fields) -> Iterator[config
     for provider in wanted:
         where, before = f"spec.providers[{provider.name}]", len(fields.problems)
         secret = fields.file(f"{where}.clientSecret", provider.client_secret) if provider.client_secret else None
+        bundle = fields.bundle(f"{where}.caBundle", provider.ca_bundle) if provider.ca_bundle else None
         if len(fields.problems) > before:
             continue
         try:
@@ -78,6 +80,7 @@ def providers(wanted: Iterable[api.Provider], fields: Fields) -> Iterator[config
                     "client_secret": secret,
                     "scopes": provider.scopes,
                     "authority": provider.authority,
+                    "ca_bundle": bundle,
                 }
             )
         except ValidationError as error:

@@ -118,6 +118,7 @@ def compile_proxy(
         access_log=proxy.spec.access_log,
         allowed_hosts=_allowed_hosts(proxy),
         allowed_origins=proxy.spec.allowed_origins,
+        public_url=None if proxy.spec.public_url is None else AnyHttpUrl(proxy.spec.public_url),
         **settings,
     )
     attached = [route for route in routes if route.id in selection.route_problems]

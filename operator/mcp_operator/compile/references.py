@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -82,9 +82,8 @@ def _of_proxy(proxy: McpProxy) -> Iterator[DataId]:
     if found := spec.authentication:
         for secret in found.api_key_secrets:
             yield "Secret", namespace, secret.name
-        for issuer in found.jwt:
-            if issuer.ca_bundle:
-                yield from _sources(namespace, issuer.ca_bundle.config_map_key_ref, issuer.ca_bundle.secret_key_ref)
+        yield from _bundles(namespace, (issuer.ca_bundle for issuer in found.jwt))
+    yield from _bundles(namespace, (provider.ca_bundle for provider in spec.providers))
     for policy in spec.authorization.policies if spec.authorization else ():
         if policy.config_map_key_ref:
             yield "ConfigMap", namespace, policy.config_map_key_ref.name
@@ -103,19 +102,19 @@ def _secrets_of(spec: ProxySpec) -> Iterator[SecretSource | None]:
 
 def _of_server(server: McpServer) -> Iterator[DataId]:
     namespace, spec = server.metadata.namespace, server.spec
-    if spec.credential and (endpoint := spec.credential.endpoint) and endpoint.client_secret:
-        yield "Secret", namespace, endpoint.client_secret.secret_key_ref.name
+    if spec.credential and (endpoint := spec.credential.endpoint):
+        if endpoint.client_secret:
+            yield "Secret", namespace, endpoint.client_secret.secret_key_ref.name
+        yield from _bundles(namespace, [endpoint.ca_bundle])
     if spec.remote:
         for header in spec.remote.headers:
             if header.value_from:
                 yield "Secret", namespace, header.value_from.secret_key_ref.name
         if spec.remote.tls:
-            yield from _sources(
-                namespace, spec.remote.tls.ca_bundle.config_map_key_ref, spec.remote.tls.ca_bundle.secret_key_ref
-            )
+            yield from _bundles(namespace, [spec.remote.tls.ca_bundle])
     if hosted := spec.container or spec.stdio:
         for source in _key_sources(hosted):
-            yield from _sources(namespace, source.config_map_key_ref, source.secret_key_ref)
+            yield _data_id(namespace, source)
         for kind, ref in whole_sources(hosted):
             yield kind, namespace, ref.name
         for secret in spec.image_pull_secrets:
@@ -249,8 +248,10 @@ def _key_sources(hosted: Container | Stdio) -> Iterator[DataSource]:
     yield from (file.value_from for file in hosted.files)
 
 
-def _sources(namespace: str, config_map: KeyRef | None, secret: KeyRef | None) -> Iterator[DataId]:
-    if config_map:
-        yield "ConfigMap", namespace, config_map.name
-    if secret:
-        yield "Secret", namespace, secret.name
+def _bundles(namespace: str, sources: Iterable[DataSource | None]) -> Iterator[DataId]:
+    yield from (_data_id(namespace, source) for source in sources if source)
+
+
+def _data_id(namespace: str, source: DataSource) -> DataId:
+    kind, ref = key_of(source)
+    return kind, namespace, ref.name

@@ -118,6 +118,7 @@ def test_all_that_is_read_is_referred_to() -> None:
                 "kind": "Google",
                 "clientId": "x",
                 "clientSecret": {"secretKeyRef": {"name": "g", "key": "s"}},
+                "caBundle": {"configMapKeyRef": {"name": "ca-of-g", "key": "x"}},
             }
         ],
         "search": {
@@ -137,6 +138,7 @@ def test_all_that_is_read_is_referred_to() -> None:
     named = {(kind, name) for kind, _, name in references(models.proxy(resources.proxy(**spec)))}
     assert named == {
         ("ConfigMap", "ca"),
+        ("ConfigMap", "ca-of-g"),
         ("ConfigMap", "policies"),
         *(("Secret", name) for name in ("ai", "app", "g", "hook", "milvus", "stores", "team")),
     }

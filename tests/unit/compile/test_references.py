@@ -36,6 +36,22 @@ def test_every_reference_is_found() -> None:
         assert set(references(models.server(body))) == {("Secret", TEAM, "two"), ("ConfigMap", TEAM, "c")}
 
 
+def test_references_of_a_credential() -> None:
+    endpoint = {
+        "url": "https://a",
+        "clientId": "x",
+        "clientSecret": _ref("secret", "client"),
+        "caBundle": _ref("configMap", "ca"),
+    }
+    body = resources.remote("far", "https://x/mcp")
+    body["spec"]["credential"] = {"clientCredentials": {"endpoint": endpoint}}
+    server = models.server(body)
+    assert set(references(server)) == {("Secret", TEAM, "client"), ("ConfigMap", TEAM, "ca")}
+    assert [problem.message.split(":")[0] for problem in resolve(server, {}).problems] == [
+        f"spec.credential.clientCredentials.endpoint.{name}" for name in ("clientSecret", "caBundle")
+    ]
+
+
 def _hosted(**fields: Any) -> McpServer:
     body = resources.container("near", "image", imagePullSecrets=fields.pop("pull", []))
     body["spec"]["container"].update(fields)
