@@ -44,6 +44,7 @@ from mcp_operator_proxy.services.users.identity import user_of
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.state import RouteView, State
 from mcp_operator_proxy.swap.build import TableBuilder
+from mcp_operator_proxy.swap.history import History, Swap, applied
 from mcp_operator_proxy.swap.pace import Pace, Turns
 from mcp_operator_proxy.swap.prepared import Prepared, prepare
 from mcp_operator_proxy.swap.validate import ConfigRejected, SecretMissing
@@ -114,7 +115,7 @@ class Proxy:
         self.metrics.registry.register(ExecutionsCollector(self.usage, lambda: self.state))
         self.metrics.registry.register(CacheCollector(self.cache.report))
         self.metrics.registry.register(CertificateCollector(lambda: certificates.current if certificates else None))
-        self.metrics.registry.register(UnapprovedCollector(self._unapproved))
+        self.metrics.registry.register(UnapprovedCollector(self.unapproved))
         self.services = Services(self)
         self._pins = PinWatch(self._notice)
         self.lane = Lane(self)
@@ -125,6 +126,8 @@ class Proxy:
         self._swapped_at: datetime | None = None
         self._swap_seconds: float | None = None
         self._swaps = 0
+        self.history = History()
+        """Of swaps, those refused too."""
         self._lock = asyncio.Lock()
         self._newest = 0
         self._moved = asyncio.Event()
@@ -177,6 +180,7 @@ class Proxy:
                 self._prepared = given
                 self._accepted()
                 return False
+            before = self.state.config if self.state is not None else None
             await self._swap(prepared, started + self._warm_seconds)
             self._prepared = given
             if self.certificates is not None and prepared.certificate is not None:
@@ -186,6 +190,8 @@ class Proxy:
             self._swaps += 1
             self.metrics.swaps.inc()
             self.metrics.swap_seconds.observe(self._swap_seconds)
+            note = self._note(before, prepared.config, self._swapped_at, self._swap_seconds)
+            spawn(note, self._background)
             logger.info(
                 "configuration in use",
                 extra={
@@ -197,6 +203,10 @@ class Proxy:
             )
             self._accepted()
             return True
+
+    async def _note(self, before: ProxyConfig | None, after: ProxyConfig, at: datetime, seconds: float) -> None:
+        """Keep what a swap has changed; with a thousand servers it takes longer than a call may be held up."""
+        self.history.add(await asyncio.to_thread(applied, before, after, at, seconds))
 
     async def show_anew(self) -> None:
         """Take the configuration in use again, as servers are shown other credentials now, or others of them are to run."""
@@ -217,6 +227,7 @@ class Proxy:
         if before is not None and (before.revision, before.message) == (revision, message):
             return
         self._rejected = RejectedConfig(revision=revision, message=message, at=datetime.now(UTC))
+        self.history.add(Swap(revision, self._rejected.at, "rejected", message=message))
         self.metrics.rejected.inc()
         logger.error("configuration refused", extra={"revision": revision, "error": message})
         self._wake()
@@ -458,7 +469,8 @@ class Proxy:
         """Tell whoever the configuration names for that."""
         self.services.notices.tell(kind, subject, data)
 
-    def _unapproved(self) -> dict[str, tuple[UnapprovedTool, ...]]:
+    def unapproved(self) -> dict[str, tuple[UnapprovedTool, ...]]:
+        """Tools whose definitions are not approved, of servers whose definitions are pinned, by server."""
         found = self.state.backends.values() if self.state else ()
         return {backend.id: backend.unapproved() for backend in found if backend.server.pinning != "off"}
 

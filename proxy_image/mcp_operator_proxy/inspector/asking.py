@@ -75,6 +75,11 @@ class Looking(Asking):
             raise ProblemError(problems.UNKNOWN_SERVER, "there is no server of this name")
         return found
 
+    async def tools(self) -> frozenset[tuple[str, str]]:
+        """Server and own name of each tool that some route shows to the caller."""
+        tables = (await self.tables()).values()
+        return frozenset((entry.server, entry.name) for table in tables for entry in table.tools.values())
+
     def route_path(self, named: str) -> str:
         """Of a route, by its path or name. Raises ProblemError."""
         for route in self.state.config.routes:

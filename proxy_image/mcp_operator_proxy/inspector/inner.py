@@ -16,4 +16,8 @@ async def answer(proxy: Proxy, path: str, query: QueryParams) -> BaseModel | Non
             return own.detail(proxy, query.get("server", ""))
         case "/inspector/sessions":
             return own.sessions(proxy)
+        case "/inspector/swaps":
+            return own.swaps(proxy)
+        case "/inspector/definitions":
+            return own.definitions(proxy)
     return None

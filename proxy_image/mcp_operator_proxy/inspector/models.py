@@ -265,15 +265,18 @@ class UserSessionItem(Shape):
     expires_at: datetime
 
 
+CredentialState = Literal["valid", "expired", "signInNeeded", "refreshFailed"]
+
+
 class CredentialItem(Shape):
     user: str
     issuer: str
     servers: list[str] = Field(description="That are shown it.")
-    state: Literal["valid", "expired", "signInNeeded", "refreshFailed"]
+    state: CredentialState
     expires_at: datetime | None
     refreshed_at: datetime | None
     problem: str | None
-    sign_in_url: str | None
+    sign_in_url: str | None = Field(description="Where the caller himself signs in; of others' there is none.")
 
 
 class Sessions(Shape):
@@ -322,7 +325,8 @@ class SwapItem(Shape):
     seconds: float | None
     outcome: Literal["applied", "rejected"]
     message: str | None = Field(description="Why it was rejected.")
-    changes: list[Change]
+    changes: list[Change] = Field(description="The first of `total`.")
+    total: int
 
 
 class Swaps(Shape):

@@ -15,8 +15,11 @@ from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.inspector.conditions import Seen, conditions
 from mcp_operator_proxy.inspector.latency import latency
 from mcp_operator_proxy.inspector.models import (
+    Change,
     ClientSession,
     ClientSessions,
+    DefinitionItem,
+    Definitions,
     Era,
     Fleet,
     FleetServer,
@@ -25,9 +28,11 @@ from mcp_operator_proxy.inspector.models import (
     ServerDetail,
     ServerFound,
     ServerRoute,
+    SwapItem,
+    Swaps,
 )
 from mcp_operator_proxy.proxy import Proxy
-from mcp_operator_proxy.report import ServerReport
+from mcp_operator_proxy.report import ServerReport, UnapprovedTool
 from mcp_operator_proxy.usage import ServerUsage
 
 LOG_LINES: Final = 200
@@ -93,6 +98,46 @@ def detail(proxy: Proxy, server_id: str) -> ServerFound:
 def sessions(proxy: Proxy) -> ClientSessions:
     """Of clients, that this worker holds."""
     return ClientSessions(sessions=[session for session, _ in _client_sessions(proxy)])
+
+
+def swaps(proxy: Proxy) -> Swaps:
+    """The newest first."""
+    items = [
+        SwapItem(
+            revision=swap.revision,
+            at=swap.at,
+            seconds=None if swap.seconds is None else round(swap.seconds, 6),
+            outcome=swap.outcome,
+            message=swap.message,
+            changes=[Change(kind=c.kind, name=c.name, change=c.change, fields=list(c.fields)) for c in swap.changes],
+            total=swap.total,
+        )
+        for swap in reversed(proxy.history.swaps)
+    ]
+    return Swaps(current=proxy.state.config.revision if proxy.state is not None else None, items=items)
+
+
+def definitions(proxy: Proxy) -> Definitions:
+    """Those that are not approved, of servers whose definitions are pinned."""
+    found = proxy.unapproved()
+    return Definitions(items=[_definition(server, tool) for server, tools in found.items() for tool in tools])
+
+
+def _definition(server: str, tool: UnapprovedTool) -> DefinitionItem:
+    namespace, _, name = server.partition("/")
+    approves = f"kubectl annotate mcps {name} -n {namespace} mcp-operator.dev/approve={tool.digest}"
+    in_git = f"in Git: spec.approvedDefinitions.tools of McpServer {name}"
+    gone = f"nothing has to be done: it is served no more; its record goes with spec.approvedDefinitions of McpServer {name}"
+    return DefinitionItem(
+        server=server,
+        tool=tool.tool,
+        kind=tool.kind,
+        digest=tool.digest,
+        approved=list(tool.approved),
+        diff=tool.diff,
+        definition=tool.definition,
+        how=f"{approves}\n{in_git}" if tool.digest else gone,
+    )
 
 
 def digest(session_id: str) -> str:

@@ -6,13 +6,18 @@ from typing import Final
 from mcp_operator_proxy.inspector.models import (
     ClientSession,
     ClientSessions,
+    Definitions,
     Fleet,
     FleetServer,
     Latency,
     ServerDetail,
     ServerFound,
+    SwapItem,
+    Swaps,
 )
+from mcp_operator_proxy.swap.history import KEPT
 
+SAME_SECONDS: Final = 60.0
 STATES: Final = ("ready", "pending", "error")
 
 
@@ -68,3 +73,29 @@ def _latency(views: list[Latency]) -> Latency:
     """The slowest worker's percentiles: an average of percentiles says nothing."""
     known = [view for view in views if view.p95 is not None]
     return max(known, key=lambda view: view.p95 or 0.0) if known else Latency()
+
+
+def swaps(own: Swaps, others: Iterable[Swaps]) -> Swaps:
+    """Each once, with the seconds of the slowest worker: they take up a configuration within `SAME_SECONDS` of each other."""
+    views = [own, *others]
+    if len(views) == 1:
+        return own
+    kept: list[SwapItem] = []
+    for item in sorted((item for each in views for item in each.items), key=lambda item: item.at, reverse=True):
+        same = next((n for n, one in enumerate(kept) if _same(one, item)), None)
+        if same is None:
+            kept.append(item)
+        elif (item.seconds or 0.0) > (kept[same].seconds or 0.0):
+            kept[same] = kept[same].model_copy(update={"seconds": item.seconds})
+    return Swaps(current=own.current, items=kept[:KEPT])
+
+
+def definitions(own: Definitions, others: Iterable[Definitions]) -> Definitions:
+    """Each once, in the order of the workers."""
+    found = {(item.server, item.tool, item.digest): item for each in (own, *others) for item in each.items}
+    return Definitions(items=list(found.values()))
+
+
+def _same(one: SwapItem, other: SwapItem) -> bool:
+    near = abs((one.at - other.at).total_seconds()) < SAME_SECONDS
+    return near and (one.revision, one.outcome, one.message) == (other.revision, other.outcome, other.message)

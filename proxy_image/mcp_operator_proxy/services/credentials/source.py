@@ -108,6 +108,10 @@ class Credentials:
         """
         return await self._engine.token_for(server, user, principal)
 
+    async def offer(self, user: str, *, provider: str | None = None, server: str | None = None) -> str | None:
+        """The URL at which `user`, and nobody else, is to sign in; None where that cannot be offered. Raises StoreUnavailable."""
+        return await self._engine.sign_ins.offer(user, provider=provider, server=server)
+
     async def shown_to(self, resolved: ResolvedServer, user: str | None, principal: Principal | None) -> ResolvedServer:
         """The server with the token of a user, in its headers or its environment; as it is where it has no credential.
 

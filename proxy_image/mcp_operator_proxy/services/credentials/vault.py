@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -37,6 +38,18 @@ PROBLEM_MOST: Final = 255
 
 class Late(Exception):
     """Somebody else has written the record meanwhile, or removed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A user's token of an issuer, as far as it is no secret."""
+
+    user: str
+    issuer: str
+    expires_at: datetime | None
+    updated_at: datetime
+    failures: int
+    problem: str | None
 
 
 class Vault:
@@ -133,6 +146,13 @@ class Vault:
         async with (await self._stores.records()).transaction() as session:
             found = await session.scalars(select(Credential.issuer).where(Credential.user_id == user))
             return sorted(found)
+
+    async def overview(self, user: str | None, limit: int) -> list[Kept]:
+        """What is known of tokens without opening any: of one user, or of all; sorted."""
+        asked = select(Credential).order_by(Credential.user_id, Credential.issuer).limit(limit)
+        async with (await self._stores.records()).transaction() as session:
+            rows = await session.scalars(asked if user is None else asked.where(Credential.user_id == user))
+            return [Kept(r.user_id, r.issuer, r.expires_at, r.updated_at, r.failures, r.problem) for r in rows]
 
     # Renewing
 

@@ -50,6 +50,7 @@ export interface CredentialItem {
   expiresAt: string | null;
   refreshedAt: string | null;
   problem: string | null;
+  /** Where the caller himself signs in; of others' there is none. */
   signInUrl: string | null;
 }
 
@@ -293,7 +294,9 @@ export interface SwapItem {
   outcome: "applied" | "rejected";
   /** Why it was rejected. */
   message: string | null;
+  /** The first of `total`. */
   changes: Change[];
+  total: number;
 }
 
 export interface Swaps {
