@@ -2,14 +2,17 @@
 
     mcp-operator-caller: v1 SECONDS QUERY SIGNATURE
 
-`QUERY` is what a URL says on a private socket (`user=KEY`), SECONDS the time of the request, SIGNATURE the HMAC-SHA256 (RFC 2104)
-of all before it, in hex. Each request is signed anew, so that one that was overheard is soon worth nothing.
+`QUERY` is what a URL says on a private socket (`user=KEY`; `gone=KEY` ends that user's process), SECONDS the time of the request,
+SIGNATURE the HMAC-SHA256 (RFC 2104) of all before it, in hex. Each request is signed anew, so that one that was overheard is soon
+worth nothing.
 """
 
 import hmac
 from typing import Final
 
 HEADER: Final = "mcp-operator-caller"
+GONE: Final = "gone"
+"""Names a user in the query of a DELETE: the user's session with the gateway has ended, and so shall the process."""
 MAX_SKEW: Final = 300.0
 """Seconds that the clocks of two nodes may differ, a request's way included."""
 LEAST_KEY: Final = 32

@@ -114,6 +114,12 @@ class _KillableServer(uvicorn.Server):
         await self.killed.wait()
 
     async def shutdown(self, sockets: Any = None) -> None:  # noqa: ARG002 - none are given
+        loop = asyncio.get_running_loop()
+        for listening in self.servers:
+            for sock in listening.sockets:
+                loop.remove_reader(sock.fileno())
+        for _ in range(3):  # Python 3.11 loses, open, a connection that is being accepted while its server closes
+            await asyncio.sleep(0)
         for listening in self.servers:
             listening.close()
         for _ in range(10):  # one that was being accepted just now is among them some turns of the loop later

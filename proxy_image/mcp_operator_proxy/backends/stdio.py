@@ -203,7 +203,12 @@ class StdioHost:
 
 def on_behalf_of(owner: str | None) -> str:
     """Query of the URL on which a session is opened for a user; the bridge learns no name."""
-    return "" if owner is None else f"user={hashlib.sha256(owner.encode()).hexdigest()[:32]}"
+    return "" if owner is None else f"user={key_of_owner(owner)}"
+
+
+def key_of_owner(owner: str) -> str:
+    """What stands for a user at a bridge."""
+    return hashlib.sha256(owner.encode()).hexdigest()[:32]
 
 
 def _era_of(known: Message) -> Era:

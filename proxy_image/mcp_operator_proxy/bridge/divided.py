@@ -112,6 +112,9 @@ class DividedHub(Hub):
     def leave(self, key: str) -> None:
         self._clients.leave(key)
 
+    async def dismiss(self, user: str) -> bool:
+        return await self._clients.dismiss(user)
+
     async def sweep(self) -> None:
         await asyncio.gather(self._catalogue.sweep(), self._clients.sweep())
 

@@ -236,9 +236,26 @@ class McpEndpoint:
             self._hub.metrics.dropped.inc(outbox.dropped)
 
     async def _delete(self, request: Request, send: Send) -> None:
+        """The end of a session; or, as a signed header alone says, of the users who are gone (`callers.GONE`)."""
+        if (gone := self._gone(request)) is not None:
+            ended = [await self._hub.dismiss(user) for user in gone]
+            status = 204 if any(ended) else 404
+            await Response(status_code=status)(request.scope, request.receive, send)
+            return
         session = self._session(request.headers, None)
         await self._hub.end(session, "the session was ended by the client")
         await Response(status_code=204)(request.scope, request.receive, send)
+
+    def _gone(self, request: Request) -> list[str] | None:
+        """Users of whom a proxy says that they are gone. None: it says nothing of the kind."""
+        key, said = self._settings.identity_key, request.headers.get(callers.HEADER)
+        if key is None or said is None or _SESSION in request.headers:
+            return None
+        try:
+            query = QueryParams(callers.believed(key, said, time.time()))
+        except callers.NotBelieved as error:
+            raise Rejection(403, f"who is gone is not believed: {error}") from error
+        return query.getlist(callers.GONE) or None
 
     def _session(self, headers: Headers, request_id: jsonrpc.RequestId | None) -> Session:
         name = headers.get(_SESSION)

@@ -155,6 +155,10 @@ class Hub(ABC):
     def equip(self, caller: Caller) -> None:  # noqa: B027 - most have no process of a user's own
         """Give the user's process the token that came with a request, where it is another one."""
 
+    async def dismiss(self, user: str) -> bool:  # noqa: ARG002 - most have no process of a user's own
+        """The user is gone: end the user's process after its calls. Whether there was one."""
+        return False
+
     @abstractmethod
     async def submit(self, session: Session, call: Call) -> None:
         """Take a request to the server. Whatever happens, the call gets an answer."""

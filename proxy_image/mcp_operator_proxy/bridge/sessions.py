@@ -51,6 +51,11 @@ class Session:
             if self._calls.get(call.id) is call:
                 del self._calls[call.id]
 
+    @property
+    def busy(self) -> bool:
+        """Whether a call is in flight."""
+        return bool(self._calls)
+
     def call(self, request_id: RequestId) -> Call | None:
         """The call in flight that has this id."""
         return self._calls.get(request_id)

@@ -69,6 +69,18 @@ class UsersHub(Hub):
         if before is None or token.token != before.token:
             hub.renew({self.settings.credential_env: token.token})
 
+    async def dismiss(self, user: str) -> bool:
+        held = self._users.get(user)
+        if held is None:
+            return False
+        hub, _ = held
+        ran = not hub.rests
+        self._tokens.pop(user, None)
+        hub.renew({})  # nothing starts with the user's token any more
+        for session in [s for s in hub.sessions.values() if not s.busy]:
+            await self.end(session, "the user is gone")
+        return ran
+
     def _refusal(self, message: Message, caller: Caller) -> Refused | None:
         if self.settings.credential_env is None:
             return None if caller.user is not None else Refused(nobody(self.settings.name, message), 403)

@@ -184,5 +184,10 @@ class Server(ConfigModel):
         return self.per_user or self._is_personal or (self.stdio is not None and self.stdio.isolation == "user")
 
     @property
+    def apart(self) -> bool:
+        """Whether each user has an instance or a process of its own, wherever that runs."""
+        return self.of_users or self.identity is not None
+
+    @property
     def _is_personal(self) -> bool:
         return self.credential is not None and self.credential.kind != "clientCredentials"

@@ -32,6 +32,7 @@ from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.services.arguments import ArgumentProblem, problems
 from mcp_operator_proxy.services.credentials.token import CredentialProblem
 from mcp_operator_proxy.services.names import owners
+from mcp_operator_proxy.services.users.identity import on_behalf
 from mcp_operator_proxy.services.users.instances import Nobody
 from mcp_operator_proxy.services.windows import Call as CountedCall
 from mcp_operator_proxy.table import Entry
@@ -146,7 +147,7 @@ class Caller:
     def owner(self) -> str | None:
         """Whose sessions with servers the call may use."""
         if self.user is not None:
-            return f"user {self.user}"
+            return on_behalf(self.user)
         return self.principal.key if self.principal else None
 
 

@@ -97,7 +97,7 @@ class SessionList(BaseModel):
 
 class SessionEnded(BaseModel):
     success: bool
-    servers_stopped: list[str]
+    servers_stopped: list[str] = Field(description="Those of which the user had an instance of its own.")
     stopped_at: datetime
 
 

@@ -103,7 +103,7 @@ def shown(proxy: Proxy, server: config.Server) -> Server:
         namespace=namespace,
         transport="stdio" if server.stdio is not None else "http",
         state=state_of(proxy, server, backend),
-        per_user=server.of_users,
+        per_user=server.apart,
         category=server.category,
         tools=len(backend.catalogue.tools) if backend is not None else 0,
         version=backend.status.server_version if backend is not None else None,

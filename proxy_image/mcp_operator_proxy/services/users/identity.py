@@ -8,7 +8,7 @@ the caller of a key, or of another issuer, by a name.
 import hashlib
 import re
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.config import OPERATOR, Users
@@ -35,6 +35,20 @@ def user_of(principal: Principal | None, users: Users) -> str | None:
     if not principal.issuer:
         return _short(API_KEY, principal.name)
     return _short("" if principal.issuer == users.issuer else principal.issuer, principal.name)
+
+
+def owners_of(user: str, users: Users) -> tuple[str, ...]:
+    """Whose a user's processes and sessions with servers may be: the user's own, of calls made for the user over REST, of the
+    key or token that the user calls with."""
+    namespace, _, name = user.rpartition("/")
+    issuer = namespace or users.issuer
+    own = unquote(name) if namespace == API_KEY else f"{issuer}/{unquote(name)}" if issuer else user
+    return tuple(dict.fromkeys((user, on_behalf(user), own)))
+
+
+def on_behalf(user: str) -> str:
+    """The owner of what is done for `user` by a caller that acts for others."""
+    return f"user {user}"
 
 
 def acts_for_others(principal: Principal | None, users: Users) -> bool:

@@ -13,13 +13,15 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.backends.gone import tell_gone
+from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.config import ProxyConfig, Users
-from mcp_operator_proxy.services.users.identity import user_of
+from mcp_operator_proxy.services.users.identity import owners_of, user_of
 from mcp_operator_proxy.services.users.instances import Instances
 from mcp_operator_proxy.services.users.metrics import Counts, UsersCollector
 from mcp_operator_proxy.services.users.record import PREFIX, UserSessionRecord, Why, digest_of, key_of
@@ -60,6 +62,7 @@ class UserSessions:
         self._settings = Users()
         self.counts = Counts()
         proxy.metrics.registry.register(UsersCollector(self.counts))
+        self._servers: Mapping[str, ResolvedServer] = {}
         self._touched: dict[str, float] = {}
         self._seen: dict[str, str] = {}
         """Users whose sessions were used here, and which those were."""
@@ -76,6 +79,7 @@ class UserSessions:
     def use(self, prepared: "Prepared") -> None:
         self._settings = prepared.config.users
         self.instances.use(prepared.personal)
+        self._servers = prepared.resolved
         following = (self._proxy.services.stores, self._settings.idle_seconds) if wanted(prepared.config) else None
         if following != self._following:
             self._following = following
@@ -185,9 +189,10 @@ class UserSessions:
         spawn(self._write_use(user), self._tasks)
 
     async def end(self, user: str, why: Why = "ended") -> tuple[str, ...]:
-        """End the user's session, and what runs for it in every replica. Returns the ids of the servers that it was for, sorted.
+        """End the user's session, and what runs for it: in every replica, and behind bridges.
 
-        Without a session what runs for the user here ends all the same. Raises StoreUnavailable.
+        Returns the ids of the servers of which the user had something of an own, sorted. Without a session what runs for the user
+        here ends all the same. Raises StoreUnavailable.
         """
         async with self._alone(user):
             record = await self._live(user)
@@ -195,9 +200,9 @@ class UserSessions:
                 await self._proxy.services.stores.keyvalue.delete(key_of(user))
                 await self._closed(user, record.digest, why)
                 await self._forget_credential(record)
-        stopped = set(self._let_go(user))
+            stopped = {*self._let_go(user), *await self._dismissed(user)}
         if record is not None:
-            stopped |= set(record.servers)
+            stopped |= {server for server in record.servers if not self._is_shared(server)}
             await self._tell(user, record.digest, why)
         await self._count()
         return tuple(sorted(stopped))
@@ -265,6 +270,17 @@ class UserSessions:
             self.counts.active = await durable.count(await self._proxy.services.stores.records(), self._clock())
 
     # Ends
+
+    def _is_shared(self, server: str) -> bool:
+        resolved = self._servers.get(server)
+        return resolved is not None and not resolved.server.apart
+
+    async def _dismissed(self, user: str) -> Sequence[str]:
+        """The servers whose bridges have ended a process of the user."""
+        bridged = [resolved for resolved in self._servers.values() if resolved.identity is not None]
+        owners = owners_of(user, self._settings)
+        ended = await asyncio.gather(*(tell_gone(resolved, owners) for resolved in bridged))
+        return [resolved.server.id for resolved, had in zip(bridged, ended, strict=True) if had]
 
     def _let_go(self, user: str) -> Sequence[str]:
         self._seen.pop(user, None)
@@ -335,6 +351,7 @@ class UserSessions:
                 if live is None:
                     await self._forget_credential(row)
                     self._let_go(row.user_id)
+                    await self._dismissed(row.user_id)
                     await self._tell(row.user_id, row.id, "idle")
 
 

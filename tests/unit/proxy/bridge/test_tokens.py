@@ -84,6 +84,37 @@ async def test_each_process_has_the_token_of_its_user(monkeypatch: pytest.Monkey
         assert processes(bridge) == 2
 
 
+async def test_a_user_who_is_gone_has_no_process(tmp_path: Path) -> None:
+    """Its calls end on it. Only who has the key may say so, and a request that was overheard says nothing of the kind."""
+    async with bridged() as (bridge, http):
+        alice, idle, bob = (As(bridge, http, who, f"tok-{who}") for who in ("alice", "alice", "bob"))
+        for who in (alice, idle, bob):
+            await who.initialize()
+        first = await alice.pid()
+        working = asyncio.create_task(alice.call("work", until=str(tmp_path / "go")))
+        await until(lambda: bridge.hub.busy)
+
+        async def gone(value: str) -> int:
+            return (await http.delete(bridge.url, headers={callers.HEADER: value})).status_code
+
+        now = time.time()
+        assert await gone(callers.signed("x" * 32, "gone=alice", now)) == 403
+        assert await gone(callers.signed(KEY, "gone=alice", now - 600)) == 403
+        assert await gone(callers.signed(KEY, "user=alice", now)) == 400
+        assert await gone(callers.signed(KEY, "gone=nobody", now)) == 404
+        assert processes(bridge) == 2
+        assert await gone(callers.signed(KEY, "gone=nobody&gone=alice", now)) == 204
+        assert _runs(first)
+        (tmp_path / "go").touch()
+        assert (await working)["pid"] == first
+        await until(lambda: not _runs(first))
+        assert processes(bridge) == 1
+        assert (await idle.post({"jsonrpc": "2.0", "id": 9, "method": "tools/list"})).status_code == 404
+        again = As(bridge, http, "alice", "tok-again")
+        await again.initialize()
+        assert (await again.token(), await bob.token()) == ("tok-again", "tok-bob")
+
+
 async def test_another_token_is_another_process_once_the_calls_of_the_first_have_ended(tmp_path: Path) -> None:
     async with bridged() as (bridge, http):
         alice, bob = As(bridge, http, "alice", "tok-1"), As(bridge, http, "bob", "tok-bob")

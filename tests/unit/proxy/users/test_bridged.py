@@ -3,6 +3,7 @@
 each user sees the own token, with its own lists, in both eras of clients · nothing of a token is readable on the wire
 another token: another process, for clients that stay · who has not signed in is told so, and there is no process
 a bridge that wants tokens from a proxy that sends none: its words reach the caller
+the end of a session ends the process of that user, and no other
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psutil
 import pytest
 
 from mcp_operator_proxy.bridge.server import Bridge
@@ -144,3 +146,38 @@ async def test_without_a_token_each_user_of_an_instance_has_the_own_process_too(
         assert "p_echo" in {tool.name for tool in await ann.list_tools()}
         assert (await told(ann))[0] is None
         assert bridge.hub.health().processes == 2
+
+
+@pytest.mark.parametrize("sealed", [True, False], ids=["with a token", "without one"])
+@pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
+async def test_the_process_of_a_user_ends_with_the_users_session(
+    mode: str, sealed: bool, eventually: Eventually
+) -> None:
+    """Not with what idles for long; another user's goes on, and who comes back has a new one."""
+    async with bridged(variable="TOKEN" if sealed else None, **(SEALED if sealed else {})) as (gateway, _):
+        await signed_in(gateway, *PEOPLE)
+        async with connected(gateway, "ann", mode) as ann, connected(gateway, "bob", mode) as bob:
+            for who in (ann, bob):
+                await who.list_tools()
+            before, his = await told(ann), await told(bob)
+            assert "ns/p" in await gateway.proxy.services.users.end("key/ann")
+            await eventually(lambda: not psutil.pid_exists(before[1]))
+            assert await told(bob) == his
+            await signed_in(gateway, "ann")
+            after = await told(ann)
+            assert after[0] == before[0]
+            assert after[1] != before[1]
+            await gateway.proxy.services.users.end("key/bob")
+            await gateway.proxy.services.users.end("key/bob")
+            assert (await told(ann))[1] == after[1]
+
+
+async def test_a_bridge_that_is_away_holds_up_no_end() -> None:
+    async with bridged(variable=None) as (gateway, bridge):
+        await signed_in(gateway, "ann")
+        async with modern(gateway, "ann") as ann:
+            await ann.call("p_echo")
+        bridge.stop()
+        await bridge.hub.quiet()
+        await gateway.proxy.services.users.end("key/ann")
+        assert await gateway.proxy.services.users.find("key/ann") is None

@@ -14,6 +14,7 @@ from mcp_operator_proxy.services.users.identity import (
     NotTheirs,
     acting_user,
     checked,
+    owners_of,
     pseudonym,
     user_of,
 )
@@ -39,10 +40,30 @@ def test_who_a_caller_is(principal: Principal | None, user: str | None) -> None:
     assert user_of(principal, USERS) == user
 
 
+@pytest.mark.parametrize(
+    ("user", "owners"),
+    [
+        ("key/ci", {"key/ci", "user key/ci", "ci"}),
+        ("alice", {"alice", "user alice", "corp/alice"}),
+        ("partner/a%20b", {"partner/a%20b", "user partner/a%20b", "partner/a b"}),
+    ],
+)
+def test_whose_a_users_processes_are(user: str, owners: set[str]) -> None:
+    assert set(owners_of(user, USERS)) == owners
+    assert set(owners_of("alice", Users())) == {"alice", "user alice"}
+
+
 NAMES = st.text(min_size=1, max_size=300)
 CALLERS = st.builds(Principal, NAMES, st.sampled_from(["corp", "partner", "other"])) | st.builds(
     Principal, st.from_regex(r"\A[A-Za-z0-9._@-]{1,128}\Z")
 )
+
+
+@given(CALLERS)
+def test_what_is_a_callers_is_that_users(caller: Principal) -> None:
+    user = user_of(caller, USERS)
+    assert user is not None
+    assert caller.key in owners_of(user, USERS) or "sha256:" in user
 
 
 @given(CALLERS, CALLERS)
