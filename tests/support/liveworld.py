@@ -15,6 +15,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from mcp_operator.api import meta
+from mcp_operator.api.resources import McpProxy
 from mcp_operator.app.metrics import OperatorMetrics
 from mcp_operator.app.operator import Operator
 from mcp_operator.app.options import parse
@@ -23,6 +24,7 @@ from mcp_operator.compile.references import decoded
 from mcp_operator.engine.keys import Key
 from mcp_operator.kube.client import KubeClient
 from mcp_operator.kube.paths import path_of
+from mcp_operator.reconcile.proxy import compiled_now
 from mcp_operator_proxy.config import CONFIG_FILE, ProxyConfig
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.serve import running
@@ -128,7 +130,7 @@ class World:
 
     async def runs_proxy(self, name: str, *addresses: str) -> None:
         """As the pods of a proxy: real proxies at these addresses, with what the operator wrote; clients meet the first."""
-        await eventually(self._has_seen_all, 20)
+        await eventually(lambda: self._is_written(name), 20)
         await eventually(lambda: self.get("deployments", f"{name}-proxy"), 20)
         pods = {f"{name}-proxy-{number}": address for number, address in enumerate(addresses)}
         for pod, address in pods.items():
@@ -152,15 +154,22 @@ class World:
 
     # The operator
 
-    async def _has_seen_all(self) -> bool:
-        """Whether the operator has heard of every resource, whose watches keep no order among kinds, and has done its work."""
+    async def _is_written(self, name: str) -> bool:
+        """Whether the proxy's config is what follows from all that was applied.
+
+        Watches keep no order among kinds, and the next change of a config waits a moment.
+        """
         assert self.operator is not None
         for kind in meta.KINDS:
             for body in (await self.kube.list(self.path(kind.plural, "").rstrip("/"))).items:
                 if self.operator.store.get(Key.of(kind.kind, body)) is None:
                     return False
-        await self.operator.queue.join()
-        return True
+        context, key = self.operator._context, Key(meta.PROXY.kind, self.namespace, name)
+        proxy = context.world.model(key)
+        assert isinstance(proxy, McpProxy)
+        written = await self.get("configmaps", f"{name}-proxy-config")
+        annotations = (written or {}).get("metadata", {}).get("annotations", {})
+        return (await compiled_now(context, key, proxy)).config.revision == annotations.get(meta.ANNOTATION_REVISION)
 
     @contextlib.asynccontextmanager
     async def operating(self) -> AsyncIterator[Operator]:

@@ -4,7 +4,6 @@ missing, created, renewed, deleted: conditions and what callers are told · the 
 rights for just that · without its stores a proxy is not started, and one that runs keeps them, but lets in only whom it shall
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -52,15 +51,14 @@ async def answer(world: World, key: str | None = None) -> int:
         return (await client.post(f"http://{ADDRESS}:{world.port}/mcp", json=HELLO, headers=headers)).status_code
 
 
-async def given(world: World, wanted: Callable[[set[str]], bool]) -> None:
-    """Wait until the proxy's Secret holds such values, and let the pods have them."""
+async def come_to_meet(world: World, wanted: dict[str | None, int]) -> None:
+    """Wait until callers, by their keys, meet these statuses, while the pods are given what the operator writes."""
 
     async def holds() -> bool:
-        live = await world.plain_secret("tools-proxy-secrets")
-        return wanted(set(live.values()))
+        await world.synced("tools")
+        return {key: await answer(world, key) for key in wanted} == wanted
 
     await eventually(holds, 20)
-    await world.synced("tools")
 
 
 async def test_closed_to_all_but_whom_the_secret_names(world: World) -> None:
@@ -73,18 +71,15 @@ async def test_closed_to_all_but_whom_the_secret_names(world: World) -> None:
         assert [await answer(world), await answer(world, FIRST)] == [401, 401]
 
         await world.apply(keys(app=FIRST))
-        await given(world, lambda values: FIRST in values)
+        await come_to_meet(world, {None: 401, FIRST: 200, SECOND: 401})
         await world.comes("tools", "Ready", "True", "Ready", "mcpproxies")
-        assert [await answer(world), await answer(world, FIRST), await answer(world, SECOND)] == [401, 200, 401]
 
         await world.apply(keys(app=SECOND))
-        await given(world, lambda values: SECOND in values)
-        assert [await answer(world, FIRST), await answer(world, SECOND)] == [401, 200]
+        await come_to_meet(world, {FIRST: 401, SECOND: 200})
 
         await world.kube.delete(world.path("secrets", "keys"))
         await world.comes("tools", "ResolvedRefs", "False", "RefNotFound", "mcpproxies")
-        await world.synced("tools")
-        assert [await answer(world), await answer(world, FIRST), await answer(world, SECOND)] == [401, 401, 401]
+        await come_to_meet(world, {None: 401, FIRST: 401, SECOND: 401})
 
 
 async def test_a_canary_gets_in_and_may_call_its_tool_alone(world: World) -> None:
@@ -127,8 +122,8 @@ async def test_who_may_call_changes_while_a_store_is_missing(world: World) -> No
         await world.kube.delete(world.path("secrets", "stores"))
         await world.comes("tools", "Programmed", "False", "RefNotFound", "mcpproxies")
         await world.apply(keys(app=SECOND))
-        await given(world, lambda values: SECOND in values and data["redis"] in values)
-        assert [await answer(world, FIRST), await answer(world, SECOND)] == [401, 200]
+        await come_to_meet(world, {FIRST: 401, SECOND: 200})
+        assert data["redis"] in (await world.plain_secret("tools-proxy-secrets")).values()
         said = str((await world.get("mcpproxies", "tools"))["status"])
         assert "spec.stores stay as they were" in said
         assert "password" not in said
