@@ -6,7 +6,7 @@ from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled
 from mcp_operator.desired.common import Object, metadata
 from mcp_operator.desired.names import child_name, service_port
-from mcp_operator.desired.paths import exposed
+from mcp_operator.desired.paths import led_to
 
 API_VERSION: Final = "gateway.networking.k8s.io/v1"
 MATCHES: Final = 8
@@ -19,10 +19,7 @@ def http_route(proxy: McpProxy, compiled: Compiled) -> Object | None:
     wanted = proxy.spec.http_route
     if wanted is None:
         return None
-    matches = [
-        {"path": {"type": _TYPES[kind], "value": path}}
-        for kind, path in exposed(route.path for route in compiled.config.routes)
-    ]
+    matches = [{"path": {"type": _TYPES[kind], "value": path}} for kind, path in led_to(compiled.config)]
     backends = [{"name": child_name(proxy), "port": service_port(proxy)}]
     spec: Object = {
         "parentRefs": [ref.model_dump(mode="json", by_alias=True, exclude_none=True) for ref in wanted.parent_refs],

@@ -4,7 +4,7 @@ from mcp_operator.api.resources import McpProxy
 from mcp_operator.compile import Compiled
 from mcp_operator.desired.common import Object, metadata
 from mcp_operator.desired.names import child_name, service_port
-from mcp_operator.desired.paths import exposed
+from mcp_operator.desired.paths import led_to
 
 
 def ingress(proxy: McpProxy, compiled: Compiled) -> Object | None:
@@ -13,10 +13,7 @@ def ingress(proxy: McpProxy, compiled: Compiled) -> Object | None:
     if wanted is None:
         return None
     backend = {"service": {"name": child_name(proxy), "port": {"number": service_port(proxy)}}}
-    paths = [
-        {"path": path, "pathType": kind, "backend": backend}
-        for kind, path in exposed(route.path for route in compiled.config.routes)
-    ]
+    paths = [{"path": path, "pathType": kind, "backend": backend} for kind, path in led_to(compiled.config)]
     host = {"host": wanted.host} if wanted.host else {}
     spec: Object = {"rules": [{**host, "http": {"paths": paths}}]}
     if wanted.class_name:

@@ -13,8 +13,9 @@ from mcp_operator.compile import compile_proxy
 from mcp_operator.compile.servers import cluster_url as server_url
 from mcp_operator.desired import HostingSettings, proxy_objects
 from mcp_operator.desired.names import cluster_url, public_url
-from mcp_operator.desired.paths import exposed
+from mcp_operator.desired.paths import SIGN_IN, exposed
 from mcp_operator.desired.podtemplate import PodTemplateRefused
+from mcp_operator_proxy.services.credentials.signin import CALLBACK, START
 from support import models, resources
 
 Body = dict[str, Any]
@@ -85,6 +86,46 @@ def test_status_and_metrics_are_led_to_by_nobody() -> None:
     """Neither where an endpoint is at the root."""
     assert list(exposed(["/b/mcp", "/a", "/a"])) == [("Prefix", "/a"), ("Prefix", "/b/mcp")]
     assert list(exposed(["/"])) == [("Exact", "/"), ("Exact", "/sse"), ("Exact", "/messages")]
+
+
+ISSUER = {"name": "a", "issuer": "https://a", "audiences": ["b"]}
+SIGNED_IN = {"authorizationCode": {}}
+METADATA, PAGES = ["/.well-known/oauth-protected-resource"], ["/oauth/callback", "/oauth/start"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "credential", "more"),
+    [
+        ({"authentication": {"anonymous": True}}, None, []),
+        ({"authentication": {"jwt": [ISSUER]}}, None, METADATA),
+        ({"authentication": {"jwt": [ISSUER]}}, SIGNED_IN, METADATA),
+        ({"authentication": {"jwt": [ISSUER]}, "publicUrl": "https://a.example.com"}, SIGNED_IN, METADATA + PAGES),
+        ({"authentication": {"anonymous": True, "resourceMetadata": {}}}, SIGNED_IN, METADATA),
+        (
+            {"authentication": {"jwt": [ISSUER], "resourceMetadata": {"resource": "https://a.example.com"}}},
+            SIGNED_IN,
+            METADATA + PAGES,
+        ),
+        ({"authentication": {"jwt": [ISSUER]}, "publicUrl": "https://a.example.com"}, None, METADATA),
+    ],
+)
+def test_what_clients_and_browsers_open_beside_the_endpoints(
+    spec: Body, credential: Body | None, more: list[str]
+) -> None:
+    body = resources.remote("far", "https://x/mcp")
+    body["spec"] |= {"credential": credential} if credential else {}
+    server = models.server(body)
+    shown = proxy(**spec, servers={"selector": {}}, ingress={"host": "a.example.com"}, httpRoute=PARENT)
+    compiled = compile_proxy(shown, routes=[], servers=[server], objects={}, url_of=server_url)
+    bodies = {body["kind"]: body for body in proxy_objects(shown, compiled, SETTINGS)}
+    (rule,) = bodies["Ingress"]["spec"]["rules"]
+    assert [path["path"] for path in rule["http"]["paths"]] == ["/mcp", *more]
+    (rule,) = bodies["HTTPRoute"]["spec"]["rules"]
+    assert [match["path"]["value"] for match in rule["matches"]] == ["/mcp", *more]
+
+
+def test_the_pages_of_the_sign_in_are_where_the_proxy_has_them() -> None:
+    assert (("Exact", CALLBACK), ("Prefix", START.rstrip("/"))) == SIGN_IN
 
 
 def test_every_path_is_led_to() -> None:
