@@ -23,17 +23,21 @@ def keep(task: "asyncio.Task[T]", into: "set[asyncio.Task[T]]") -> "asyncio.Task
     return task
 
 
-def dismiss(tasks: "Iterable[asyncio.Task[T]]", into: "set[asyncio.Task[T]]") -> None:
-    """Cancel `tasks` without waiting; `into` holds each until it has ended."""
-    for task in tasks:
+def dismiss(tasks: "Iterable[asyncio.Task[None]]", into: "set[asyncio.Task[None]]") -> None:
+    """Cancel `tasks` without waiting, as often as it takes; `into` holds each until it has ended."""
+    ending = list(tasks)
+    for task in ending:
         task.cancel()
         keep(task, into)
+    if ending:
+        spawn(cancel(ending), into)
 
 
 async def cancel(tasks: "Iterable[asyncio.Task[Any]]") -> None:
     """Cancel `tasks` and wait until all have ended.
 
-    One request is not always enough: an anyio task group that is unwinding with an error of its own drops it.
+    One request is not always enough: an anyio task group that is unwinding with an error of its own drops it, and so does what
+    waits with a timeout that is over at the same moment.
     """
     waiting = {task for task in tasks if not task.done()}
     while waiting:
