@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcp_operator_proxy import __version__
+from mcp_operator_proxy import __version__, executions
 from mcp_operator_proxy.access import Line
 from mcp_operator_proxy.auth import PRINCIPAL, Principal
 from mcp_operator_proxy.authn.http import Refusal, caller, metadata, metadata_path
@@ -215,6 +215,8 @@ class App:
         try:
             yield started
         finally:
+            if (execution := scope.get(executions.SCOPE)) is not None:
+                self.proxy.metrics.added("full", execution.added(time.perf_counter() - begun))
             if line.status >= 400 and line.status != 499 and "mcp_method" not in scope:
                 self.proxy.services.audit.add_refusal(scope, line.status, time.perf_counter() - begun)
             if access is not None and (state is None or state.config.access_log) and not scope.get(LOGGED):

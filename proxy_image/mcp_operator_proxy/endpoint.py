@@ -25,7 +25,6 @@ from mcp_operator_proxy.eras.elsewhere import handed_on
 from mcp_operator_proxy.eras.exchange import principal_of
 from mcp_operator_proxy.eras.parked import ParkingLot
 from mcp_operator_proxy.eras.states import States
-from mcp_operator_proxy.executions import Execution
 from mcp_operator_proxy.findtools import CALL, BadArguments, meant
 from mcp_operator_proxy.front import FrontSession
 from mcp_operator_proxy.fronts.channel import Channels
@@ -196,12 +195,12 @@ class Endpoint:
             if ctx.method == "notifications/initialized" and connection.session_id is not None:
                 self.audience.join(connection, principal)
             return await call_next(ctx)
+        execution = executions.begin()
         if ctx.request is not None:
             ctx.request.scope.update(mcp_method=ctx.method, mcp_name=_name(ctx), mcp_outcome="error")
+            ctx.request.scope[executions.SCOPE] = execution
         started, outcome, decision = time.perf_counter(), "error", "allowed"
-        execution = Execution()
-        status: Status | None = None
-        executions.current.set(execution)
+        status: Status = "error"
         try:
             result = await call_next(ctx)
         except (Refused, RateLimited) as error:
@@ -219,11 +218,12 @@ class Endpoint:
             if ctx.request is not None:
                 ctx.request.scope["mcp_outcome"] = outcome
             seconds = time.perf_counter() - started
+            status = execution.status = execution.status or status
             self._observe(ctx.method, outcome, seconds)
             if self.on_audit is not None:
                 self.on_audit(ctx, decision, outcome, seconds)
-            if execution.entry is not None and status is not None and self.on_call is not None:
-                self.on_call(execution.entry, execution.status or status, seconds)
+            if execution.entry is not None and self.on_call is not None:
+                self.on_call(execution.entry, status, seconds)
 
 
 async def _meaning(route: RouteState, ctx: FrontContext, call_next: CallNext) -> HandlerResult:

@@ -2,12 +2,14 @@
 
 import asyncio
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 from mcp.shared.exceptions import MCPError
 from mcp_types import URL_ELICITATION_REQUIRED
 
+from mcp_operator_proxy.backends import waits
 from mcp_operator_proxy.backends.classify import BackendError
+from mcp_operator_proxy.backends.waits import Waits
 from mcp_operator_proxy.refusals import Quarantined, RateLimited, Refused
 from mcp_operator_proxy.table import Entry
 from mcp_operator_proxy.usage import Status
@@ -18,16 +20,34 @@ _NOT_SENT = frozenset({"CircuitOpen", "Overloaded"})
 class Execution:
     """One request of a client. Whoever handles it notes what only he knows."""
 
-    __slots__ = ("entry", "status")
+    __slots__ = ("entry", "status", "waits")
 
     def __init__(self) -> None:
         self.entry: Entry | None = None
         """The tool that is called, once it has been found; also where the caller may not use it."""
         self.status: Status | None = None
-        """How it ended, where neither the result nor the error says so."""
+        """How it ended; noted before that where neither the result nor the error will say so."""
+        self.waits = Waits()
+
+    def added(self, seconds: float) -> float | None:
+        """What the proxy added to a request that took so long; None where it had no answer of a server's."""
+        if self.waits.seconds and self.status in ANSWERED:
+            return max(0.0, seconds - self.waits.seconds)
+        return None
 
 
+SCOPE: Final = "mcp_operator_proxy.execution"
+"""Key in an ASGI scope: the execution of its request."""
+ANSWERED: Final[frozenset[Status | None]] = frozenset({"ok", "tool_error"})
 current: ContextVar[Execution | None] = ContextVar("execution", default=None)
+
+
+def begin() -> Execution:
+    """That of the current request, from here on."""
+    execution = Execution()
+    current.set(execution)
+    waits.current.set(execution.waits)
+    return execution
 
 
 def called(entry: Entry) -> None:

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from mcp_operator_proxy.cache import CacheReport
 from mcp_operator_proxy.report import ServerReport, StatusReport
-from mcp_operator_proxy.tally import BUCKETS, Tallies
+from mcp_operator_proxy.tally import BUCKETS, Tallies, Way
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -57,6 +57,11 @@ class Metrics:
     def observe(self, route: str, method: str, status: str, seconds: float) -> None:
         known = method if method in SPEC_CLIENT_METHODS else "other"
         self.tallies.of(route, known).add(status, seconds)
+
+    def added(self, way: Way, seconds: float | None) -> None:
+        """What the proxy added to a request, where that is known."""
+        if seconds is not None:
+            self.tallies.added[way].add(seconds)
 
     def refused(self, route: str) -> None:
         """A request that was answered before it became an MCP request: malformed, too large, unknown session."""

@@ -23,7 +23,7 @@ from mcp_operator_proxy.access import AccessLog
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.catalogue import Catalogue
-from mcp_operator_proxy.backends.metrics import GateCollector
+from mcp_operator_proxy.backends.metrics import ConnectionsCollector, GateCollector
 from mcp_operator_proxy.backends.resolved import ResolvedServer
 from mcp_operator_proxy.backends.status import users_report
 from mcp_operator_proxy.cache import ResultCache
@@ -109,6 +109,7 @@ class Proxy:
         self.metrics.registry.register(
             GateCollector(lambda: {b.id: b.gate.report() for b in self.state.backends.values()} if self.state else {})
         )
+        self.metrics.registry.register(ConnectionsCollector(self._connections))
         self.metrics.registry.register(
             ParkedCollector(lambda: {path: endpoint.parked.report() for path, endpoint in self.endpoints.items()})
         )
@@ -468,6 +469,19 @@ class Proxy:
     def _notice(self, kind: NoticeType, subject: str, data: Mapping[str, str]) -> None:
         """Tell whoever the configuration names for that."""
         self.services.notices.tell(kind, subject, data)
+
+    def _connections(self) -> Iterator[tuple[str, tuple[int, int]]]:
+        """With each server: in use, idle; of a server of users with each of its instances."""
+        state = self.state
+        if state is None:
+            return
+        for server, backend in state.backends.items():
+            yield server, backend.connections()
+            yield server, self.lane.connections(backend)
+        for server in state.personal:
+            yield server, (0, 0)
+            for instance in self.services.users.instances.of(server):
+                yield server, instance.connections()
 
     def unapproved(self) -> dict[str, tuple[UnapprovedTool, ...]]:
         """Tools whose definitions are not approved, of servers whose definitions are pinned, by server."""

@@ -4,8 +4,8 @@ metrics are made of them when somebody scrapes.
 
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal, TypeAlias, get_args
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -19,6 +19,34 @@ _FAMILIES: Final = (
     ("mcp_proxy_request_seconds", "Time to answer a request."),
     ("mcp_proxy_fast_lane_requests", "Requests that the fast lane took."),
 )
+
+
+ADDED: Final = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+"""Of what the proxy adds to a request."""
+
+
+_ADDED_BOUNDS: Final = [*map(floatToGoString, ADDED), "+Inf"]
+_ADDED: Final = (
+    "mcp_proxy_added_seconds",
+    "Time of a request in the proxy alone: what is left without the time that it waited for its server, or for its user.",
+)
+Way: TypeAlias = Literal["lane", "full", "rest"]
+"""The fast lane, the full path, REST."""
+WAYS: Final[tuple[Way, ...]] = get_args(Way)
+
+
+class Times:
+    """A histogram with the upper bounds `ADDED`."""
+
+    __slots__ = ("buckets", "seconds")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(ADDED) + 1)
+        self.seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.buckets[bisect_left(ADDED, seconds)] += 1
+        self.seconds += seconds
 
 
 class Tally:
@@ -49,6 +77,8 @@ class Tallies(Collector):
         self._tallies: dict[tuple[str, str], Tally] = {}
         self.lane_answered = 0
         self.lane_handed_over = 0
+        self.added: Mapping[Way, Times] = {way: Times() for way in WAYS}
+        """What the proxy added to the requests that a server answered."""
 
     def of(self, route: str, method: str) -> Tally:
         """The one to add to, as long as `forget` is not called for the route."""
@@ -68,6 +98,7 @@ class Tallies(Collector):
             CounterMetricFamily(requests, about),
             HistogramMetricFamily(seconds, time),
             CounterMetricFamily(lane, took),
+            HistogramMetricFamily(*_ADDED),
         ]
 
     def collect(self) -> Iterable[Metric]:
@@ -83,4 +114,11 @@ class Tallies(Collector):
         lanes = CounterMetricFamily(lane, took, labels=["outcome"])
         lanes.add_metric(["answered"], self.lane_answered)
         lanes.add_metric(["handed_over"], self.lane_handed_over)
-        return [counter, histogram, lanes]
+        return [counter, histogram, lanes, self._added()]
+
+    def _added(self) -> Metric:
+        family = HistogramMetricFamily(*_ADDED, labels=["way"])
+        for way, times in self.added.items():
+            sums = itertools.accumulate(list(times.buckets))
+            family.add_metric([way], list(zip(_ADDED_BOUNDS, map(float, sums), strict=True)), times.seconds)
+        return family

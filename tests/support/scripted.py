@@ -19,7 +19,7 @@ CAPABILITIES = {"tools": {}, "prompts": {}, "resources": {}, "logging": {}}
 TOOLS = (
     "text", "empty", "structured", "odd_structured", "image", "audio", "link", "failed", "meta", "extra", "broken",
     "no_result", "refused", "web_page", "overloaded", "bare_404", "progress", "hold", "die", "large", "escaped",
-    "read_only", "cached", "headed", "compressed", "asks", "ping_me",
+    "read_only", "cached", "headed", "compressed", "asks", "ping_me", "pauses",
 )  # fmt: skip
 
 
@@ -54,6 +54,8 @@ class Scripted:
         """Status, content type and body of the answers of further tools; ID and TOKEN in a body are the call's own, as JSON."""
         self.hold_once = ""
         """A tool whose next call gets no answer."""
+        self.pause = 0.0
+        """Seconds that a tool takes which pauses."""
         self.sessions = 0
         self.forgotten = False
         """It knows no session any more."""
@@ -228,6 +230,10 @@ class Scripted:
         await self.go.wait()
         await send(_event(json.loads(_answer(sent.body["id"], self._result("text", sent)))))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _pauses(self, sent: Sent, _: Receive, send: Send) -> None:
+        await asyncio.sleep(self.pause)
+        await _reply(send, 200, _answer(sent.body["id"], self._result("text", sent)))
 
     async def _hold(self, sent: Sent, receive: Receive, send: Send) -> None:
         waiting = asyncio.ensure_future(self.go.wait())

@@ -18,6 +18,7 @@ from mcp_types import INTERNAL_ERROR
 from pydantic import ValidationError
 
 from mcp_operator_proxy.backends.classify import BackendError
+from mcp_operator_proxy.backends.waits import waiting
 from mcp_operator_proxy.report import ErrorClass
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ async def ask(backend: "Backend", once: Callable[[], Awaitable[T]], *, repeatabl
         MCPError: the server answered with a JSON-RPC error.
         BackendError: there was no proper answer, or the request was not sent: `CircuitOpen`, `Overloaded`.
     """
-    ticket = await backend.gate.enter(seconds)
+    with waiting():
+        ticket = await backend.gate.enter(seconds)
     answered: bool | None = None
     try:
         result = await _repeating(backend, once, repeatable=repeatable)

@@ -160,6 +160,12 @@ class Backend:
         sealed = (self.resolved.sealed,) if self.resolved.sealed else ()
         return (*headers, *tokens, *sealed, *(self.host.secrets if self.host else ()))
 
+    def connections(self) -> tuple[int, int]:
+        """In use, idle; without those of the fast lane. From any thread."""
+        client, lean = self._client, self._lean
+        found = [client.transport.counts() if client else (0, 0), lean.counts() if lean else (0, 0)]
+        return sum(used for used, _ in found), sum(idle for _, idle in found)
+
     @property
     def busy(self) -> bool:
         """Calls are in flight or wait, or somebody hears of its resources."""

@@ -57,7 +57,7 @@ _NOT_SENT: Final = (
 class Attempt:
     """What became of the HTTP requests made for one MCP request. Filled in by `BackendTransport`."""
 
-    __slots__ = ("executed", "failure", "on_failure", "session_id", "session_lost", "status")
+    __slots__ = ("executed", "failure", "on_failure", "session_id", "session_lost", "status", "waited")
 
     def __init__(self) -> None:
         self.failure: BaseException | None = None
@@ -67,6 +67,8 @@ class Attempt:
         self.session_id: str | None = None
         """The one that the server gave with an answer, in the handshake eras."""
         self.status: int | None = None
+        self.waited = 0.0
+        """Seconds for the server's answers."""
         self.on_failure: Callable[[], None] | None = None
 
     def fail(self, failure: BaseException, *, executed: bool) -> None:
@@ -142,7 +144,12 @@ class BackendTransport(httpx2.AsyncBaseTransport):
                 return UnixTransport(uds, limits)
             return GuardedTransport(context, self._egress, http2=http2, limits=limits, socket_options=NOTICE_DEAD_PEERS)
 
-        self._inner: httpx2.AsyncBaseTransport = Pools(new_pool, kept_seconds=KEPT_SECONDS, busy=busy)
+        self._pools = Pools(new_pool, kept_seconds=KEPT_SECONDS, busy=busy)
+        self._inner: httpx2.AsyncBaseTransport = self._pools
+
+    def counts(self) -> tuple[int, int]:
+        """Of its connections: those in use, idle ones. From any thread."""
+        return self._pools.counts()
 
     def replace_headers(self, headers: Mapping[str, str]) -> None:
         """Requests carry these from now on, but for those that belong to the exchange itself."""
@@ -161,7 +168,13 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             self._sign(request, self._identity)
         if request.method != "POST":
             return await self._other(request)
-        attempt = current_attempt.get() or Attempt()
+        attempt, began = current_attempt.get() or Attempt(), time.perf_counter()
+        try:
+            return await self._posted(request, attempt)
+        finally:
+            attempt.waited += time.perf_counter() - began
+
+    async def _posted(self, request: httpx2.Request, attempt: Attempt) -> httpx2.Response:
         try:
             response = await self._inner.handle_async_request(request)
         except (httpx2.RequestError, OSError, ssl.SSLError) as error:
@@ -218,7 +231,7 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             return await _without_body(request, response)
         if kind == "text/event-stream":
             response.stream = _Watched(
-                response.stream, lambda error: attempt.fail(error or StreamEnded(), executed=True)
+                response.stream, lambda error: attempt.fail(error or StreamEnded(), executed=True), attempt
             )
             return response
         if kind == "application/json":
@@ -232,19 +245,26 @@ class BackendTransport(httpx2.AsyncBaseTransport):
 
 
 class _Watched(httpx2.AsyncByteStream):
-    """A response stream that tells how it ended: with an error, or None for its regular end."""
+    """A response stream that tells how it ended: with an error, or None for its regular end. Waits are the attempt's."""
 
     def __init__(
-        self, inner: httpx2.SyncByteStream | httpx2.AsyncByteStream, ended: Callable[[Exception | None], None]
+        self,
+        inner: httpx2.SyncByteStream | httpx2.AsyncByteStream,
+        ended: Callable[[Exception | None], None],
+        attempt: Attempt | None = None,
     ) -> None:
         assert isinstance(inner, httpx2.AsyncByteStream)
         self._inner = inner
         self._ended = ended
+        self._attempt = attempt or Attempt()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
+            began = time.perf_counter()
             async for chunk in self._inner:
+                self._attempt.waited += time.perf_counter() - began
                 yield chunk
+                began = time.perf_counter()
         except (httpx2.RequestError, OSError) as error:
             self._ended(error)
             raise

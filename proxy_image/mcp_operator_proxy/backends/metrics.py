@@ -1,12 +1,38 @@
 """Metrics of the gates in front of the backends, read at each scrape: what is gone goes with its server."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import get_args
+from typing import TypeAlias, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from mcp_operator_proxy.backends.gate import CircuitState, GateReport
+
+Counts: TypeAlias = tuple[int, int]
+"""Connections in use, idle ones."""
+
+
+class ConnectionsCollector(Collector):
+    """`connections` are those of each instance of a server, by its id."""
+
+    def __init__(self, connections: Callable[[], Iterable[tuple[str, Counts]]]) -> None:
+        self._connections = connections
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(
+            "mcp_proxy_backend_connections", "HTTP connections with the server.", labels=["server", "state"]
+        )
+        sums: dict[str, Counts] = {}
+        for server, (used, idle) in self._connections():
+            before = sums.get(server, (0, 0))
+            sums[server] = before[0] + used, before[1] + idle
+        for server, (used, idle) in sums.items():
+            family.add_metric([server, "active"], used)
+            family.add_metric([server, "idle"], idle)
+        return [family]
 
 
 class GateCollector(Collector):

@@ -25,6 +25,7 @@ from mcp_operator_proxy.backends.classify import BackendError, challenge_of, cla
 from mcp_operator_proxy.backends.connect import RAW, Connected
 from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
+from mcp_operator_proxy.backends.waits import waited, waiting
 from mcp_operator_proxy.eras.translate import check_whole
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.tasks import cancel, spawn
@@ -170,7 +171,8 @@ class BackendSession:
         self._task = loop.create_task(self._run(self._connected), context=contextvars.Context())
         self.last_used = loop.time()
         try:
-            await asyncio.shield(self._connected)
+            with waiting():
+                await asyncio.shield(self._connected)
         except BaseException:
             await self.close()
             raise
@@ -217,6 +219,7 @@ class BackendSession:
         attempt = Attempt()
         tokens = current_attempt.set(attempt), current_call.set(call)
         self.calls.append(call)
+        began = time.perf_counter()
         try:
             async with call.deadline.running():
                 result = await self._send(method, params, call, attempt)
@@ -231,6 +234,9 @@ class BackendSession:
             self.last_used = asyncio.get_running_loop().time()
             current_attempt.reset(tokens[0])
             current_call.reset(tokens[1])
+            # What came over a stream of the session, as with HTTP+SSE, was no part of the attempt's own exchanges.
+            own = self.connected.transport != "sse"
+            waited(attempt.waited if own else time.perf_counter() - began)
 
     async def _send(self, method: str, params: dict[str, Any], call: Call, attempt: Attempt) -> dict[str, Any]:
         session = self.connected.session

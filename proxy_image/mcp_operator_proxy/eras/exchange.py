@@ -38,6 +38,7 @@ from mcp_operator_proxy.backends.backend import Backend
 from mcp_operator_proxy.backends.classify import BackendError
 from mcp_operator_proxy.backends.relay import FrontContext, FrontRelay
 from mcp_operator_proxy.backends.session import BackendSession, Call
+from mcp_operator_proxy.backends.waits import waiting
 from mcp_operator_proxy.cache import Key, caller_of, key_of
 from mcp_operator_proxy.eras import translate
 from mcp_operator_proxy.eras.capabilities import Capabilities
@@ -214,7 +215,8 @@ async def _ask_client(relay: FrontRelay, call: Call, method: str, params: Json) 
     request = MONOLITH_REQUESTS[method].model_validate(wire, by_name=False)
     assert isinstance(request, (ElicitRequest, CreateMessageRequest, ListRootsRequest))
     kind = CreateMessageResultWithTools if params.get("tools") else _ANSWERS[method]
-    answer = await relay.ask(call, request, kind)
+    with waiting():
+        answer = await relay.ask(call, request, kind)
     if isinstance(answer, ErrorData):
         return answer
     dumped: Json = answer.model_dump(by_alias=True, mode="json", exclude_none=True)

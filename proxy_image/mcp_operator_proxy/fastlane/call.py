@@ -1,5 +1,6 @@
 """What is known of a call before it is sent on: who asks, and how the answer has to look."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,10 @@ class Head:
 class Incoming:
     """A request of somebody who may make it, on a route that there is. The last three are of the handshake eras."""
 
-    __slots__ = ("backend_session", "client", "counted", "head", "owner", "session", "sink")
+    __slots__ = ("arrived", "backend_session", "client", "counted", "head", "owner", "session", "sink")
 
     def __init__(self, head: Head, sink: Sink, client: str | None) -> None:
+        self.arrived = time.perf_counter()
         self.head = head
         self.sink = sink
         self.client = client

@@ -72,8 +72,8 @@ class Exchange:
 
     __slots__ = (
         "_chunks", "_connecting", "_connection", "_events", "_failed", "_head", "_kind", "_opened", "_over", "_paused", "_size",
-        "_status", "_streaming", "_ticket", "deadline", "end_status", "hot", "incoming", "last_sent", "number", "outgoing",
-        "request", "side", "sink", "started",
+        "_status", "_streaming", "_ticket", "deadline", "end_status", "heard", "hot", "incoming", "last_sent", "number", "outgoing",
+        "request", "sent", "side", "sink", "started",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917
@@ -98,7 +98,9 @@ class Exchange:
         self.sink = incoming.sink
         self.end_status: Status | None = None
         """How a call ended, where its outcome does not say it."""
-        self.started = self.last_sent = time.perf_counter()
+        self.started = self.sent = self.last_sent = time.perf_counter()
+        self.heard = 0.0
+        """When the last bytes of the answer came; 0: none have."""
         self.deadline = self.started + hot.timeout
         self._ticket = ticket
         self._over: Callable[[Exchange, Status | None, int], None] | None = over
@@ -121,6 +123,7 @@ class Exchange:
         connection = pool.take()
         if connection is not None:
             self._ready(connection)
+            self.sent = time.perf_counter()
         else:
             self._connecting = pool.connect(self._ready, self._not_connected)
 
@@ -134,6 +137,10 @@ class Exchange:
     def _not_connected(self, error: Exception) -> None:
         self._connecting = None
         self._fail(BackendError(classify(error, secrets=self.hot.upstream.backend.secrets()), executed=False))
+
+    def added(self, now: float) -> float:
+        """What the proxy has added to a request that ends `now`, with an answer of its server."""
+        return self.sent - self.incoming.arrived + now - self.heard
 
     @property
     def done(self) -> bool:
@@ -213,6 +220,7 @@ class Exchange:
             self._fail_with(NotMCPFailure(f"it answered with {what}"), executed=True)
 
     def received(self, chunk: bytes) -> None:
+        self.heard = time.perf_counter()
         if self._events is not None:
             self._receive_events(self._events, chunk)
             return

@@ -82,6 +82,7 @@ class Lane:
         self._proxy = proxy
         self._metrics = proxy.metrics
         self._tallies = proxy.metrics.tallies
+        self._added = self._tallies.added["lane"]
         self._off = os.environ.get(SWITCH, "on").lower() in ("off", "0", "false")
         self._state: State | None = None
         self._routes: dict[bytes, Route] = {}
@@ -97,6 +98,11 @@ class Lane:
     def __len__(self) -> int:
         """Calls in flight."""
         return len(self._in_flight)
+
+    def connections(self, backend: Backend) -> tuple[int, int]:
+        """With a server: in use, idle. From any thread."""
+        upstream = self._upstreams.get(backend)
+        return (0, 0) if upstream is None else upstream.counts()
 
     @property
     def leaving(self) -> bool:
@@ -350,8 +356,10 @@ class Lane:
                 window.take_back()
             self._tallies.lane_handed_over += 1
             return
-        seconds = time.perf_counter() - exchange.started
-        now = time.time()
+        ended, now = time.perf_counter(), time.time()
+        seconds = ended - exchange.started
+        if exchange.heard and outcome != "error":
+            self._added.add(exchange.added(ended))
         hot = exchange.hot
         if hot.usage is not None:
             how = exchange.end_status

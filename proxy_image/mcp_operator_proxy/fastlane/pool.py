@@ -69,6 +69,11 @@ class Pool:
     def __len__(self) -> int:
         return len(self._open)
 
+    def counts(self) -> tuple[int, int]:
+        """Connections with an exchange, or that are being opened; idle ones. From any thread."""
+        idle = sum(not connection.closed for connection in list(self._idle))
+        return max(0, len(self._open) - idle), idle
+
     def take(self) -> BackendConnection | None:
         """An idle connection that is open still, or None."""
         while self._idle:

@@ -73,6 +73,10 @@ class Upstream:
         address = self._pool.address
         self._head = head(target, address.authority, address.path)
 
+    def counts(self) -> tuple[int, int]:
+        """Of its connections: those in use, idle ones."""
+        return (0, 0) if self._pool is None else self._pool.counts()
+
     def request(self, more: bytes, body: bytes) -> bytes:
         """A whole request; `more` are header lines, each with its line end."""
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (self._head, more, len(body), body)

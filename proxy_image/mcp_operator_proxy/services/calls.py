@@ -16,6 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, URL_ELICITATION_REQUIRED
 from mcp_types.methods import is_input_required
 
+from mcp_operator_proxy import executions
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.backends.ask import ask
 from mcp_operator_proxy.backends.backend import Backend
@@ -24,7 +25,6 @@ from mcp_operator_proxy.backends.session import Call
 from mcp_operator_proxy.cache import caller_of, key_of
 from mcp_operator_proxy.eras import translate
 from mcp_operator_proxy.eras.capabilities import Capabilities
-from mcp_operator_proxy.executions import of_failure
 from mcp_operator_proxy.policy import ALLOW_ALL
 from mcp_operator_proxy.provider import quarantined, show
 from mcp_operator_proxy.registry.listing import Registered
@@ -196,6 +196,7 @@ async def call_tool(
     """
     trail = trail if trail is not None else Trail()
     began = time.perf_counter()
+    execution = executions.begin()
     entry: Entry | None = None
     status: Status = "error"
     try:
@@ -234,12 +235,14 @@ async def call_tool(
             entry = tool.entry
         if entry is not None:
             proxy.record_call(entry, status, took)
+        execution.status = status
+        proxy.metrics.added("rest", execution.added(took))
 
 
 def _status(error: CallFailed) -> Status:
     """How the call ended, for the metrics."""
     if isinstance(error, ServerDown):
-        return of_failure(error.__cause__)
+        return executions.of_failure(error.__cause__)
     return _STATUSES.get(type(error), "error")
 
 

@@ -25,6 +25,7 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_proxy_backend_circuit_state": max,
     "mcp_proxy_backend_calls_in_flight": sum,
     "mcp_proxy_backend_calls_waiting": sum,
+    "mcp_proxy_backend_connections": sum,
     "mcp_proxy_parked_calls": sum,
     "mcp_proxy_result_cache_entries": sum,
     "mcp_proxy_result_cache_bytes": sum,

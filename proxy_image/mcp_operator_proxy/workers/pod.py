@@ -52,7 +52,9 @@ class Pod:
         found = await asyncio.gather(
             *(self._until(SIBLING_SECONDS, partial(self._metrics, address)) for address in self._siblings)
         )
-        return merge_metrics([self._proxy.metrics.render(), *(text for text in found if text is not None)])
+        # In a thread: with many tools it takes longer than a call may be held up.
+        own = await asyncio.to_thread(self._proxy.metrics.render)
+        return await asyncio.to_thread(merge_metrics, [own, *(text for text in found if text is not None)])
 
     async def _until(self, seconds: float, ask: Callable[[float], Awaitable[_T]]) -> _T | None:
         """Ask again until there is an answer; None where there is none in time."""

@@ -123,6 +123,10 @@ class LeanSession:
 
     # Negotiation
 
+    def counts(self) -> tuple[int, int]:
+        """Of its connections: those in use, idle ones. From any thread."""
+        return self._pool.counts()
+
     async def open(self) -> None:
         """Negotiate within the target's `connect_timeout`, as `backends.connect` does.
 

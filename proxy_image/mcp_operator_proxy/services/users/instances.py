@@ -94,8 +94,8 @@ class Instances:
         return found.backend if found is not None else None
 
     def of(self, server: str) -> list[Backend]:
-        """Those of all users, for reports."""
-        return [instance.backend for (name, _), instance in self._held.items() if name == server]
+        """Those of all users, for reports, which are made in threads."""
+        return [instance.backend for (name, _), instance in list(self._held.items()) if name == server]
 
     def catalogue(self, server: str, user: str) -> Catalogue:
         """What the user's instance lists, or listed last; of one who was never signed in, see `unsigned`."""
