@@ -1,8 +1,6 @@
-"""The documents say what is there: manifests are valid, commands, links, metrics, reasons and folders exist, pages are up to date."""
+"""The documents say what is there: targets, links, metrics, reasons and folders exist, pages are up to date. Blocks: test_blocks.py."""
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -37,14 +35,6 @@ def _name(page: Path) -> str:
 pages = pytest.mark.parametrize("page", PAGES, ids=_name)
 
 
-def manifests(text: str) -> Iterator[str]:
-    """YAML that a reader may copy: fenced blocks, and what shell commands are given."""
-    for language, content in FENCE.findall(text):
-        if language in {"yaml", "yml"}:
-            yield content
-        yield from HEREDOC.findall(content)
-
-
 def code(text: str) -> str:
     """Everything that stands as code: fenced, indented, or between backticks."""
     prose = FENCE.sub("", text)
@@ -55,19 +45,15 @@ def code(text: str) -> str:
 
 @pytest.mark.parametrize(
     ("page", "text"),
-    [(_name(page), text) for page in PAGES for text in manifests(page.read_text())],
+    [(_name(page), text) for page in PAGES for text in HEREDOC.findall(page.read_text())],
 )
-def test_manifests_are_valid(page: str, text: str) -> None:
+def test_manifests_that_commands_are_given_are_valid(page: str, text: str) -> None:
+    """Those that stand in blocks of their own: test_blocks.py."""
     bodies = [body for body in yaml.safe_load_all(text) if body]
     assert bodies
     for body in bodies:
         if str(body.get("apiVersion", "")).startswith(GROUP):
             parse(body, strict=True)
-
-
-def test_there_are_manifests() -> None:
-    found = {_name(page) for page in PAGES for _ in manifests(page.read_text())}
-    assert {"README.md", "docs/install.md", "docs/api/mcpserver.md"} <= found
 
 
 @pages
@@ -170,12 +156,3 @@ def test_every_metric_is_explained() -> None:
 def test_manifests_of_the_demos_are_valid(text: str) -> None:
     for body in yaml.safe_load_all(text):
         parse(body, strict=True)
-
-
-def test_python_in_documents_compiles() -> None:
-    snippets = [
-        (_name(page), body) for page in PAGES for kind, body in FENCE.findall(page.read_text()) if kind == "python"
-    ]
-    assert snippets
-    for name, body in snippets:
-        compile(body, name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
