@@ -156,6 +156,7 @@ class App:
             self.proxy.metrics.refused(path)
             await problem(scope, receive, send)
             return
+        body: bytes | None = None
         if scope["method"] == "POST":
             limits = self.proxy.state.config.limits if self.proxy.state else RequestLimits()
             body = await read_body(receive, limits.max_bytes)
@@ -175,6 +176,8 @@ class App:
                     return
                 send = on
             receive = replaying(body, receive)
+        if (recorder := self.proxy.services.inspector.recorder) is not None:
+            send = recorder.watching(scope, path, body, send)
         with self.proxy.metrics.in_flight:
             await self._served(endpoint, principal, scope, receive, self._counting_refusals(path, scope, send))
 

@@ -32,6 +32,7 @@ from mcp_operator_proxy.fronts.sse import SSEFront
 from mcp_operator_proxy.listening import Listening
 from mcp_operator_proxy.notify import Audience
 from mcp_operator_proxy.provider import RouteProvider, RouteState
+from mcp_operator_proxy.recording import CURRENT, SCOPE
 from mcp_operator_proxy.refusals import RateLimited, Refused
 from mcp_operator_proxy.sessions.elsewhere import Elsewhere
 from mcp_operator_proxy.sessions.forward import HOP
@@ -191,6 +192,8 @@ class Endpoint:
         connection = ctx.session._connection  # noqa: SLF001
         principal = principal_of(ctx)
         CALLER.set(principal)
+        if ctx.request is not None and (draft := ctx.request.scope.get(SCOPE)) is not None:
+            CURRENT.set(draft)
         if ctx.request_id is None:
             if ctx.method == "notifications/initialized" and connection.session_id is not None:
                 self.audience.join(connection, principal)

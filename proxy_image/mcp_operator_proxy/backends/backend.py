@@ -307,7 +307,7 @@ class Backend:
     def session(self, callbacks: Callbacks, *, handshake: bool = False, principal: str | None = None) -> BackendSession:
         """A session that its owner opens and closes, on behalf of an authenticated caller."""
         caller = on_behalf_of(self.resolved.owner or principal)
-        return BackendSession(lambda: self.open(callbacks, handshake=handshake, caller=caller), self.secrets)
+        return BackendSession(lambda: self.open(callbacks, handshake=handshake, caller=caller), self.secrets, self.id)
 
     def _pooled_session(self, key: Hashable) -> BackendSession:
         assert isinstance(key, Capabilities)

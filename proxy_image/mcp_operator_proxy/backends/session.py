@@ -27,6 +27,7 @@ from mcp_operator_proxy.backends.gate import Gate
 from mcp_operator_proxy.backends.http import Attempt, current_attempt
 from mcp_operator_proxy.backends.waits import waited, waiting
 from mcp_operator_proxy.eras.translate import check_whole
+from mcp_operator_proxy.recording import CURRENT
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.tasks import cancel, spawn
 
@@ -127,7 +128,9 @@ class _TaskRequest(_Request):
 class BackendSession:
     """Open it, `request` with it from anywhere, close it. A session is dead once its transport has ended."""
 
-    def __init__(self, opener: Opener, secrets: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(self, opener: Opener, secrets: Callable[[], tuple[str, ...]], server: str = "") -> None:
+        self.server = server
+        """Its id."""
         self._opener = opener
         self._secrets = secrets
         self._closing = asyncio.Event()
@@ -220,13 +223,21 @@ class BackendSession:
         tokens = current_attempt.set(attempt), current_call.set(call)
         self.calls.append(call)
         began = time.perf_counter()
+        draft = CURRENT.get()
+        if draft is not None:
+            draft.ask(self.server, method, params)
         try:
             async with call.deadline.running():
                 result = await self._send(method, params, call, attempt)
                 check_whole(method, result)
+                if draft is not None:
+                    draft.answer(result)
                 return result
         except (MCPError, ValidationError, TimeoutError, OSError, RuntimeError) as error:
-            raise self._failure(error, attempt) from error
+            failure = self._failure(error, attempt)
+            if draft is not None and isinstance(failure, MCPError):
+                draft.fail(failure.error.model_dump(mode="json", by_alias=True, exclude_none=True))
+            raise failure from error
         finally:
             self.calls.remove(call)
             if self.retired and not self.calls and not self.borrowed:

@@ -24,6 +24,7 @@ from mcp_operator_proxy.fastlane.call import Head, Incoming, Side
 from mcp_operator_proxy.fastlane.client import Client
 from mcp_operator_proxy.fastlane.exchange import Exchange
 from mcp_operator_proxy.fastlane.meta import ModernMeta, ModernMetas, is_token, legacy_meta, plain_meta
+from mcp_operator_proxy.fastlane.recorded import RecordedExchange, RecordingSink
 from mcp_operator_proxy.fastlane.rewrite import (
     LIST_KEYS,
     NAME_KEYS,
@@ -46,6 +47,7 @@ from mcp_operator_proxy.usage import Status
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
+    from mcp_operator_proxy.recording import Recorder
     from mcp_operator_proxy.services.audit import Audit
     from mcp_operator_proxy.services.limits import Limits
     from mcp_operator_proxy.state import State
@@ -83,6 +85,8 @@ class Lane:
         self._metrics = proxy.metrics
         self._tallies = proxy.metrics.tallies
         self._added = self._tallies.added["lane"]
+        self.recorder: Recorder | None = None
+        """While somebody watches."""
         self._off = os.environ.get(SWITCH, "on").lower() in ("off", "0", "false")
         self._state: State | None = None
         self._routes: dict[bytes, Route] = {}
@@ -163,6 +167,8 @@ class Lane:
             return False
         if head.expires is not None and head.expires <= time.time():
             return False
+        if self.recorder is not None and self.recorder.wants(head.principal):
+            sink = RecordingSink(self.recorder, head, body, sink)
         incoming = Incoming(head, sink, client)
         try:
             return self._legacy(incoming, body) if head.version is None else self._modern(incoming, body, head.version)
@@ -329,7 +335,9 @@ class Lane:
             if (state := found.get(b"tracestate")) is not None:
                 more += b"tracestate: " + state + b"\r\n"
         outgoing = upstream.request(more, call_body(number, hot.body, request.arguments, meta))
-        exchange = Exchange(incoming, request, side, hot, number, outgoing, ticket, self._over)
+        watched = self.recorder is not None and type(incoming.sink) is RecordingSink
+        kind = RecordedExchange if watched else Exchange
+        exchange = kind(incoming, request, side, hot, number, outgoing, ticket, self._over)
         self._in_flight.add(exchange)
         self._metrics.in_flight.value += 1
         if self._ticking is None:
@@ -382,6 +390,8 @@ class Lane:
         head = incoming.head
         route = head.route
         route.tallies[request.method].add(outcome, seconds)
+        if self.recorder is not None and isinstance(incoming.sink, RecordingSink):
+            incoming.sink.observed(request, outcome, seconds, server)
         self._tallies.lane_answered += 1
         if self._audit is not None and server is not None:
             self._audit.add_from_lane(incoming, request, outcome, seconds, now, server)

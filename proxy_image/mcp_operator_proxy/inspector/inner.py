@@ -3,8 +3,9 @@
 from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 
-from mcp_operator_proxy.inspector import own
+from mcp_operator_proxy.inspector import own, traffic
 from mcp_operator_proxy.proxy import Proxy
+from mcp_operator_proxy.recording import EVERYBODY
 
 
 async def answer(proxy: Proxy, path: str, query: QueryParams) -> BaseModel | None:
@@ -16,6 +17,8 @@ async def answer(proxy: Proxy, path: str, query: QueryParams) -> BaseModel | Non
             return own.detail(proxy, query.get("server", ""))
         case "/inspector/sessions":
             return own.sessions(proxy)
+        case "/inspector/traffic":
+            return traffic.own(proxy, traffic.cursor_of(query.get("after", "")), query.get("who", EVERYBODY))
         case "/inspector/swaps":
             return own.swaps(proxy)
         case "/inspector/definitions":

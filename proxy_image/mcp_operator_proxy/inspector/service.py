@@ -15,7 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcp_operator_proxy.auth import PRINCIPAL, credentials
 from mcp_operator_proxy.authn.http import Refusal, caller
 from mcp_operator_proxy.config import UI_PATH, within
+from mcp_operator_proxy.config import Inspector as Settings
 from mcp_operator_proxy.inspector.pages import Pages
+from mcp_operator_proxy.recording import WATCH_SECONDS, Recorder
 from mcp_operator_proxy.services.rest.service import refused
 
 if TYPE_CHECKING:
@@ -43,25 +45,63 @@ class Inspector:
     def __init__(self, proxy: "Proxy") -> None:
         self._proxy = proxy
         self._app: ASGIApp | None = None
-        self._on = False
+        self._settings: Settings | None = None
         self._pages = Pages()
+        self.recorder: Recorder | None = None
+        """While somebody watches, and some time after."""
+        self._ending: asyncio.TimerHandle | None = None
 
     def use(self, prepared: "Prepared") -> None:
-        self._on = prepared.config.inspector is not None
-        if self._on and self._app is None:
+        settings = self._settings = prepared.config.inspector
+        if self.recorder is not None and (settings is None or not settings.traffic):
+            self._stop()
+        elif self.recorder is not None and settings is not None:
+            self.recorder.size = settings.traffic_size
+        if settings is not None and self._app is None:
             from mcp_operator_proxy.inspector.app import make_app  # noqa: PLC0415 - FastAPI, for who has an inspector
 
             self._app = make_app(self._proxy)
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        self._stop()
+
+    # Traffic
+
+    def watch(self, who: str) -> Recorder | None:
+        """Record the exchanges of a caller, by its key, or of `EVERYBODY`, from now on; None where that is switched off."""
+        settings = self._settings
+        if settings is None or not settings.traffic:
+            return None
+        if self.recorder is None:
+            self.recorder = self._proxy.lane.recorder = Recorder(settings.traffic_size)
+            self._ending = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._look)
+        self.recorder.watch(who)
+        return self.recorder
+
+    def _look(self) -> None:
+        """Stop when nobody watches any more."""
+        left = self.recorder.seconds_left if self.recorder is not None else 0.0
+        if left <= 0:
+            self._stop()
+        else:
+            self._ending = asyncio.get_running_loop().call_later(left, self._look)
+
+    def _stop(self) -> None:
+        """What was recorded goes too: nobody asked to have it kept."""
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+        self.recorder = self._proxy.lane.recorder = None
+
+    # Requests
 
     def serves(self, path: str) -> bool:
         """Whether a request for this path, without a slash at its end, is for the inspector."""
-        return self._on and within(path, UI_PATH)
+        return self._settings is not None and within(path, UI_PATH)
 
     def answers(self, path: str) -> bool:
         """Whether what is refused at this path is told as problem details."""
-        return self._on and within(path, API)
+        return self._settings is not None and within(path, API)
 
     async def __call__(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if not within(path, API):

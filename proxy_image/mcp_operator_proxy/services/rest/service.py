@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mcp_operator_proxy.swap.prepared import Prepared
 
 logger = logging.getLogger(__name__)
+CALL: Final = "/tools/call"
 OPEN: Final = ("/health", "/openapi.json", "/docs")
 """Answered without a credential: a browser and a load balancer have none, and nothing of a caller's stands there."""
 
@@ -66,6 +67,9 @@ class Rest:
                 await too_deep(limits.max_depth)(scope, receive, send)
                 return
             receive = replaying(body, receive)
+            recorder = self._proxy.services.inspector.recorder
+            if recorder is not None and path == (self._prefix or "") + CALL:  # other bodies hold credentials
+                send = recorder.watching(scope, path, body, send)
         try:
             with self._proxy.metrics.in_flight:
                 await app(scope, receive, send)
