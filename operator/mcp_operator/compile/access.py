@@ -16,6 +16,7 @@ from mcp_operator.api.common import KeyRef
 from mcp_operator.api.resources import describe
 from mcp_operator.api.scalars import amount, seconds
 from mcp_operator.compile.lookup import Fields
+from mcp_operator.compile.policies import unreadable
 from mcp_operator_proxy import config
 
 OPERATOR_KEY_FILE: Final = "operator-key"
@@ -125,27 +126,34 @@ def _is_url(text: str) -> bool:
 
 
 def authorization(wanted: api.Authorization, fields: Fields) -> config.Authorization:
-    """What callers may use; nothing where a policy can't be had, as it may be one that forbids."""
+    """What callers may use; nothing where a policy can't be had, as it may be one that forbids.
+
+    What can't be read is told and given to the proxy all the same: it refuses it, and keeps what it has.
+    """
     where = "spec.authorization.policies"
-    found: list[str] = []
+    found: dict[str, str] = {}
     before = len(fields.problems)
     for index, policy in enumerate(wanted.policies):
         if policy.inline is not None:
-            found.append(policy.inline)
+            found[f"{where}[{index}]"] = policy.inline
         elif policy.config_map_key_ref is not None:
             ref = policy.config_map_key_ref
             value = fields.value(f"{where}[{index}]", "ConfigMap", ref)
             if value is not None:
                 try:
-                    found.append(value[0].decode())
+                    found[f"{where}[{index}]"] = value[0].decode()
                 except UnicodeDecodeError:
                     fields.refuse(f"{where}[{index}]", "ConfigMap", ref, "is no text")
-    text = "\n".join(found)
+    text = "\n".join(found.values())
     if len(text.encode()) > api.POLICIES_BYTES:
         fields.tell("InvalidValue", f"{where}: together they are larger than {api.POLICIES_BYTES} bytes")
     elif not text.strip():
         fields.tell("InvalidValue", f"{where}: they hold no policy, so nothing is permitted")
-    return config.Authorization(policies=DENY_ALL if len(fields.problems) > before else text)
+    if len(fields.problems) > before:
+        return config.Authorization(policies=DENY_ALL)
+    for place, problem in unreadable(found).items():
+        fields.tell("InvalidValue", f"{place}: {problem}")
+    return config.Authorization(policies=text)
 
 
 def rate_limits(wanted: api.RateLimits) -> tuple[config.RateLimit, ...]:

@@ -1,4 +1,4 @@
-"""Policies in the Cedar language: parsed once, with errors that name the line, and asked. Imports an extra.
+"""Policies in the Cedar language: parsed once, and asked. Imports an extra.
 
 Cedar passes over a policy that fails while it is evaluated. For a `permit` that is safe; a `forbid` that fails would let
 through what it was written against, so here it forbids.
@@ -6,38 +6,23 @@ through what it was written against, so here it forbids.
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import cedarpy
 
 from mcp_operator_proxy.authz.entities import Entity, Uid
 from mcp_operator_proxy.authz.likeness import looks_of
+from mcp_operator_proxy.authz.syntax import parse
 
-_TOKEN: Final = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"|;', re.DOTALL)
 _NAMED: Final = re.compile(r"policy `([^`]*)`")
-
-
-class BadPolicies(Exception):
-    """The text is not Cedar; the message names the line of the policy."""
 
 
 class Policies:
     """Raises BadPolicies."""
 
     def __init__(self, text: str) -> None:
-        try:
-            self._set = cedarpy.PolicySet.from_str(text)
-            parsed: dict[str, Any] = json.loads(cedarpy.policies_to_json_str(text))
-        except ValueError as error:
-            raise BadPolicies(_located(text, str(error))) from None
-        except RecursionError:
-            raise BadPolicies("a policy is nested too deep") from None
-        if parsed.get("templates"):
-            raise BadPolicies(
-                f"line {_first_template(text)}: a template (?principal, ?resource) permits nothing by itself"
-            )
-        static: dict[str, dict[str, Any]] = parsed.get("staticPolicies", {})
+        self._set, static = parse(text)
         self._forbidding = frozenset(name for name, policy in static.items() if policy.get("effect") == "forbid")
         self._names = {name: policy.get("annotations", {}).get("id") or name for name, policy in static.items()}
         """By which their author knows them."""
@@ -92,36 +77,3 @@ def parse_entities(entities: Sequence[Entity]) -> "cedarpy.Entities":
 
 def with_entity(entities: "cedarpy.Entities", entity: Entity) -> "cedarpy.Entities":
     return entities.with_added_json_str(json.dumps([entity]))
-
-
-def statements(text: str) -> Iterator[tuple[int, str]]:
-    """The policies of a text one by one, each with the number of the line that it begins in. Pure."""
-    start = 0
-    ends = [found.end() for found in _TOKEN.finditer(text) if found[0] == ";"]
-    for end in [*ends, len(text)]:
-        body = text[start:end]
-        code = _begin(body)
-        if code < len(body):
-            yield text.count("\n", 0, start + code) + 1, body
-        start = end
-
-
-def _begin(body: str) -> int:
-    """Where the code begins behind blanks and comments."""
-    found = re.match(r"(?:\s+|//[^\n]*)*", body)
-    return found.end() if found else 0
-
-
-def _located(text: str, message: str) -> str:
-    for line, body in statements(text):
-        try:
-            cedarpy.PolicySet.from_str(body)
-        except ValueError as error:
-            return f"the policy that begins in line {line}: {error}"
-    return message
-
-
-def _first_template(text: str) -> int:
-    return next(
-        (line for line, body in statements(text) if json.loads(cedarpy.policies_to_json_str(body))["templates"]), 1
-    )

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Final
 
 from mcp_operator_proxy.auth import Principal
-from mcp_operator_proxy.authz.cedar import BadPolicies, Policies, parse_entities
+from mcp_operator_proxy.authz.cedar import Policies, parse_entities
 from mcp_operator_proxy.authz.entities import (
     ACTIONS,
     claims_of,
@@ -20,6 +20,7 @@ from mcp_operator_proxy.authz.entities import (
     resource_uid,
 )
 from mcp_operator_proxy.authz.lists import Known, Recent, Work, known_of, shown_of, weight
+from mcp_operator_proxy.authz.syntax import BadPolicies
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.registry.listing import category
 from mcp_operator_proxy.swap.pace import Turns

@@ -15,7 +15,8 @@ from mcp_operator.compile.access import DENY_ALL, NOBODYS_KEY, OPERATOR_KEY_FILE
 from mcp_operator.compile.lookup import DataObjects
 from mcp_operator.compile.references import references
 from mcp_operator.compile.servers import cluster_url
-from mcp_operator_proxy.swap.validate import authenticator
+from mcp_operator_proxy.authz.settings import policy_of
+from mcp_operator_proxy.swap.validate import ConfigRejected, authenticator
 from support import models, resources
 
 Body = dict[str, Any]
@@ -85,6 +86,53 @@ def test_whatever_is_missing_it_stays_closed(there: tuple[Any, ...], own: bytes 
     for name, where in {"app": "apiKeys[app]", "team": "apiKeySecrets[team]", "policies": "policies[1]"}.items():
         assert (where in told) == (name not in names)
     assert all(problem.reason == "RefNotFound" for problem in outcome.proxy_problems)
+
+
+PERMIT = "permit (principal, action, resource);"
+ONE, OTHER = "spec.authorization.policies[0]", "spec.authorization.policies[1]"
+
+
+@pytest.mark.parametrize(
+    ("inline", "kept", "problems"),
+    [
+        (PERMIT, PERMIT, []),
+        (PERMIT, "// none yet", []),
+        ("permit (principal, action,", "resource);", []),  # good together
+        ("nonsense;", PERMIT, [f"{ONE}: the policy that begins in line 1: "]),
+        (PERMIT, f"{PERMIT}\n\nforbid (principal);", [f"{OTHER}: the policy that begins in line 3: "]),
+        ("permit;", "forbid;", [f"{ONE}: the policy that begins in line 1: ", f"{OTHER}: the policy that begins in "]),
+        ("permit (principal == ?principal, action, resource);", PERMIT, [f"{ONE}: line 1: a template "]),
+        ('forbid (principal, action, resource) when { "', '" == "" };', []),
+    ],
+)
+def test_policies_that_can_not_be_read_are_told_with_their_place(inline: str, kept: str, problems: list[str]) -> None:
+    """They are given to the proxy all the same, which refuses them and keeps what it has."""
+    (_, held) = models.secret("policies", forbid=kept)
+    sources = [{"inline": inline}, {"configMapKeyRef": {"name": "policies", "key": "forbid"}}]
+    objects = {("ConfigMap", models.NAMESPACE, "policies"): held}
+    outcome = compiled(objects, authorization={"policies": sources})  # type: ignore[arg-type]
+    found = [(problem.reason, problem.message) for problem in outcome.proxy_problems]
+    assert all(reason == "InvalidValue" for reason, _ in found)
+    assert [message.startswith(start) for (_, message), start in zip(found, problems, strict=True)] == [
+        True for _ in problems
+    ]
+    assert outcome.config.authorization is not None
+    assert outcome.config.authorization.policies == f"{inline}\n{kept}"
+    assert outcome.held is None
+    try:
+        policy_of(outcome.config)
+    except ConfigRejected:
+        assert problems, "the proxy refuses what was not told"
+    else:
+        assert not problems, "the proxy takes what was told"
+
+
+def test_a_policy_that_is_missing_is_told_alone() -> None:
+    sources = [{"inline": "nonsense"}, {"configMapKeyRef": {"name": "policies", "key": "forbid"}}]
+    outcome = compiled({}, authorization={"policies": sources})
+    assert [problem.reason for problem in outcome.proxy_problems] == ["RefNotFound"]
+    assert outcome.config.authorization is not None
+    assert outcome.config.authorization.policies == DENY_ALL
 
 
 def test_the_operator_has_a_key_of_its_own() -> None:

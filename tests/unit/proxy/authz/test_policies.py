@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from mcp_operator_proxy.auth import Principal
-from mcp_operator_proxy.authz.cedar import statements
 from mcp_operator_proxy.authz.entities import cedar_value, principal_uid
 from mcp_operator_proxy.authz.policy import CedarPolicy
 from mcp_operator_proxy.authz.settings import policy_of
+from mcp_operator_proxy.authz.syntax import statements
 from mcp_operator_proxy.backends.catalogue import Catalogue
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.policy import ALLOW_ALL
