@@ -1,4 +1,4 @@
-import { FileDiff, History, KeyRound, Server, type LucideIcon } from "lucide-react";
+import { Activity, FileDiff, FileText, History, KeyRound, MessageSquareText, Server, Wrench, type LucideIcon } from "lucide-react";
 
 import type { Me } from "~/api/types";
 
@@ -28,8 +28,17 @@ export const NAVIGATION: NavigationGroup[] = [
     ],
   },
   {
+    label: "Offered",
+    items: [
+      { to: "/tools", label: "Tools", icon: Wrench, key: "t" },
+      { to: "/resources", label: "Resources", icon: FileText, key: "r" },
+      { to: "/prompts", label: "Prompts", icon: MessageSquareText, key: "p" },
+    ],
+  },
+  {
     label: "Gateway",
     items: [
+      { to: "/traffic", label: "Traffic", icon: Activity, key: "l", shown: (me) => me.features.traffic },
       { to: "/sessions", label: "Sessions", icon: KeyRound, key: "s" },
       { to: "/swaps", label: "Swaps", icon: History, key: "w" },
     ],

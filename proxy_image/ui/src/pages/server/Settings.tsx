@@ -11,10 +11,10 @@ export function Limits({ limits }: { limits: LimitsOf }): React.JSX.Element {
     <Card title="Limits">
       <Facts
         facts={[
-          ["Call timeout", `${limits.timeout} s`],
-          ["Connect timeout", `${limits.connectTimeout} s`],
+          ["A call takes at most", `${limits.timeout} s`],
+          ["Connecting takes at most", `${limits.connectTimeout} s`],
           ["Calls at a time", count(limits.concurrency)],
-          ["Retries", count(limits.retries)],
+          ["Attempts after the first", count(limits.retries)],
         ]}
       />
     </Card>
