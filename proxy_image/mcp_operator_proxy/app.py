@@ -37,6 +37,8 @@ from mcp_operator_proxy.metrics import CONTENT_TYPE
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.report import StatusReport
 from mcp_operator_proxy.services.rest.service import refused as refused_by_rest
+from mcp_operator_proxy.tracing import http as traces
+from mcp_operator_proxy.tracing.spans import current
 from mcp_operator_proxy.workers.pod import Pod
 
 logger = logging.getLogger(__name__)
@@ -214,13 +216,22 @@ class App:
         def started(status: int) -> None:
             line.status = status
 
-        begun = time.perf_counter()
+        begun, tracer, trace = time.perf_counter(), self.proxy.services.tracing.tracer, None
+        if tracer is not None and self.proxy.services.rest.serves(scope["path"].rstrip("/")):
+            trace = traces.begun(tracer, scope)
+        token = None if trace is None else current.set(trace)
         try:
             yield started
         finally:
             if (execution := scope.get(executions.SCOPE)) is not None:
                 self.proxy.metrics.added("full", execution.added(time.perf_counter() - begun))
-            if line.status >= 400 and line.status != 499 and "mcp_method" not in scope:
+            if token is not None:
+                current.reset(token)
+            if trace is not None:
+                traces.ended(trace, scope, line.status, getattr(scope.get("route"), "path", None))
+            elif tracer is not None and _refused_unread(scope, line.status):
+                traces.refused(tracer, scope, line.status, time.perf_counter() - begun, scope.get(ROUTE))
+            if _refused_unread(scope, line.status):
                 self.proxy.services.audit.add_refusal(scope, line.status, time.perf_counter() - begun)
             if access is not None and (state is None or state.config.access_log) and not scope.get(LOGGED):
                 client, principal = scope.get("client"), scope.get(PRINCIPAL)
@@ -294,6 +305,11 @@ class App:
             return Response(await asyncio.to_thread(self.proxy.metrics.render), media_type=CONTENT_TYPE)
         text = await self._pod.metrics()
         return Response(text, media_type=CONTENT_TYPE)
+
+
+def _refused_unread(scope: Scope, status: int) -> bool:
+    """Whether a request was refused before it became one of MCP."""
+    return status >= 400 and status != traces.CLOSED and "mcp_method" not in scope
 
 
 def _rendered(status: StatusReport) -> tuple[str, str]:

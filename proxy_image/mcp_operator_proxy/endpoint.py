@@ -42,6 +42,7 @@ from mcp_operator_proxy.sessions.session import Session
 from mcp_operator_proxy.sessions.table import SESSION_HEADER, SessionTable
 from mcp_operator_proxy.table import Changes, Entry
 from mcp_operator_proxy.tasktokens import TaskTokens
+from mcp_operator_proxy.tracing.requests import Traced
 from mcp_operator_proxy.usage import Status
 
 _BLANKS: Final = (b" ", b"\t")
@@ -70,7 +71,8 @@ class Endpoint:
         server = self.mcp._mcp_server  # noqa: SLF001
         # States of multi-round-trip requests are sealed by `eras.states`, with keys that replicas share.
         server.middleware[:] = [m for m in server.middleware if not isinstance(m, RequestStateBoundary)]
-        server.middleware[:0] = [partial(_meaning, route), self._watch]
+        self.traced = Traced(path)
+        server.middleware[:0] = [partial(_meaning, route), self.traced, self._watch]
         self.listening = Listening(server, route, self.audience.bus, self.audience.updated, tokens)
         self.sessions = SessionTable(server, path, holder, self._opened)
         """Those that this process holds."""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
+from urllib.parse import unquote
 
 from mcp_operator_proxy.auth import Authenticator, BadKey
 from mcp_operator_proxy.stores.sealed import BadKey as BadEncryptionKey
@@ -298,6 +299,40 @@ def servers_of(given: Mapping[str, str]) -> Json | None:
     return inner if isinstance(inner, dict) else data
 
 
+_ENDPOINT: Final = "OTEL_EXPORTER_OTLP_ENDPOINT"
+
+
+def _traced(read: Callable[[Overlay, str, str], Any], name: str, member: str) -> Write:
+    """Where traces go somewhere: these variables are others' too, and stand in many pods that trace nothing."""
+
+    def write(overlay: Overlay, given: Mapping[str, str]) -> None:
+        if isinstance(overlay.data.get("tracing"), dict):
+            overlay.put(name, read(overlay, name, given[name]), "tracing", member)
+
+    return write
+
+
+def _ratio(_: Overlay, name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise BadSetting(f"{name}: must be a number from 0 to 1")
+    return value
+
+
+def _otlp_headers(overlay: Overlay, name: str, text: str) -> list[Json]:
+    """`key=value` by commas, the values percent-encoded as in W3C Baggage (OTLP exporter specification)."""
+    found = []
+    for number, part in enumerate(several(name, text)):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise BadSetting(f"{name}: must be NAME=VALUE, several by commas")
+        found.append({"name": key.strip(), "secret": overlay.secret(f"{name}-{number}", unquote(value.strip()))})
+    return found
+
+
 _RESTARTS: Final = _servers(count, "MAX_RESTART_ATTEMPTS", "maxRestarts", stdio=True)
 _REDIS: Final = _store("REDIS_URL", "redis", "redis", "rediss", "unix")
 _DATABASE: Final = _store("DATABASE_URL", "database", "postgresql", "postgres", "sqlite")
@@ -337,4 +372,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("SESSION_TTL", "seconds", "`users.ttlSeconds`", _put(seconds, "SESSION_TTL", "users", "ttlSeconds")),
     Setting("SESSION_IDLE_TIMEOUT", "seconds", "`users.idleSeconds`", _put(seconds, "SESSION_IDLE_TIMEOUT", "users", "idleSeconds")),
     Setting("USER_APPLICATIONS", "names by commas", "`users.applications`", _put(several, "USER_APPLICATIONS", "users", "applications")),
+    Setting(_ENDPOINT, "URL", "`tracing.endpoint`: traces go there, by OTLP over HTTP", _put(lambda name, text: url(name, text, "http", "https"), _ENDPOINT, "tracing", "endpoint")),
+    Setting("OTEL_EXPORTER_OTLP_HEADERS", "`NAME=VALUE` by commas", "`tracing.headers`", _traced(_otlp_headers, "OTEL_EXPORTER_OTLP_HEADERS", "headers")),
+    Setting("OTEL_SERVICE_NAME", "text", "`tracing.serviceName`", _traced(lambda *given: given[2], "OTEL_SERVICE_NAME", "serviceName")),
+    Setting("OTEL_TRACES_SAMPLER_ARG", "0-1", "`tracing.sampleRatio`", _traced(_ratio, "OTEL_TRACES_SAMPLER_ARG", "sampleRatio")),
 )  # fmt: skip

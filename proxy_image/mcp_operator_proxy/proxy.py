@@ -271,6 +271,7 @@ class Proxy:
             and prepared.credentials == self.services.credentials.settings
             and prepared.search == self.services.registry.settings
             and prepared.webhook == self.services.notices.webhook
+            and prepared.tracing == self.services.tracing.settings
             and self.holder.keys == (prepared.signing_keys or self.holder.own_keys)
         )
 
@@ -403,6 +404,7 @@ class Proxy:
                     self.name,
                 )
                 endpoint.on_call = self.record_call
+                endpoint.traced.tracer = lambda: self.services.tracing.tracer
                 endpoint.on_audit = partial(self.services.audit.add_request, route.path)
                 endpoint.start()
             endpoints[route.path] = endpoint

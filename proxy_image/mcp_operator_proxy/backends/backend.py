@@ -49,6 +49,7 @@ from mcp_operator_proxy.pinning.report import Judged
 from mcp_operator_proxy.report import ErrorReport, ServerReport, UnapprovedTool
 from mcp_operator_proxy.swap.pace import Turns
 from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.tracing import peers
 
 logger = logging.getLogger(__name__)
 
@@ -307,7 +308,8 @@ class Backend:
     def session(self, callbacks: Callbacks, *, handshake: bool = False, principal: str | None = None) -> BackendSession:
         """A session that its owner opens and closes, on behalf of an authenticated caller."""
         caller = on_behalf_of(self.resolved.owner or principal)
-        return BackendSession(lambda: self.open(callbacks, handshake=handshake, caller=caller), self.secrets, self.id)
+        opener = partial(self.open, callbacks, handshake=handshake, caller=caller)
+        return BackendSession(opener, self.secrets, self.id, partial(peers.server, self))
 
     def _pooled_session(self, key: Hashable) -> BackendSession:
         assert isinstance(key, Capabilities)

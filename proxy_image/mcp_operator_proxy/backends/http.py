@@ -16,6 +16,7 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Final
 
 import httpx2
+import msgspec
 from mcp_types import INTERNAL_ERROR
 
 from mcp_operator_proxy import callers, callertoken
@@ -24,6 +25,7 @@ from mcp_operator_proxy.backends.network import EgressDenied, GuardedTransport
 from mcp_operator_proxy.backends.pools import BUSY, Pools
 from mcp_operator_proxy.backends.unix import UnixTransport
 from mcp_operator_proxy.egress import Egress
+from mcp_operator_proxy.tracing.spans import Leg
 
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of one answer of a backend: a JSON body, or one event of a stream."""
@@ -57,7 +59,17 @@ _NOT_SENT: Final = (
 class Attempt:
     """What became of the HTTP requests made for one MCP request. Filled in by `BackendTransport`."""
 
-    __slots__ = ("executed", "failure", "on_failure", "session_id", "session_lost", "status", "waited")
+    __slots__ = (
+        "executed",
+        "failure",
+        "headers",
+        "leg",
+        "on_failure",
+        "session_id",
+        "session_lost",
+        "status",
+        "waited",
+    )
 
     def __init__(self) -> None:
         self.failure: BaseException | None = None
@@ -70,6 +82,10 @@ class Attempt:
         self.waited = 0.0
         """Seconds for the server's answers."""
         self.on_failure: Callable[[], None] | None = None
+        self.headers: tuple[tuple[str, str], ...] = ()
+        """Those of a trace, sent beside the backend's."""
+        self.leg: Leg | None = None
+        """Its span, where it is recorded."""
 
     def fail(self, failure: BaseException, *, executed: bool) -> None:
         if self.failure is None:
@@ -175,6 +191,10 @@ class BackendTransport(httpx2.AsyncBaseTransport):
             attempt.waited += time.perf_counter() - began
 
     async def _posted(self, request: httpx2.Request, attempt: Attempt) -> httpx2.Response:
+        if attempt.headers:
+            request.headers.update(attempt.headers)
+            if attempt.leg is not None and attempt.leg.request_id is None:
+                attempt.leg.request_id = _request_id(request)
         try:
             response = await self._inner.handle_async_request(request)
         except (httpx2.RequestError, OSError, ssl.SSLError) as error:
@@ -293,6 +313,19 @@ async def _refused(request: httpx2.Request, response: httpx2.Response, attempt: 
     failure = HTTPStatusFailure(response.status_code, response.headers.get("www-authenticate", ""))
     attempt.fail(failure, executed=response.status_code >= 500)
     return _stand_in(request, response.status_code)
+
+
+class _Request(msgspec.Struct):
+    id: int | str | None = None
+
+
+def _request_id(request: httpx2.Request) -> str | None:
+    """The JSON-RPC id of the request in a POST; None where it holds something else."""
+    try:
+        found = msgspec.json.decode(request.content, type=_Request).id
+    except (msgspec.MsgspecError, httpx2.RequestNotRead):
+        return None
+    return None if found is None else str(found)
 
 
 async def _whole(request: httpx2.Request, response: httpx2.Response, limit: int) -> httpx2.Response:

@@ -30,6 +30,8 @@ from mcp_operator_proxy.eras.translate import check_whole
 from mcp_operator_proxy.recording import CURRENT
 from mcp_operator_proxy.report import ErrorReport
 from mcp_operator_proxy.tasks import cancel, spawn
+from mcp_operator_proxy.tracing.asking import asking
+from mcp_operator_proxy.tracing.spans import Attributes
 
 logger = logging.getLogger(__name__)
 CLOSE_SECONDS: Final = 2.0
@@ -128,11 +130,19 @@ class _TaskRequest(_Request):
 class BackendSession:
     """Open it, `request` with it from anywhere, close it. A session is dead once its transport has ended."""
 
-    def __init__(self, opener: Opener, secrets: Callable[[], tuple[str, ...]], server: str = "") -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        secrets: Callable[[], tuple[str, ...]],
+        server: str = "",
+        peer: Callable[[str | None], Attributes] | None = None,
+    ) -> None:
+        """`peer` tells a trace whom the session of that id is with."""
         self.server = server
         """Its id."""
         self._opener = opener
         self._secrets = secrets
+        self._peer = peer
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._connected: asyncio.Future[Connected] | None = None
@@ -220,6 +230,17 @@ class BackendSession:
             BackendError: there was no proper answer.
         """
         attempt = Attempt()
+        with asking(method, params, attempt, self._version, self._attributes) as asked:
+            asked.result = result = await self._requested(method, params, call, attempt)
+            return result
+
+    def _version(self) -> str:
+        return self.connected.protocol_version
+
+    def _attributes(self) -> Attributes:
+        return self._peer(self.connected.session_id) if self._peer is not None else {}
+
+    async def _requested(self, method: str, params: dict[str, Any], call: Call, attempt: Attempt) -> dict[str, Any]:
         tokens = current_attempt.set(attempt), current_call.set(call)
         self.calls.append(call)
         began = time.perf_counter()

@@ -72,6 +72,7 @@ from mcp_operator_proxy.config.services import (
     Rest,
     Search,
     Stores,
+    Tracing,
     Users,
 )
 
@@ -133,6 +134,7 @@ __all__ = [
     "TokenExchange",
     "ToolFilter",
     "ToolSettings",
+    "Tracing",
     "Transport",
     "UserToken",
     "Users",

@@ -9,7 +9,7 @@ from mcp_operator_proxy.config.base import CONFIG_VERSION, BackendUrl, ConfigMod
 from mcp_operator_proxy.config.credentials import Provider, Refresh
 from mcp_operator_proxy.config.route import Route
 from mcp_operator_proxy.config.server import Server
-from mcp_operator_proxy.config.services import Audit, Inspector, Notices, Rest, Search, Stores, Users
+from mcp_operator_proxy.config.services import Audit, Inspector, Notices, Rest, Search, Stores, Tracing, Users
 
 REST_PATHS: Final = ("/tools", "/sessions", "/servers", "/health", "/openapi.json", "/docs", "/oauth")
 """What the REST interface serves, and all beneath."""
@@ -80,6 +80,8 @@ class ProxyConfig(ConfigModel):
     notices: Notices | None = None
     inspector: Inspector | None = None
     """None: there is nothing at `/ui`."""
+    tracing: Tracing | None = None
+    """None: nothing is traced; the context of a client's trace goes on to servers all the same."""
 
     @model_validator(mode="after")
     def _refers_to_what_is_there(self) -> Self:

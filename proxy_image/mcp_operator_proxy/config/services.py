@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from mcp_operator_proxy.config.base import BackendUrl, CallerName, ConfigModel, Name, SecretRef
+from mcp_operator_proxy.config.base import BackendUrl, CallerName, ConfigModel, Header, Name, SecretRef
 
 NoticeType = Literal[
     "server.restarted", "server.gave-up", "credential.not-refreshed", "definition.quarantined", "definition.changed"
@@ -105,3 +105,16 @@ class Notices(ConfigModel):
     """Unset: all."""
     attempts: Annotated[int, Field(ge=1, le=20)] = 8
     """With pauses that double from one second."""
+
+
+class Tracing(ConfigModel):
+    """OpenTelemetry traces, as OTLP over HTTP."""
+
+    endpoint: BackendUrl
+    """Base URL of the collector: traces go to `/v1/traces` beneath it."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Of the requests whose client has not decided: a sampled parent is heeded, and one that is not."""
+    headers: Annotated[tuple[Header, ...], Field(max_length=64)] = ()
+    """Sent with each request to the collector."""
+    service_name: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    """`service.name`. Unset: `OTEL_SERVICE_NAME`."""

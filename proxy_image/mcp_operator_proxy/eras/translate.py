@@ -24,6 +24,8 @@ from mcp_types.methods import CACHEABLE_METHODS, CLIENT_NOTIFICATIONS, CLIENT_RE
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
 from pydantic_core import InitErrorDetails, ValidationError
 
+from mcp_operator_proxy.tracing.context import BAGGAGE
+
 Json: TypeAlias = dict[str, Any]
 
 CONNECTION_META: Final = frozenset(
@@ -37,6 +39,7 @@ CONNECTION_META: Final = frozenset(
     }
 )
 """`_meta` keys that speak of one connection and end at it."""
+_ENDS_HERE: Final = CONNECTION_META | {BAGGAGE}
 CONTINUATION: Final = ("inputResponses", "requestState")
 """Params of a request that goes on with a call that asked (SEP-2322)."""
 COMPLETE: Final[Mapping[str, Any]] = {"resultType": "complete"}
@@ -76,7 +79,7 @@ def request_for(params: Mapping[str, Any], *, modern: bool, log_level: str | Non
     a legacy client set for its session; a modern client has it in `_meta`, and a legacy backend has no place for it.
     """
     given = params.get("_meta")
-    meta = {key: value for key, value in given.items() if key not in CONNECTION_META} if _is_object(given) else {}
+    meta = {key: value for key, value in given.items() if key not in _ENDS_HERE} if _is_object(given) else {}
     if not modern:
         meta.pop(LOG_LEVEL_META_KEY, None)
     elif log_level is not None:

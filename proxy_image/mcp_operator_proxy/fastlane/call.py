@@ -9,6 +9,7 @@ from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.fastlane.sink import Sink
 from mcp_operator_proxy.services.windows import Window
 from mcp_operator_proxy.sessions.session import Session
+from mcp_operator_proxy.tracing.context import Carried
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.fastlane.client import Client
@@ -48,7 +49,7 @@ class Head:
 class Incoming:
     """A request of somebody who may make it, on a route that there is. The last three are of the handshake eras."""
 
-    __slots__ = ("arrived", "backend_session", "client", "counted", "head", "owner", "session", "sink")
+    __slots__ = ("arrived", "backend_session", "carried", "client", "counted", "head", "owner", "session", "sink")
 
     def __init__(self, head: Head, sink: Sink, client: str | None) -> None:
         self.arrived = time.perf_counter()
@@ -58,6 +59,8 @@ class Incoming:
         """Its address."""
         self.counted: Sequence[Window] = ()
         """Windows of rate limits that the call was added to."""
+        self.carried: Carried | None = None
+        """The context of a trace that came in its `_meta`."""
         self.owner: Client | None = None
         self.session: Session | None = None
         self.backend_session: BackendSession | None = None

@@ -42,6 +42,7 @@ from mcp_operator_proxy.fastlane.rewrite import (
     error_body,
     is_utf8,
     level_of,
+    message_of,
     plain_error,
     progress_of,
     result_body,
@@ -52,6 +53,7 @@ from mcp_operator_proxy.fastlane.route import Hot
 from mcp_operator_proxy.fastlane.sink import FIRST_RESULT
 from mcp_operator_proxy.fastlane.sse import Events, EventTooLarge, event
 from mcp_operator_proxy.fastlane.upstream import session_headers
+from mcp_operator_proxy.tracing.spans import CANCELLED, TRACE, Failure, Trace, error_of
 from mcp_operator_proxy.usage import Status
 
 logger = logging.getLogger(__name__)
@@ -73,7 +75,7 @@ class Exchange:
     __slots__ = (
         "_chunks", "_connecting", "_connection", "_events", "_failed", "_head", "_kind", "_opened", "_over", "_paused", "_size",
         "_status", "_streaming", "_ticket", "deadline", "end_status", "heard", "hot", "incoming", "last_sent", "number", "outgoing",
-        "request", "sent", "side", "sink", "started",
+        "request", "sent", "side", "sink", "started", "trace",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917
@@ -86,6 +88,7 @@ class Exchange:
         outgoing: bytes,
         ticket: int,
         over: "Callable[[Exchange, Status | None, int], None]",
+        trace: Trace | None = None,
     ) -> None:
         self.incoming = incoming
         self.request = request
@@ -101,6 +104,8 @@ class Exchange:
         self.started = self.sent = self.last_sent = time.perf_counter()
         self.heard = 0.0
         """When the last bytes of the answer came; 0: none have."""
+        self.trace = trace
+        """None: nothing is traced."""
         self.deadline = self.started + hot.timeout
         self._ticket = ticket
         self._over: Callable[[Exchange, Status | None, int], None] | None = over
@@ -165,6 +170,8 @@ class Exchange:
             return
         self.end_status = "cancelled"
         self._drop()
+        if self.trace is not None:
+            self.trace.failure = CANCELLED
         self._settle("error", 499, None)
 
     def cancel(self) -> None:
@@ -329,7 +336,8 @@ class Exchange:
                 return
             code, error = found
             if self.incoming.backend_session is None and 400 <= self._status < 500 and code in _ERA_CODES:
-                self._hand_over(answered=True)  # it may speak another era by now: that is found out there
+                # It may speak another era by now: that is found out there.
+                self._hand_over(why=str(code), answered=True)
             else:
                 if code == URL_ELICITATION_REQUIRED:
                     self.end_status = "unfinished"
@@ -401,10 +409,10 @@ class Exchange:
         if in_session and (status == 404 or (status == 400 and b"session" in body.lower())):
             assert session is not None
             session.retired = True
-            self._hand_over(answered=True)
+            self._hand_over(why=str(status), answered=True)
             return
         if status == 401 and self.hot.upstream.backend.renew is not None:
-            self._hand_over(answered=True)  # another credential may be had, which takes the full path
+            self._hand_over(why=str(status), answered=True)  # another credential may be had, which takes the full path
             return
         message = answer(body)
         if message is not None and isinstance(message.error, msgspec.Raw) and plain_error(message.error) is not None:
@@ -416,13 +424,15 @@ class Exchange:
         """No answer came. Only a call that may be repeated is: by the full path."""
         if self._streaming:
             self.sink.broken()
+            if self.trace is not None:
+                self.trace.failure = Failure("ConnectionReset")
             self._settle("error", 200, answered=False)
             return
         if isinstance(error, Malformed):
             self._fail_with(NotMCPFailure("its answer is not HTTP"), executed=True)
             return
         if self.hot.repeatable and not self._opened:
-            self._hand_over(answered=False)
+            self._hand_over(why="ConnectionReset", answered=False)
             return
         self._fail_with(error, executed=True)
 
@@ -436,9 +446,13 @@ class Exchange:
         backend.nudge()
         self.end_status = of_failure(error)
         failure = wire_error(backend.id, error)
+        if self.trace is not None:
+            self.trace.of_backend = Failure(error.report.error_class, error.report.message)
         self._send_error(_encoded(failure), "error", was_answered(error), failure.error.code)
 
     def _send_error(self, error: bytes, outcome: Status, answered: bool | None, code: int) -> None:
+        if self.trace is not None:
+            self.trace.failure = error_of(code, message_of(error))
         status = ERROR_CODE_HTTP_STATUS.get(code, 200) if self.side.modern else 200
         self._send(status, error_body(self.request.id, error), outcome, answered=answered)
 
@@ -458,9 +472,14 @@ class Exchange:
         self.last_sent = time.perf_counter()
         self.sink.write(data)
 
-    def _hand_over(self, scope: dict[str, Any] | None = None, *, answered: bool | None) -> None:
+    def _hand_over(self, scope: dict[str, Any] | None = None, *, answered: bool | None, why: str | None = None) -> None:
+        """`why`: what was wrong with the answer, for the trace."""
+        scope = scope or {}
+        if self.trace is not None:
+            scope[TRACE] = self.trace
+            self.trace.of_backend = Failure(why) if why is not None else None
         self._settle(None, 0, answered)
-        self.sink.hand_over(scope or {})
+        self.sink.hand_over(scope)
 
     def _tell_cancelled(self, reason: str) -> None:
         """A legacy server is told by a notification, a modern one by the end of the connection."""

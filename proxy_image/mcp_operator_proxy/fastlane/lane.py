@@ -43,6 +43,8 @@ from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.policy import ALLOW_ALL, is_open
 from mcp_operator_proxy.services.windows import Call, Window
 from mcp_operator_proxy.table import Kind
+from mcp_operator_proxy.tracing.context import parted, spliced
+from mcp_operator_proxy.tracing.lane import settle
 from mcp_operator_proxy.usage import Status
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from mcp_operator_proxy.services.audit import Audit
     from mcp_operator_proxy.services.limits import Limits
     from mcp_operator_proxy.state import State
+    from mcp_operator_proxy.tracing.lane import LaneTracing
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +98,7 @@ class Lane:
         self._metas = ModernMetas()
         self._limits: Limits | None = None
         self._audit: Audit | None = None
+        self.tracing: LaneTracing | None = None
         self._in_flight: set[Exchange] = set()
         self._numbers = itertools.count(_FIRST_NUMBER)
         self._ticking: asyncio.TimerHandle | None = None
@@ -212,6 +216,7 @@ class Lane:
         self._limits = None if limits.unlimited else limits
         audit = self._proxy.services.audit
         self._audit = audit if audit.on else None
+        self.tracing = self._proxy.services.tracing.lane
         self._verdicts.clear()
         backends = set(state.backends.values()) if state else set()
         for backend in [b for b in self._upstreams if b not in backends]:
@@ -238,23 +243,24 @@ class Lane:
         request = parse(body)
         if request is None:
             return self._cancel(owner, body)
+        given = _without_context(incoming, request.meta)
         if request.method in LIST_KEYS:
             return self._list(incoming, request, owner.version, head.session_id)
         hot = self._hot(incoming, request)
-        token = None if request.meta is None else _token(request.meta)
+        token = None if given is None else _token(given)
         if request.id in owner.calls:
             return False
         if (spoken := hot.upstream.spoken) is not None:
             if owner.asks and hot.upstream.backend.may_shake_hands:
                 return False  # a server of both eras asks such a client over a session
-            meta = legacy_meta(request.meta, owner.stamp(spoken), owner.front.log_level or "debug")
+            meta = legacy_meta(given, owner.stamp(spoken), owner.front.log_level or "debug")
             more = hot.header_lines(spoken)
         else:
             # What a legacy server tells or asks outside of the call's own response is the SDK session's to relay.
             backend_session = owner.front.held(hot.upstream.backend)
             if backend_session is None or owner.asks or token is not None:
                 return False
-            meta = None if request.meta is None else plain_meta(request.meta)
+            meta = None if given is None else plain_meta(given)
             more = session_headers(backend_session)
             incoming.backend_session = backend_session
         incoming.owner, incoming.session = owner, session
@@ -275,8 +281,9 @@ class Lane:
         request = parse(body)
         if request is None or request.meta is None or found.get(b"mcp-method") != request.method.encode():
             return False
-        token = _token(request.meta)
-        base = request.meta if token is None else without(request.meta, _TOKEN) or b""
+        given = _without_context(incoming, request.meta) or b""
+        token = _token(given)
+        base = given if token is None else without(given, _TOKEN) or b""
         if request.method in LIST_KEYS:
             return self._meta(base, version, version) is not None and self._list(incoming, request, version, None)
         name = found.get(b"mcp-name", b"")
@@ -328,16 +335,22 @@ class Lane:
             self._proxy.services.limits.add(counted)
             incoming.counted = counted
         number = next(self._numbers)
-        found = incoming.head.found
-        trace = found.get(b"traceparent")
-        if trace is not None:
-            more += b"traceparent: " + trace + b"\r\n"
-            if (state := found.get(b"tracestate")) is not None:
-                more += b"tracestate: " + state + b"\r\n"
+        trace = None
+        if self.tracing is not None:
+            trace, lines, members = self.tracing.begin(incoming, number)
+            more, meta = more + lines, spliced(meta, members)
+        else:
+            found = incoming.head.found
+            if (parent := found.get(b"traceparent")) is not None:
+                more += b"traceparent: " + parent + b"\r\n"
+                if (state := found.get(b"tracestate")) is not None:
+                    more += b"tracestate: " + state + b"\r\n"
+            if incoming.carried is not None:
+                meta = spliced(meta, incoming.carried.members)
         outgoing = upstream.request(more, call_body(number, hot.body, request.arguments, meta))
         watched = self.recorder is not None and type(incoming.sink) is RecordingSink
         kind = RecordedExchange if watched else Exchange
-        exchange = kind(incoming, request, side, hot, number, outgoing, ticket, self._over)
+        exchange = kind(incoming, request, side, hot, number, outgoing, ticket, self._over, trace)
         self._in_flight.add(exchange)
         self._metrics.in_flight.value += 1
         if self._ticking is None:
@@ -359,6 +372,8 @@ class Lane:
         incoming.leave(request.id)
         self._in_flight.discard(exchange)
         self._metrics.in_flight.value -= 1
+        if exchange.trace is not None:
+            settle(exchange, exchange.trace, outcome)
         if outcome is None:
             for window in incoming.counted:  # the full path counts it
                 window.take_back()
@@ -426,6 +441,8 @@ class Lane:
         page = route.lists.page(request.method, version, request.name, route.stamp, fresh)
         if page is None:
             return False
+        if self.tracing is not None:
+            self.tracing.listed(incoming, request, version)
         self._observe(incoming, request, "ok", 200, time.perf_counter() - started, time.time(), None)
         incoming.sink.answer(200, result_body(request.id, page), session)
         return True
@@ -454,6 +471,14 @@ class Lane:
 
 
 _TOKEN: Final = frozenset({"progressToken"})
+
+
+def _without_context(incoming: Incoming, meta: bytes | None) -> bytes | None:
+    """A request's `_meta` without the context of a trace, which `incoming` has then: without it, it is the same each time."""
+    if meta is None or b'"trace' not in meta:
+        return meta
+    incoming.carried, rest = parted(meta)
+    return rest
 
 
 def _token(meta: bytes | None) -> bytes | None:

@@ -26,6 +26,7 @@ from mcp_operator_proxy.backends.connect import CLIENT_INFO
 from mcp_operator_proxy.eras.capabilities import Capabilities
 from mcp_operator_proxy.eras.translate import may_be_asked
 from mcp_operator_proxy.fastlane.rewrite import without
+from mcp_operator_proxy.tracing.context import BAGGAGE
 
 LEVELS: Final = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 ALL_LEVELS: Final = frozenset(LEVELS)
@@ -34,6 +35,7 @@ _OWN: Final = frozenset(
 )
 RESULT_META: Final = _OWN | {"progressToken"}
 """`_meta` keys of a result that speak of one connection and end at it."""
+_LEFT_OUT: Final = _OWN | {BAGGAGE}
 _MODERN: Final = frozenset(MODERN_PROTOCOL_VERSIONS)
 _CLIENT_INFO: Final = msgspec.json.encode(CLIENT_INFO.model_dump(by_alias=True, mode="json", exclude_none=True))
 _CACHED: Final = 1024
@@ -106,7 +108,7 @@ def _modern_meta(meta: bytes, spoken: str) -> ModernMeta | None:
         declared = ClientCapabilities.model_validate(value[CLIENT_CAPABILITIES_META_KEY])
     except (ValueError, KeyError, TypeError, ValidationError, RecursionError):
         return None
-    sent = without(meta, _OWN, client_meta(spoken, capabilities(declared)))
+    sent = without(meta, _LEFT_OUT, client_meta(spoken, capabilities(declared)))
     if sent is None:
         return None
     level = value.get(LOG_LEVEL_META_KEY)
@@ -124,7 +126,7 @@ def legacy_meta(meta: bytes | None, stamp: bytes, level: str) -> bytes | None:
     return b"{" + more + b"}" if meta is None else without(meta, _LEVELLED, more)
 
 
-_LEVELLED: Final = _OWN | {LOG_LEVEL_META_KEY}
+_LEVELLED: Final = _LEFT_OUT | {LOG_LEVEL_META_KEY}
 
 
 def plain_meta(meta: bytes | None) -> bytes | None:

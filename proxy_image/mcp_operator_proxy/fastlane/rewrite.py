@@ -341,6 +341,11 @@ def plain_error(raw: bytes | Raw) -> tuple[int, bytes] | None:
     return error.code, _encode(error)
 
 
+def message_of(error: bytes) -> str:
+    """The message of a JSON-RPC error that `plain_error` has seen."""
+    return _ERROR.decode(error).message
+
+
 def progress_of(params: bytes) -> bytes | None:
     """The token of `notifications/progress`, as JSON; None where the params are none."""
     try:

@@ -16,6 +16,7 @@ from mcp_operator_proxy.services.settings import StoreSettings
 from mcp_operator_proxy.services.stores import Stores
 from mcp_operator_proxy.services.users.sessions import UserSessions
 from mcp_operator_proxy.tasks import cancel, spawn
+from mcp_operator_proxy.tracing.service import Tracing
 from mcp_operator_proxy.workers.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -53,9 +54,11 @@ class Services:
         self.lifecycle = Lifecycle(proxy)
         self.rest = Rest(proxy)
         self.inspector = Inspector(proxy)
+        self.tracing = Tracing(proxy)
         self.notices = Notices(proxy)
         self.processes = Processes(self.notices, proxy.holder.instance, proxy)
         self._all: tuple[Service, ...] = (
+            self.tracing,  # the last to close
             self.notices,
             self.audit,
             self.limits,

@@ -18,6 +18,7 @@ from mcp_operator_proxy.services.settings import StoreSettings, store_settings
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.swap.validate import authenticator, resolve, signing_keys
 from mcp_operator_proxy.tls import Certificates
+from mcp_operator_proxy.tracing.settings import TracingSettings, tracing_settings
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ class Prepared:
     search: SearchSettings
     webhook: Webhook | None = None
     """Where notices go."""
+    tracing: TracingSettings | None = None
+    """Where traces go."""
     policy: Policy = ALLOW_ALL
 
     @property
@@ -76,4 +79,5 @@ def prepare(
         search=search_settings(config, secrets),
         policy=policy_of(config),
         webhook=webhook(config, secrets),
+        tracing=tracing_settings(config, secrets),
     )

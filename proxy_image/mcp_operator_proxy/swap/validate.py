@@ -78,7 +78,9 @@ def resolve(config: ProxyConfig, secrets: Mapping[str, str], egress: Egress | No
         except BadCABundle as error:
             raise ConfigRejected(f"servers[{index}].caBundle of {server.id}: {error}", config.revision) from None
         headers = {
-            header.name: _value(header, secrets, f"servers[{index}].headers[{position}]", server.id, config.revision)
+            header.name: header_value(
+                header, secrets, f"servers[{index}].headers[{position}] of {server.id}", config.revision
+            )
             for position, header in enumerate(server.headers)
         }
         env = {
@@ -153,22 +155,21 @@ def _identity(server: Server, secrets: Mapping[str, str], path: str, revision: s
     return key
 
 
-def _value(header: Header, secrets: Mapping[str, str], path: str, server: str, revision: str) -> str:
+def header_value(header: Header, secrets: Mapping[str, str], path: str, revision: str) -> str:
+    """What is sent as a header. Raises SecretMissing, and ConfigRejected where it cannot be."""
     if header.secret is None:
         if not _HEADER_VALUE.match(header.value or ""):
-            raise ConfigRejected(
-                f"{path} of {server}: its value has characters that no HTTP header can carry", revision
-            )
+            raise ConfigRejected(f"{path}: its value has characters that no HTTP header can carry", revision)
         return header.value or ""
     value = secrets.get(header.secret.file)
     if value is None:
         raise SecretMissing(
-            f"{path} of {server}: there is no secret file {header.secret.file} for header {header.name}",
+            f"{path}: there is no secret file {header.secret.file} for header {header.name}",
             revision,
         )
     if not _HEADER_VALUE.match(value):
         raise ConfigRejected(
-            f"{path} of {server}: the content of the secret file {header.secret.file} cannot be an HTTP header value"
+            f"{path}: the content of the secret file {header.secret.file} cannot be an HTTP header value"
             " (one line of text is needed)",
             revision,
         )
