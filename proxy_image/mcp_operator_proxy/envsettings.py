@@ -333,6 +333,12 @@ def _otlp_headers(overlay: Overlay, name: str, text: str) -> list[Json]:
     return found
 
 
+def _text(_: Overlay, __: str, text: str) -> str:
+    return text
+
+
+_OTLP: Final = _put(lambda name, text: url(name, text, "https", "http"), _ENDPOINT, "tracing", "endpoint")
+_HEADERS: Final = ("OTEL_EXPORTER_OTLP_HEADERS", "headers")
 _RESTARTS: Final = _servers(count, "MAX_RESTART_ATTEMPTS", "maxRestarts", stdio=True)
 _REDIS: Final = _store("REDIS_URL", "redis", "redis", "rediss", "unix")
 _DATABASE: Final = _store("DATABASE_URL", "database", "postgresql", "postgres", "sqlite")
@@ -372,8 +378,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("SESSION_TTL", "seconds", "`users.ttlSeconds`", _put(seconds, "SESSION_TTL", "users", "ttlSeconds")),
     Setting("SESSION_IDLE_TIMEOUT", "seconds", "`users.idleSeconds`", _put(seconds, "SESSION_IDLE_TIMEOUT", "users", "idleSeconds")),
     Setting("USER_APPLICATIONS", "names by commas", "`users.applications`", _put(several, "USER_APPLICATIONS", "users", "applications")),
-    Setting(_ENDPOINT, "URL", "`tracing.endpoint`: traces go there, by OTLP over HTTP", _put(lambda name, text: url(name, text, "http", "https"), _ENDPOINT, "tracing", "endpoint")),
-    Setting("OTEL_EXPORTER_OTLP_HEADERS", "`NAME=VALUE` by commas", "`tracing.headers`", _traced(_otlp_headers, "OTEL_EXPORTER_OTLP_HEADERS", "headers")),
-    Setting("OTEL_SERVICE_NAME", "text", "`tracing.serviceName`", _traced(lambda *given: given[2], "OTEL_SERVICE_NAME", "serviceName")),
+    Setting(_ENDPOINT, "URL", "`tracing.endpoint`: traces go there, by OTLP over HTTP", _OTLP),
+    Setting("OTEL_EXPORTER_OTLP_HEADERS", "`NAME=VALUE` by commas", "`tracing.headers`", _traced(_otlp_headers, *_HEADERS)),
+    Setting("OTEL_SERVICE_NAME", "text", "`tracing.serviceName`", _traced(_text, "OTEL_SERVICE_NAME", "serviceName")),
     Setting("OTEL_TRACES_SAMPLER_ARG", "0-1", "`tracing.sampleRatio`", _traced(_ratio, "OTEL_TRACES_SAMPLER_ARG", "sampleRatio")),
 )  # fmt: skip

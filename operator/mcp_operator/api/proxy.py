@@ -21,6 +21,7 @@ from mcp_operator.api.exposure import (
 from mcp_operator.api.gateway import Audit, Notices, Rest, Search, Stores, Users
 from mcp_operator.api.pods import PodTemplate, PullSecretList
 from mcp_operator.api.scalars import Count, Duration, Image, ObjectName, Port, PullPolicy, Url, between
+from mcp_operator.api.tracing import Tracing
 from mcp_operator_proxy.config import (
     DEFAULT_NAME_BUDGET,
     DEFAULT_NAMING,
@@ -225,6 +226,8 @@ class ProxySpec(ApiModel):
     """Record every call; unset: only as the access log does."""
     notices: Notices | None = None
     """Send notices to a webhook; unset: nowhere."""
+    tracing: Tracing | None = None
+    """Send traces to a collector; unset: nothing is traced, and a client's context goes on to servers all the same."""
 
 
 class ProxyStatus(StatusModel):

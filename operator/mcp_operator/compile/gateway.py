@@ -13,6 +13,7 @@ from mcp_operator.compile import access
 from mcp_operator.compile.credentials import providers
 from mcp_operator.compile.lookup import DataObjects, Fields
 from mcp_operator.compile.problems import Problem
+from mcp_operator.compile.tracing import tracing
 from mcp_operator_proxy import config
 from mcp_operator_proxy.config import within
 
@@ -69,6 +70,8 @@ def gateway(proxy: McpProxy, objects: DataObjects, operator_key: bytes | None) -
         settings["audit"] = audit(spec.audit)
     if spec.notices is not None and (notices := _notices(spec.notices, fields)) is not None:
         settings["notices"] = notices
+    if spec.tracing is not None and (traces := tracing(proxy.metadata.name, spec.tracing, fields)) is not None:
+        settings["tracing"] = traces
     places: set[Place] = set()
     settings["search"] = _search(spec.search, fields, places)
     before = len(fields.problems)
@@ -225,6 +228,8 @@ def _urls(body: config.ProxyConfig) -> Iterator[str]:
         yield str(body.search.embedder.url)
     if body.notices is not None:
         yield str(body.notices.webhook)
+    if body.tracing is not None:
+        yield str(body.tracing.endpoint)
     for server in body.servers:
         if server.credential is None:
             continue

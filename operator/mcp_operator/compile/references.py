@@ -98,6 +98,7 @@ def _secrets_of(spec: ProxySpec) -> Iterator[SecretSource | None]:
     yield from (provider.client_secret for provider in spec.providers)
     yield spec.search.endpoint.key if spec.search.endpoint else None
     yield spec.notices.signing_key if spec.notices else None
+    yield from (header.value_from for header in (spec.tracing.headers if spec.tracing else ()))
 
 
 def _of_server(server: McpServer) -> Iterator[DataId]:

@@ -25,7 +25,7 @@ IMAGES = ("--proxy-image", "proxy:1", "--runner-image", "runner:1")
 NS = ("-n", "team-a")
 SERVICES = (
     "authentication", "authorization", "rate_limits", "request_limits", "rest", "stores", "users", "providers", "refresh",
-    "search", "audit", "notices",
+    "search", "audit", "notices", "tracing",
 )  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def test_every_service_is_in_it() -> None:
 async def test_everything_is_new(api: ApiServer, run: Any) -> None:
     code, out, err = await run("plan", "-f", SOURCE, *NS, *IMAGES)
     assert code == 1, err
-    for service in ("rateLimits", "stores", "providers", "authorization", "search", "notices"):
+    for service in ("rateLimits", "stores", "providers", "authorization", "search", "notices", "tracing"):
         assert f'+      "{service}"' in out or f'"{service}"' in out, service
     assert shows_nothing(out + err)
 

@@ -34,6 +34,14 @@ ACCESS = {
         ]
     },
 }
+TRACING: Body = {
+    "endpoint": "http://otel.mon.svc:4318",
+    "samplingRatio": "0.5",
+    "headers": [
+        {"name": "X-Tenant", "value": "a"},
+        {"name": "Authorization", "valueFrom": {"secretKeyRef": {"name": "otel", "key": "k"}}},
+    ],
+}
 STORES = {
     "redis": {"secretKeyRef": {"name": "stores", "key": "redis"}},
     "database": {"secretKeyRef": {"name": "stores", "key": "database"}},
@@ -175,6 +183,7 @@ def test_all_that_is_read_is_referred_to() -> None:
             "milvus": {"secretKeyRef": {"name": "milvus", "key": "uri"}},
         },
         "notices": {"webhook": "https://a", "signingKey": {"secretKeyRef": {"name": "hook", "key": "k"}}},
+        "tracing": TRACING,
     }
     issuer = {
         "name": "a",
@@ -188,10 +197,35 @@ def test_all_that_is_read_is_referred_to() -> None:
         ("ConfigMap", "ca"),
         ("ConfigMap", "ca-of-g"),
         ("ConfigMap", "policies"),
-        *(("Secret", name) for name in ("ai", "app", "g", "hook", "milvus", "stores", "team")),
+        *(("Secret", name) for name in ("ai", "app", "g", "hook", "milvus", "otel", "stores", "team")),
     }
     missing = "".join(problem.message for problem in compiled({}, **spec).proxy_problems)
     assert all(f"{kind} team-a/{name} is not found" in missing for kind, name in named)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("Bearer x", None),
+        ("Bearer x\n", None),
+        ("two\nlines", "is no value for the header Authorization"),
+        ("", "is empty, or no text"),
+        (None, "Secret team-a/otel is not found"),
+    ],
+)
+def test_traces_go_nowhere_without_their_header(value: str | None, problem: str | None) -> None:
+    objects = {} if value is None else dict([models.secret("otel", k=value)])
+    found = compiled(objects, tracing=TRACING)
+    traced = found.config.tracing
+    assert (traced is None) == (problem is not None)
+    if problem is not None:
+        (told,) = found.proxy_problems
+        assert told.message.startswith("spec.tracing.headers[1]: ")
+        assert problem in told.message
+    if traced is not None:
+        assert (traced.service_name, traced.sample_ratio, len(found.secrets)) == ("tools", 0.5, 1)
+        assert found.places == (("otel.mon.svc", 4318),)
+        assert "Bearer" not in repr(found)
 
 
 def test_without_its_stores_the_configuration_is_held() -> None:

@@ -25,6 +25,7 @@ from support.waiting import Eventually
 from .backends import STDIO, calculator
 
 KEY, API_KEY = "k" * 40, "a" * 20
+OTLP = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://otel:4318"}
 SERVERS = [
     {"id": "ns/plain", "url": "http://127.0.0.1:9/mcp"},
     {"id": "ns/own", "url": "http://127.0.0.1:9/mcp", "callTimeoutSeconds": 7, "refreshSeconds": 8},
@@ -57,6 +58,19 @@ def get(config: ProxyConfig, path: str) -> Any:
         ({"HEALTH_CHECK_INTERVAL": "15"}, "servers.1.refreshSeconds", 8),
         ({"HEALTH_CHECK_INTERVAL": "15"}, "servers.2.stdio.pingSeconds", 15),
         ({"MAX_RESTART_ATTEMPTS": "2"}, "servers.2.stdio.maxRestarts", 2),
+        (OTLP, "tracing.endpoint", "http://otel:4318/"),
+        ({**OTLP, "OTEL_SERVICE_NAME": "x"}, "tracing.serviceName", "x"),
+        (
+            {**OTLP, "OTEL_TRACES_SAMPLER_ARG": "0.5"},
+            "tracing.sampleRatio",
+            0.5,
+        ),
+        (
+            {**OTLP, "OTEL_EXPORTER_OTLP_HEADERS": "a=b, c=d%20e"},
+            "tracing.headers.1.secret.file",
+            "environment-otel-exporter-otlp-headers-1",
+        ),
+        ({"OTEL_SERVICE_NAME": "x", "OTEL_TRACES_SAMPLER_ARG": "nonsense"}, "tracing", None),
         ({"REST_ENABLED": "true"}, "rest.prefix", ""),
         ({"REST_ENABLED": "1", "REST_PREFIX": "/api", "REST_OPERATORS": "ops, bob"}, "rest.operators", ["ops", "bob"]),
         ({"REST_ENABLED": "no"}, "rest", None),
@@ -121,6 +135,9 @@ def test_secrets_stand_among_the_secrets() -> None:
         ({"SESSION_TTL": "hunter2"}, "SESSION_TTL: must be a positive number of seconds"),
         ({"SESSION_TTL": "0"}, "SESSION_TTL: must be a positive number of seconds"),
         ({"MAX_RESTART_ATTEMPTS": "-1"}, "MAX_RESTART_ATTEMPTS: must be a whole number"),
+        ({**OTLP, "OTEL_TRACES_SAMPLER_ARG": "hunter2"}, "OTEL_TRACES_SAMPLER_ARG: must be a number from 0 to 1"),
+        ({**OTLP, "OTEL_EXPORTER_OTLP_HEADERS": "hunter2"}, "OTEL_EXPORTER_OTLP_HEADERS: must be NAME=VALUE"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "hunter2:4317"}, "OTEL_EXPORTER_OTLP_ENDPOINT: must begin with https://"),
         ({"REST_ENABLED": "hunter2"}, "REST_ENABLED: must be true or false"),
         ({"CORS_ORIGINS": "a,,b"}, "CORS_ORIGINS: must be a list by commas"),
         ({"REDIS_URL": "http://hunter2"}, "REDIS_URL: must begin with redis://"),
