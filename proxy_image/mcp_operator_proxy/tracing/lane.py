@@ -1,5 +1,6 @@
 """The fast lane's part: a trace for each call that it takes, and its two spans when the call has ended."""
 
+import time
 from typing import TYPE_CHECKING
 
 from mcp_operator_proxy.tracing import peers
@@ -52,13 +53,17 @@ def settle(exchange: "Exchange", trace: Trace, outcome: str | None) -> None:
     if leg is None:
         return
     incoming, request, hot = exchange.incoming, exchange.request, exchange.hot
+    now, wall = time.perf_counter(), time.time_ns()
+    trace.start = wall - int((now - incoming.arrived) * 1e9)
+    leg.start = wall - int((now - exchange.started) * 1e9)
     failure = TOOL_ERROR if outcome == "tool_error" else trace.failure
     session = incoming.backend_session
     version = session.connected.protocol_version if session is not None else hot.upstream.spoken
     asked = request_attributes(request.method, hot.entry.name, version)
     asked["jsonrpc.request.id"] = leg.request_id or ""
     asked |= peers.server(hot.upstream.backend, None if session is None else session.connected.session_id)
-    leg.end(span_name(request.method, asked), asked, trace.of_backend or failure)
+    heard = wall - int((now - exchange.heard) * 1e9) if exchange.heard else wall
+    leg.end(span_name(request.method, asked), asked, trace.of_backend or failure, heard)
     if outcome is None:
         trace.failure = trace.of_backend = None
         return

@@ -126,10 +126,8 @@ class Trace:
             span = Span(name, SERVER, self.context, parent, self.start, time.time_ns(), every, failure, self._link)
             self._tracer.add(span)
 
-    def ended(self, leg: "Leg", name: str, attributes: Attributes, failure: Failure | None) -> None:
-        self._tracer.add(
-            Span(name, CLIENT, leg.context, self.context.span_id, leg.start, time.time_ns(), attributes, failure)
-        )
+    def ended(self, leg: "Leg", name: str, attributes: Attributes, failure: Failure | None, at: int) -> None:
+        self._tracer.add(Span(name, CLIENT, leg.context, self.context.span_id, leg.start, at, attributes, failure))
 
 
 class Leg:
@@ -144,8 +142,9 @@ class Leg:
         self.request_id: str | None = None
         """Its JSON-RPC id there."""
 
-    def end(self, name: str, attributes: Attributes, failure: Failure | None = None) -> None:
-        self._trace.ended(self, name, attributes, failure)
+    def end(self, name: str, attributes: Attributes, failure: Failure | None, at: int | None = None) -> None:
+        """`at`: when it did, where that was before this moment."""
+        self._trace.ended(self, name, attributes, failure, time.time_ns() if at is None else at)
 
 
 current: ContextVar[Trace | None] = ContextVar("trace", default=None)
