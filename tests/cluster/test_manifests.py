@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from mcp_operator.api import meta
 from mcp_operator.api.resources import parse
+from support.documents import BLOCKS
 from support.manifests import (
     ACCEPTED,
     REFUSED,
@@ -45,6 +48,21 @@ def test_accepts_and_fills_in_what_the_models_fill_in(kubectl: Kubectl, case: Ac
 @pytest.mark.parametrize("path", example_files(), ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_accepts_every_example(kubectl: Kubectl, path: Path) -> None:
     at_home(kubectl, path)("apply", "--dry-run=server", "--validate=strict", "-f", str(path))
+
+
+def in_documents() -> list[Any]:
+    """Every complete resource in the documents, by page and line."""
+    blocks = [block for block in BLOCKS if block.language == "yaml" and not block.test]
+    bodies = [(block, body) for block in blocks for body in yaml.safe_load_all(block.text) if body]
+    ours = [(block, body) for block, body in bodies if str(body.get("apiVersion")).startswith(f"{meta.GROUP}/")]
+    return [pytest.param(body, id=f"{block}-{body['kind']}-{body['metadata']['name']}") for block, body in ours]
+
+
+@pytest.mark.parametrize("body", in_documents())
+def test_accepts_every_manifest_of_the_documents(kubectl: Kubectl, body: Body) -> None:
+    """By the rules in CEL, too. In the namespace of the test, whichever the page has it in."""
+    metadata = {key: value for key, value in body["metadata"].items() if key != "namespace"}
+    kubectl(*ON_TRIAL, body={**body, "metadata": metadata})
 
 
 @pytest.mark.parametrize("path", example_files(), ids=lambda path: f"{path.parent.name}/{path.name}")

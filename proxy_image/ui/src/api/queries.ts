@@ -14,6 +14,13 @@ export const meQuery = queryOptions({
   refetchInterval: () => (isLive() ? 30_000 : false),
 });
 
+/** What somebody without a credential is told: how to sign in. */
+export const nobodyQuery = queryOptions({
+  queryKey: ["nobody"],
+  queryFn: ({ signal }) => get<Me>("me", { signal, credential: null }),
+  staleTime: 60_000,
+});
+
 export function useMe(): UseQueryResult<Me> {
   return useQuery(meQuery);
 }

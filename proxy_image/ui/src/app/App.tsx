@@ -18,6 +18,7 @@ const client = new QueryClient({
     queries: {
       retry: (failures, error) => failures < 2 && error instanceof ApiProblem && (error.status === 0 || error.status >= 502),
       retryDelay: 500,
+      networkMode: "always", // a gateway on this machine answers without any network
       refetchOnWindowFocus: true,
     },
   },
@@ -26,7 +27,7 @@ const client = new QueryClient({
 // nothing of one caller is shown to the next
 onCredential(() => {
   void client.cancelQueries();
-  client.removeQueries({ predicate: (query) => query.queryKey[0] !== "me" });
+  client.removeQueries({ predicate: (query) => query.queryKey[0] !== "me" && query.queryKey[0] !== "nobody" });
   void client.resetQueries({ queryKey: meQuery.queryKey });
 });
 

@@ -36,7 +36,7 @@ export function Shell(): React.JSX.Element {
       </main>
     );
   }
-  return <SignIn schemes={me.data?.schemes ?? ["apiKey", "bearer"]} refused={getCredential() === null ? null : problem} gateway={me.data?.proxy.name ?? null} />;
+  return <SignIn refused={getCredential() === null ? null : problem} />;
 }
 
 function Frame({ me, unreachable }: { me: Me; unreachable: boolean }): React.JSX.Element {
@@ -162,7 +162,7 @@ function ThemeSwitch(): React.JSX.Element {
 }
 
 function Caller({ me }: { me: Me }): React.JSX.Element {
-  if (me.caller === null) return <span className={styles.caller}>{me.required ? "" : "No sign-in needed"}</span>;
+  if (me.caller === null) return <span className={`${styles.caller} ${styles.wide}`}>No sign-in needed</span>;
   return (
     <>
       <span className={styles.caller} title={me.caller.issuer ?? undefined}>

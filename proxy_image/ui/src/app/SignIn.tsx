@@ -1,7 +1,9 @@
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 
 import { credentialFault, setCredential, type Scheme } from "~/api/credential";
 import type { ApiProblem } from "~/api/problem";
+import { nobodyQuery } from "~/api/queries";
 import { Button } from "~/components/Button";
 
 import { Brand } from "./Brand";
@@ -9,15 +11,12 @@ import styles from "./SignIn.module.css";
 
 const LABELS: Record<Scheme, string> = { apiKey: "API key", bearer: "Bearer token" };
 
-interface Properties {
-  schemes: Scheme[];
-  /** What the gateway said of the credential that was tried. */
-  refused: ApiProblem | null;
-  gateway: string | null;
-}
-
-export function SignIn({ schemes, refused, gateway }: Properties): React.JSX.Element {
-  const [scheme, setScheme] = useState<Scheme>(schemes[0] ?? "bearer");
+/** `refused`: what the gateway said of the credential that was tried. */
+export function SignIn({ refused }: { refused: ApiProblem | null }): React.JSX.Element {
+  const gateway = useQuery(nobodyQuery);
+  const schemes = gateway.data?.schemes ?? [];
+  const [chosen, setScheme] = useState<Scheme | null>(null);
+  const scheme = chosen ?? schemes[0] ?? "bearer";
   const [value, setValue] = useState("");
   const [fault, setFault] = useState<string | null>(null);
   const told = fault ?? (refused === null ? null : (refused.detail ?? "The gateway does not know this credential."));
@@ -30,7 +29,7 @@ export function SignIn({ schemes, refused, gateway }: Properties): React.JSX.Ele
   return (
     <main className={styles.page}>
       <form className={styles.card} onSubmit={submit} noValidate>
-        <Brand name={gateway} />
+        <Brand name={gateway.data?.proxy.name ?? null} />
         <div>
           <h1>Sign in</h1>
           <p className={styles.lead}>With what you use for this gateway over MCP. It stays in this tab and is gone when you close it.</p>

@@ -28,13 +28,15 @@ interface Properties<Row> {
   onSort?: (sort: Sort) => void;
   rowHeight?: number;
   selected?: string | null;
+  /** Narrower than this it scrolls sideways, but on a phone. */
+  minWidth?: number;
 }
 
 /**
  * A table of any length of which only the visible rows exist. Each row's first link or button is what arrow keys go to; Tab
  * leaves the table.
  */
-export function VirtualTable<Row>({ label, columns, rows, rowKey, sort = null, onSort, rowHeight = 40, selected = null }: Properties<Row>): React.JSX.Element {
+export function VirtualTable<Row>({ label, columns, rows, rowKey, sort = null, onSort, rowHeight = 40, selected = null, minWidth = 980 }: Properties<Row>): React.JSX.Element {
   const scroller = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState(0);
   const pending = useRef<number | null>(null);
@@ -47,7 +49,7 @@ export function VirtualTable<Row>({ label, columns, rows, rowKey, sort = null, o
     overscan: 8,
   });
   const current = Math.min(active, Math.max(0, rows.length - 1));
-  const template = { "--columns": columns.map((column) => column.width).join(" ") } as React.CSSProperties;
+  const template = { "--columns": columns.map((column) => column.width).join(" "), "--min-width": `${minWidth}px` } as React.CSSProperties;
 
   // the row that a key went to exists only after it was scrolled to
   useEffect(() => {

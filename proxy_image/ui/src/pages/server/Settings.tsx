@@ -11,10 +11,10 @@ export function Limits({ limits }: { limits: LimitsOf }): React.JSX.Element {
     <Card title="Limits">
       <Facts
         facts={[
-          ["A call takes at most", `${limits.timeout} s`],
-          ["Connecting takes at most", `${limits.connectTimeout} s`],
+          ["Call timeout", `${limits.timeout} s`],
+          ["Connect timeout", `${limits.connectTimeout} s`],
           ["Calls at a time", count(limits.concurrency)],
-          ["Attempts after the first", count(limits.retries)],
+          ["Retries", count(limits.retries)],
         ]}
       />
     </Card>
