@@ -1,6 +1,7 @@
 """The documents say what is there: targets, links, metrics, reasons and folders exist, pages are up to date. Blocks: test_blocks.py."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import get_args
 
@@ -63,6 +64,11 @@ def test_make_targets_exist(page: Path) -> None:
     commands = re.findall(r"\bmake((?: [a-z][a-z0-9-]*)+)", code(page.read_text()))
     named = {word for words in commands for word in words.split()}
     assert named <= targets
+
+
+def test_the_makefile_is_read_without_a_warning() -> None:
+    done = subprocess.run(["make", "--dry-run", "help"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pages
