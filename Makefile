@@ -83,15 +83,7 @@ browser: venv ui chromium ## The inspector in a real Chromium; SCREENSHOTS=renew
 	@RENEW_SCREENSHOTS=$(filter renew,$(SCREENSHOTS)) $(VENV)/bin/pytest tests/browser --quiet
 
 IN_CLUSTER := hack/cluster exec --
-PYTEST_.PHONY: chromium
-chromium: ## Install the Chromium that the browser tests drive, where it is missing (Debian's; needs root)
-	@hack/chromium
-
-.PHONY: browser
-browser: venv ui chromium ## The inspector in a real Chromium; SCREENSHOTS=renew writes the pictures of docs/images anew
-	@RENEW_SCREENSHOTS=$(filter renew,$(SCREENSHOTS)) $(VENV)/bin/pytest tests/browser --quiet
-
-IN_CLUSTER := $(IN_CLUSTER) $(CURDIR)/$(PY) -m pytest -p no:cacheprovider
+PYTEST_IN_CLUSTER := $(IN_CLUSTER) $(CURDIR)/$(PY) -m pytest -p no:cacheprovider
 
 .PHONY: cluster-tests
 cluster-tests: venv cluster ## Tests against the real API server
