@@ -108,6 +108,10 @@ BENCH_OPERATOR_quick = --quick --sizes 100,500
 bench-search: venv ## How well, how fast and for how many tokens tools are found: 200 queries over 1,000 tools; build/bench/search.json
 	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.search
 
+.PHONY: bench-metrics
+bench-metrics: venv ## What the fast lane's counting costs: CPU time per call with it and without it, in turns; build/bench/metrics.json
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.metrics $(if $(filter quick,$(BENCH)),--pairs 10)
+
 .PHONY: bench-operator
 bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real API server; figures in build/bench/operator.json
 	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.operator.run $(BENCH_OPERATOR_$(BENCH))

@@ -66,11 +66,15 @@ def write_config(folder: Path, content: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def proxy(
-    folder: Path, *args: str, name: str = "proxy", env: Mapping[str, str] | None = None
+    folder: Path,
+    *args: str,
+    name: str = "proxy",
+    env: Mapping[str, str] | None = None,
+    module: str = "mcp_operator_proxy.cli",
 ) -> Iterator[tuple[str, Process]]:
-    """Our proxy over the configuration in `folder`; yields its base URL, ready."""
+    """Our proxy over the configuration in `folder`; yields its base URL, ready. `module` is the program."""
     port = free_port()
-    argv = [sys.executable, "-m", "mcp_operator_proxy.cli", "serve", "--config-dir", str(folder)]
+    argv = [sys.executable, "-m", module, "serve", "--config-dir", str(folder)]
     argv += ["--host", "127.0.0.1", "--port", str(port), *args]
     with running(argv, folder.parent / f"{name}.log", module_env(**(env or {}))) as process:
         base = f"http://127.0.0.1:{port}"

@@ -23,6 +23,7 @@ class Calling:
     raw: RawClient
     scripted: Scripted
     lane: bool
+    served: ServedApp
 
     async def ended(self, tool: str, status: str, count: float = 1) -> Scrape:
         """Wait until a tool has so many calls of one status, and no others."""
@@ -49,7 +50,7 @@ async def calling(
         gateway.proxy.lane.enabled = lane
         headers = {"authorization": f"Bearer {secrets['key']}"} if secrets else {}
         async with raw_client(gateway.url, front, headers=headers) as raw:
-            yield Calling(gateway, raw, scripted, lane)
+            yield Calling(gateway, raw, scripted, lane, served)
 
 
 WAYS = pytest.mark.parametrize(("front", "lane"), [(f, on) for f in ("legacy", "modern") for on in (True, False)])
