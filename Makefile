@@ -44,6 +44,10 @@ types: venv ## Strict types
 stores: ## Install the Redis and the PostgreSQL that unit tests start, where they are missing (Debian's; needs root)
 	@hack/stores
 
+.PHONY: prometheus
+prometheus: ## Install the Prometheus and promtool that tests of alerts and dashboards start, where they are missing (Debian's; needs root)
+	@hack/prometheus
+
 .PHONY: ui
 ui: venv ## Build the inspector's page into the proxy's package, when it has changed
 	@$(PY) -m inspector_page
@@ -53,7 +57,7 @@ ui-check: ui ## The page's own checks: eslint, tsc --strict, vitest
 	@cd proxy_image/ui && PATH="$(CURDIR)/build/node/bin:$$PATH" npm run --silent check
 
 .PHONY: unit
-unit: venv stores ui ## Unit tests: no cluster
+unit: venv stores prometheus ui ## Unit tests: no cluster
 	@$(VENV)/bin/pytest tests/unit --numprocesses auto --quiet
 
 .PHONY: crds
@@ -68,6 +72,10 @@ docs-api: venv ## Generate docs/api.md and docs/api/ from the CustomResourceDefi
 docs: venv ## The documentation as a site in build/site; a broken link, an unknown anchor or a page without a place is an error
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet --config-file hack/mkdocs.yml
 	@echo "build/site/index.html"
+
+.PHONY: dashboards
+dashboards: venv ## Generate the chart's Grafana dashboards from hack/dashboards
+	@$(PY) -m dashboards
 
 .PHONY: conformance
 conformance: venv ## The public conformance suite through the proxy and without it; totals in build/conformance.json

@@ -32,6 +32,8 @@ CLUSTER: Final = frozenset(
     }
 )
 """Scenarios on a real node: tests/e2e/test_docs.py."""
+RUNBOOK: Final = "runbook"
+"""Looks at a cluster where something is wrong: tests/cluster/test_runbooks.py runs what needs no pod there."""
 SHELL: Final = frozenset({"sh", "bash", "console"})
 
 _FENCE: Final = re.compile(

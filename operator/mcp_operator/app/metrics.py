@@ -2,17 +2,27 @@
 
 from collections import Counter as Counts
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from mcp_operator.api import meta
+from mcp_operator.api.crd.definitions import PENDING
+from mcp_operator.conditions.reasons import Type
 from mcp_operator.engine.keys import Key
 from mcp_operator.engine.metrics import PrometheusMetrics
 from mcp_operator.engine.store import Store
 from mcp_operator.probe.canary import CanaryResult
 from mcp_operator.probe.facts import ProbeResult
 
+_TOLD_OF_WHAT_IS_WRONG: Final = {
+    Type.CONFLICTED,
+    Type.NAME_TOO_LONG,
+    Type.SERVICES_NOT_SHARED,
+    Type.RECONCILING,
+    Type.STALLED,
+}
+"""Conditions that are there only while they hold."""
 _STATUSES: Final = ("True", "False", "Unknown")
 _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -70,6 +80,12 @@ class OperatorMetrics(PrometheusMetrics):
             ["kind", "condition", "status"],
             registry=registry,
         )
+        self._unmet = Gauge(
+            "mcp_operator_unmet_conditions",
+            "1 for each condition of a resource that should hold and does not",
+            ["kind", "object", "condition", "status", "reason"],
+            registry=registry,
+        )
         self._longest = Gauge(
             "controller_longest_running_reconcile_seconds", "Time of the oldest reconcile under way", registry=registry
         )
@@ -118,11 +134,15 @@ class OperatorMetrics(PrometheusMetrics):
     def count_objects(self, store: Store) -> None:
         """Count the resources by their conditions: called when somebody reads the metrics."""
         counts: Counts[tuple[str, str, str]] = Counts()
+        self._unmet.clear()
         for kind in meta.KINDS:
             for body in store.list(kind.kind):
-                statuses = {c.get("type"): c.get("status") for c in (body.get("status") or {}).get("conditions") or ()}
-                for condition, status in {"Ready": "Unknown", **statuses}.items():
-                    counts[kind.kind, str(condition), status if status in _STATUSES else "Unknown"] += 1
+                for condition, (status, reason) in _conditions(body).items():
+                    counts[kind.kind, condition, status] += 1
+                    if status != "True" and condition not in _TOLD_OF_WHAT_IS_WRONG:
+                        about = body["metadata"]
+                        name = f"{about['namespace']}/{about['name']}"
+                        self._unmet.labels(kind.kind, name, condition, status, reason).set(1)
         self._conditions.clear()
         for (kind_name, condition, status), count in counts.items():
             self._conditions.labels(kind_name, condition, status).set(count)
@@ -133,6 +153,19 @@ class OperatorMetrics(PrometheusMetrics):
     def forget_objects(self) -> None:
         """Nothing is known of the cluster any more: another process leads."""
         self._conditions.clear()
+        self._unmet.clear()
         self._objects.clear()
         self._watch_age.clear()
         self._longest.set(0)
+
+
+def _conditions(body: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Status and reason of each condition; `Ready` is there even where nobody has said it yet."""
+    found = {"Ready": ("Unknown", str(PENDING["reason"]))}
+    for condition in (body.get("status") or {}).get("conditions") or ():
+        status = condition.get("status")
+        found[str(condition.get("type"))] = (
+            status if status in _STATUSES else "Unknown",
+            str(condition.get("reason") or ""),
+        )
+    return found

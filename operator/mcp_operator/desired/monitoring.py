@@ -7,6 +7,9 @@ from mcp_operator.desired.common import Object, metadata, selector
 from mcp_operator.desired.names import child_name, scheme
 
 API_VERSION: Final = "monitoring.coreos.com/v1"
+PROXY_LABEL: Final = "mcp_proxy"
+"""What a scrape adds to each series of a proxy, also to `up`: the McpProxy's name. Rules and dashboards go by it and `namespace`,
+as the labels that tell of a Service or a job differ between the two kinds of monitors."""
 
 
 def monitor(proxy: McpProxy) -> Object | None:
@@ -14,7 +17,13 @@ def monitor(proxy: McpProxy) -> Object | None:
     wanted = proxy.spec.monitoring
     if not wanted.enabled:
         return None
-    endpoint: Object = {"port": "mcp", "path": "/metrics", "interval": wanted.interval, "scheme": scheme(proxy)}
+    endpoint: Object = {
+        "port": "mcp",
+        "path": "/metrics",
+        "interval": wanted.interval,
+        "scheme": scheme(proxy),
+        "relabelings": [{"action": "replace", "targetLabel": PROXY_LABEL, "replacement": proxy.metadata.name}],
+    }
     if proxy.spec.tls:
         # Pods are asked by their address, which stands in no certificate.
         endpoint["tlsConfig"] = {"insecureSkipVerify": True}

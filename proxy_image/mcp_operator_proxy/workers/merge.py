@@ -31,6 +31,7 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_proxy_result_cache_bytes": sum,
     "mcp_proxy_config_info": max,
     "mcp_user_sessions_active": max,
+    "mcp_user_sessions_limit": max,
     "mcp_proxy_certificate_not_after_timestamp_seconds": min,
 }
 """How the values of the workers become one; a sum where nothing is said. Histograms are sums, and counters but for these."""

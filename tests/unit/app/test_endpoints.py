@@ -96,6 +96,39 @@ def test_objects_are_counted_by_condition() -> None:
     assert registry.get_sample_value("mcp_operator_watch_age_seconds", {"kind": "McpServer"}) is None
 
 
+def test_what_does_not_hold_is_named() -> None:
+    registry, store = CollectorRegistry(), Store()
+    metrics = OperatorMetrics(registry)
+
+    def named() -> set[tuple[str, ...]]:
+        samples = next(m for m in registry.collect() if m.name == "mcp_operator_unmet_conditions").samples
+        labels = ("kind", "object", "condition", "status", "reason")
+        return {tuple(sample.labels[label] for label in labels) for sample in samples if sample.value == 1}
+
+    conditions = [
+        {"type": "Accepted", "status": "True", "reason": "Accepted"},
+        {"type": "Programmed", "status": "False", "reason": "Crashing"},
+        {"type": "Ready", "status": "False", "reason": "Crashing"},
+        {"type": "Reconciling", "status": "True", "reason": "Crashing"},
+    ]
+    body = models.stored(resources.remote("a", "https://x/mcp"))
+    store.observe("McpServer", {**body, "status": {"conditions": conditions}})
+    store.observe("McpServer", models.stored(resources.remote("new", "https://x/mcp")))
+    metrics.count_objects(store)
+    assert named() == {
+        ("McpServer", "team-a/a", "Programmed", "False", "Crashing"),
+        ("McpServer", "team-a/a", "Ready", "False", "Crashing"),
+        ("McpServer", "team-a/new", "Ready", "Unknown", "Pending"),
+    }
+    store.replace("McpServer", [])
+    metrics.count_objects(store)
+    assert named() == set()
+    store.replace("McpServer", [body])
+    metrics.count_objects(store)
+    metrics.forget_objects()
+    assert named() == set(), "another process leads"
+
+
 def test_requests_are_counted_by_their_answers() -> None:
     registry = CollectorRegistry()
     metrics = OperatorMetrics(registry)

@@ -23,12 +23,17 @@ SETTINGS = HostingSettings(proxy_image="proxy:1", runner_image="runner:1")
 ALWAYS = {"ServiceAccount", "NetworkPolicy", "Secret", "ConfigMap", "Service", "Deployment"}
 
 
-def made(proxy: McpProxy, *paths: str) -> dict[str, Body]:
-    """The objects by kind; `paths` are those of further routes."""
+def objects(proxy: McpProxy, *paths: str) -> list[Body]:
+    """`paths` are those of further routes."""
     server = models.server(resources.remote("far", "https://x/mcp"))
     routes = [models.route(resources.route(f"r{i}", {"name": "far"}, path=path)) for i, path in enumerate(paths)]
     compiled = compile_proxy(proxy, routes=routes, servers=[server], objects={}, url_of=server_url)
-    return {body["kind"]: body for body in proxy_objects(proxy, compiled, SETTINGS)}
+    return proxy_objects(proxy, compiled, SETTINGS)
+
+
+def made(proxy: McpProxy, *paths: str) -> dict[str, Body]:
+    """The objects by kind."""
+    return {body["kind"]: body for body in objects(proxy, *paths)}
 
 
 def proxy(**spec: Any) -> McpProxy:
@@ -151,6 +156,24 @@ def test_tls_in_the_pods() -> None:
     assert "scheme" not in plain["livenessProbe"]["httpGet"]
     (endpoint,) = bodies["ServiceMonitor"]["spec"]["endpoints"]
     assert (endpoint["scheme"], endpoint["tlsConfig"]) == ("https", {"insecureSkipVerify": True})
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoints"), [("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")]
+)
+def test_either_monitor_finds_each_pod_once_and_adds_the_proxys_name(kind: str, endpoints: str) -> None:
+    bodies = objects(proxy(monitoring={"enabled": True, "kind": kind, "interval": "15s"}))
+    (monitor,) = [body for body in bodies if body["kind"] == kind]
+    (endpoint,) = monitor["spec"][endpoints]
+    assert endpoint["relabelings"] == [{"action": "replace", "targetLabel": "mcp_proxy", "replacement": "tools"}]
+    assert (endpoint["path"], endpoint["interval"], endpoint["scheme"]) == ("/metrics", "15s", "http")
+    chosen = monitor["spec"]["selector"]["matchLabels"].items()
+    matched = [body for body in bodies if body["kind"] == "Service" and chosen <= body["metadata"]["labels"].items()]
+    ports = [port["name"] for service in matched for port in service["spec"]["ports"]]
+    assert ports.count(endpoint["port"]) == 1, "a pod behind two Services would be scraped twice"
+    (template,) = [body["spec"]["template"] for body in bodies if body["kind"] == "Deployment"]
+    assert chosen <= template["metadata"]["labels"].items()
+    assert endpoint["port"] in {port["name"] for port in template["spec"]["containers"][0]["ports"]}
 
 
 IN_CLUSTER = "tools-proxy.team-a.svc"

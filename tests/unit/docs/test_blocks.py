@@ -25,7 +25,7 @@ from mcp_operator_proxy.authz.cedar import Policies
 from mcp_operator_proxy.config import ProxyConfig, Server
 from mcp_operator_proxy.library import parse as library
 from mcp_operator_proxy.refusals import RATE_LIMITED
-from support.documents import BLOCKS, CLUSTER, HERE, PAGES, ROOT, SHELL, Block, name
+from support.documents import BLOCKS, CLUSTER, HERE, PAGES, ROOT, RUNBOOK, SHELL, Block, name
 
 Body = dict[str, Any]
 CHART_VALUES: Mapping[str, Any] = json.loads((ROOT / "charts" / "mcp-operator" / "values.schema.json").read_text())
@@ -47,6 +47,7 @@ TESTS = frozenset(
         "values",
         *HERE,
         *CLUSTER,
+        RUNBOOK,
     }
 )
 """What a comment may say. Outputs and answers are looked at here or, by their name, in test_running.py."""

@@ -17,7 +17,7 @@ from mcp_operator.api import meta
 from mcp_operator.cli.main import COMMANDS, MODULES
 from mcp_operator.cli.main import main as operator
 from mcp_operator_proxy.library.command import _parser as proxy_parser
-from support.documents import BLOCKS, CLUSTER, HERE, PAGES, ROOT, SHELL, Block, invocations, name
+from support.documents import BLOCKS, CLUSTER, HERE, PAGES, ROOT, RUNBOOK, SHELL, Block, invocations, name
 
 NOT_RUN: Mapping[str, str] = {
     r"make ": "a target is run by whoever builds the project; that it exists is tested in test_documents.py",
@@ -28,6 +28,7 @@ NOT_RUN: Mapping[str, str] = {
     r"argocd ": "Argo CD is not installed there; its health scripts run in tests/cluster/test_gitops.py",
     r"git ": "works on a repository of the reader's",
     r"kubectl port-forward ": "does not end; tests reach Services from within the cluster",
+    r"helm .* --values monitoring.yaml ": "needs the Prometheus operator's API; tests/cluster/chart renders the chart with such values",
     r"helm upgrade --install mcp-operator \. ": "the chart's own page, read in its folder: the command of docs/install.md",
 }
 """Commands (regular expressions on their beginnings) that no test runs, and why. They are looked at below like all others."""
@@ -57,7 +58,7 @@ def _inline() -> Iterator[tuple[str, list[str]]]:
 
 @shells
 def test_every_command_is_run_or_says_why_not(block: Block) -> None:
-    if block.test in HERE | CLUSTER:
+    if block.test in {*HERE, *CLUSTER, RUNBOOK}:
         return
     assert block.test == "", f"{block}: no scenario is called {block.test}"
     unaccounted = [
@@ -153,10 +154,16 @@ OTHERS = {
     "job",
     "ingress",
     "pod",
+    "lease",
+    "networkpolicy",
+    "servicemonitor",
+    "podmonitor",
+    "certificate",
 }
 VERBS = {
     "annotate",
     "apply",
+    "auth",
     "create",
     "delete",
     "describe",
@@ -169,6 +176,7 @@ VERBS = {
     "port-forward",
     "rollout",
     "scale",
+    "top",
     "wait",
 }
 

@@ -14,6 +14,8 @@ class Counts:
     active: int = 0
     created: int = 0
     destroyed: int = 0
+    limit: int | None = None
+    """Most that may be open at a time; None where no configuration admits any."""
 
 
 class UsersCollector(Collector):
@@ -25,7 +27,11 @@ class UsersCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         counts = self._counts
+        limit = GaugeMetricFamily("mcp_user_sessions_limit", "Sessions of users that may be open at a time.")
+        if counts.limit is not None:
+            limit.add_metric([], counts.limit)
         return [
+            limit,
             GaugeMetricFamily("mcp_user_sessions_active", "Open sessions of users, by the records.", counts.active),
             CounterMetricFamily("mcp_user_sessions_created", "Sessions of users that began here.", counts.created),
             CounterMetricFamily("mcp_user_sessions_destroyed", "Sessions of users closed here.", counts.destroyed),

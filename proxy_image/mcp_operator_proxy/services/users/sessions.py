@@ -78,6 +78,7 @@ class UserSessions:
 
     def use(self, prepared: "Prepared") -> None:
         self._settings = prepared.config.users
+        self.counts.limit = self._settings.max_sessions if wanted(prepared.config) else None
         self.instances.use(prepared.personal)
         self._servers = prepared.resolved
         following = (self._proxy.services.stores, self._settings.idle_seconds) if wanted(prepared.config) else None

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select
 
 from mcp_operator_proxy.config import ProxyConfig
+from mcp_operator_proxy.config.services import Users
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.services.credentials.token import Token
 from mcp_operator_proxy.services.users.record import key_of
@@ -263,6 +264,7 @@ async def test_metrics(replicas: Replicas) -> None:
     proxy = await replicas.more()
     await proxy.services.users.start("alice")
     text = proxy.metrics.render().decode()
-    for series in ("mcp_user_sessions_active 1.0", "mcp_user_sessions_created_total 1.0"):
+    limit = f"mcp_user_sessions_limit {Users().max_sessions:.1f}"
+    for series in (limit, "mcp_user_sessions_active 1.0", "mcp_user_sessions_created_total 1.0"):
         assert series in text
     assert "mcp_user_sessions_destroyed_total 0.0" in text
