@@ -184,6 +184,22 @@ def _rest(overlay: Overlay, given: Mapping[str, str]) -> None:
         overlay.put(name, {}, "rest")
 
 
+def _inspector(overlay: Overlay, given: Mapping[str, str]) -> None:
+    name = "INSPECTOR"
+    if not flag(name, given[name]):
+        overlay.data.pop("inspector", None)
+    elif not isinstance(overlay.data.get("inspector"), dict):
+        overlay.put(name, {}, "inspector")
+
+
+def _inspector_operators(overlay: Overlay, given: Mapping[str, str]) -> None:
+    """Where there is an inspector at all."""
+    name = "INSPECTOR_OPERATORS"
+    value = several(name, given[name])
+    if isinstance(overlay.data.get("inspector"), dict):
+        overlay.put(name, value, "inspector", "operators")
+
+
 def _within_rest(read: Callable[[str, str], Any], name: str, member: str) -> Write:
     """Where REST is served at all."""
 
@@ -357,6 +373,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting("REST_ENABLED", "true, false", "whether REST is served: `rest`", _rest),
     Setting("REST_PREFIX", "path", "`rest.prefix`", _within_rest(lambda _, text: text, "REST_PREFIX", "prefix")),
     Setting("REST_OPERATORS", "names by commas", "`rest.operators`", _within_rest(several, "REST_OPERATORS", "operators")),
+    Setting("INSPECTOR", "true, false", "whether there is a page at `/ui`: `inspector` ([inspector.md](inspector.md))", _inspector),
+    Setting("INSPECTOR_OPERATORS", "names by commas", "`inspector.operators`", _inspector_operators),
     Setting("REDIS_URL", "`redis://…`, `rediss://…`, `unix://…`", "`stores.redis`", _REDIS),
     Setting("DATABASE_URL", "`postgresql://…`, `sqlite:///…`", "`stores.database`", _DATABASE),
     Setting("ENCRYPTION_KEYS", "keys by commas", "`stores.encryptionKeys`: the first encrypts, all decrypt", _encryption),

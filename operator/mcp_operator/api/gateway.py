@@ -1,4 +1,4 @@
-"""What a proxy does beside MCP: REST, users' sessions, the stores behind them, search, audit and notices."""
+"""What a proxy does beside MCP: REST, the inspector, users' sessions, the stores behind them, search, audit and notices."""
 
 from typing import Annotated, Final, Literal
 
@@ -35,6 +35,18 @@ class Rest(ApiModel):
     """For a call, where the server or its spec.tools says nothing."""
     operators: Annotated[tuple[CallerName, ...], Field(max_length=256)] = ()
     """Callers that may start, stop and restart servers and read their logs; without spec.authentication: whoever reaches it."""
+
+
+class Inspector(ApiModel):
+    """The page at /ui: servers, tools, live traffic, sessions, definitions that wait, swaps. It asks for the same credentials as MCP."""
+
+    enabled: bool = False
+    """Serve it. An Ingress or HTTPRoute of the proxy leads to it only where spec.authentication says who may call."""
+    operators: Annotated[tuple[CallerName, ...], Field(max_length=256)] = ()
+    """Callers that see all: each server, log, session and exchange; others see their own. Without spec.authentication: whoever
+    reaches it."""
+    traffic: bool = True
+    """Let callers watch what they send and get, and operators what all do. Nothing is recorded while nobody watches."""
 
 
 class Stores(ApiModel):

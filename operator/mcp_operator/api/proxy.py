@@ -18,7 +18,7 @@ from mcp_operator.api.exposure import (
     NetworkPolicy,
     ProxyTls,
 )
-from mcp_operator.api.gateway import Audit, Notices, Rest, Search, Stores, Users
+from mcp_operator.api.gateway import Audit, Inspector, Notices, Rest, Search, Stores, Users
 from mcp_operator.api.pods import PodTemplate, PullSecretList
 from mcp_operator.api.scalars import Count, Duration, Image, ObjectName, Port, PullPolicy, Url, between
 from mcp_operator.api.tracing import Tracing
@@ -210,6 +210,8 @@ class ProxySpec(ApiModel):
     """What one request's body may be."""
     rest: Rest | None = None
     """Serve the REST interface; unset: MCP alone."""
+    inspector: Inspector = Inspector()
+    """A page that shows what the proxy does."""
     stores: Stores = Stores()
     """Where state is kept."""
     users: Users = Users()

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         files = ManifestFiles(args.file, args.namespace)
         with state_folder(args.state_dir) as state:
-            options = Options(host=args.host, port=args.port, verbose=args.verbose)
+            options = Options(host=args.host, port=args.port, verbose=args.verbose, ui=args.ui)
             with _screen(args) as screen:
                 asyncio.run(run(files, state, options, screen, os.environ))
     except (CannotServe, StateInUse) as error:
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--state-dir", type=Path, help="where configurations and logs are written (default: a temporary folder)"
     )
+    parser.add_argument("--ui", action="store_true", help="serve the inspector of each proxy at /ui, and say where")
     parser.add_argument("-v", "--verbose", action="store_true", help="show the output of all processes, as lines")
     return parser
 

@@ -66,6 +66,12 @@ def gateway(proxy: McpProxy, objects: DataObjects, operator_key: bytes | None) -
         fields.tell("InvalidValue", why)
     elif spec.rest is not None:
         settings["rest"] = _rest(spec.rest)
+    if spec.inspector.enabled and within(spec.path, config.UI_PATH):
+        fields.tell("InvalidValue", f"spec.inspector: spec.path {spec.path} is its own; take another")
+    elif spec.inspector.enabled and spec.rest is not None and within(spec.rest.prefix, config.UI_PATH):
+        fields.tell("InvalidValue", f"spec.inspector: spec.rest.prefix {spec.rest.prefix} is its own; take another")
+    elif spec.inspector.enabled:
+        settings["inspector"] = config.Inspector(operators=spec.inspector.operators, traffic=spec.inspector.traffic)
     if spec.audit is not None:
         settings["audit"] = audit(spec.audit)
     if spec.notices is not None and (notices := _notices(spec.notices, fields)) is not None:

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
+from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import AnyHttpUrl, ValidationError
 
@@ -90,7 +92,7 @@ def compile_proxy(
     routes = list(routes)
     selection = select(proxy, routes, servers, namespace_labels=namespace_labels)
     around = gateway(proxy, objects, operator_key)
-    entries = list(_beside_rest(proxy, around.settings.get("rest"), selection))
+    entries = list(_beside_services(proxy, around.settings, selection))
     chosen: dict[str, config.Server] = {}
     secrets: dict[str, bytes] = {} if session_key is None else {SESSION_KEY_FILE: session_key}
     shown = certificate(proxy, objects)
@@ -117,7 +119,7 @@ def compile_proxy(
         tls=shown.tls,
         access_log=proxy.spec.access_log,
         allowed_hosts=_allowed_hosts(proxy),
-        allowed_origins=proxy.spec.allowed_origins,
+        allowed_origins=_allowed_origins(proxy, has_page="inspector" in around.settings),
         public_url=None if proxy.spec.public_url is None else AnyHttpUrl(proxy.spec.public_url),
         **settings,
     )
@@ -237,13 +239,33 @@ def _allowed_hosts(proxy: McpProxy) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*spec.allowed_hosts, *own)))
 
 
-def _beside_rest(proxy: McpProxy, rest: config.Rest | None, selection: Selection) -> Iterator[Entry]:
-    """Entries that do not stand where the REST interface does. What does is a problem of its route."""
+def _allowed_origins(proxy: McpProxy, *, has_page: bool) -> tuple[str, ...]:
+    """With the addresses of its own that the proxy is exposed by, where its page calls tools: a foreign page has none of them."""
+    spec = proxy.spec
+    if not has_page:
+        return spec.allowed_origins
+    hosts = [spec.ingress.host] if spec.ingress and spec.ingress.host else []
+    hosts += spec.http_route.hostnames if spec.http_route else ()
+    own = [f"{scheme}://{host}" for host in hosts if "*" not in host for scheme in ("https", "http")]
+    if spec.public_url is not None:
+        url = urlsplit(str(spec.public_url))
+        own.append(f"{url.scheme}://{url.netloc}")
+    return tuple(dict.fromkeys((*spec.allowed_origins, *own)))
+
+
+def _beside_services(proxy: McpProxy, settings: Mapping[str, Any], selection: Selection) -> Iterator[Entry]:
+    """Entries that do not stand where the REST interface or the inspector does. What does is a problem of its route."""
+    rest: config.Rest | None = settings.get("rest")
     for (source, path), entries in groupby(selection.entries, key=lambda entry: (entry.source, entry.path)):
-        if rest is None or not is_of_rest(path, rest.prefix):
+        if rest is not None and is_of_rest(path, rest.prefix):
+            why = f"path {path} is one of the REST interface of McpProxy {proxy.id}; take another, or give its spec.rest a prefix"
+        elif "inspector" in settings and config.within(path, config.UI_PATH):
+            why = (
+                f"path {path} is the inspector's of McpProxy {proxy.id}, as all beneath {config.UI_PATH}; take another"
+            )
+        else:
             yield from entries
             continue
-        why = f"path {path} is one of the REST interface of McpProxy {proxy.id}; take another, or give its spec.rest a prefix"
         assert source is not None
         if (problem := Problem("InvalidValue", why)) not in selection.route_problems[source]:
             selection.route_problems[source].append(problem)

@@ -16,6 +16,8 @@ SIGN_IN: Final[tuple[Match, ...]] = (("Exact", "/oauth/callback"), ("Prefix", "/
 def led_to(body: config.ProxyConfig) -> Iterator[Match]:
     """The MCP endpoints; with issuers of tokens, what clients read of them (RFC 9728); where users sign in, what their browsers open."""
     yield from exposed(route.path for route in body.routes)
+    if body.inspector is not None and body.auth is not None:
+        yield "Prefix", config.UI_PATH
     metadata = body.auth.resource_metadata if body.auth else None
     if metadata is not None or (body.auth is not None and body.auth.jwt):
         yield "Prefix", WELL_KNOWN

@@ -16,6 +16,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.local.folder import ConfigFolder
 from mcp_operator.local.launch import PYTHON, Launch
 from mcp_operator.local.process import Standing, Supervised, base_url, free_port
+from mcp_operator_proxy.config import UI_PATH, Inspector, ProxyConfig, within
 from mcp_operator_proxy.tasks import spawn
 
 MAX_PORT: Final = 65535
@@ -42,6 +43,7 @@ class Gateways:
         http: httpx2.AsyncClient,
         on_change: Callable[[], None],
         log_of: Callable[[str], Path | None],
+        inspected: Callable[[str], None] | None = None,
     ) -> None:
         self.host = host
         self._first_port = first_port
@@ -50,6 +52,8 @@ class Gateways:
         self._http = http
         self._on_change = on_change
         self._log_of = log_of
+        self._inspected = inspected
+        """Is told where the inspector of each is; None: there is one only where the manifest says so."""
         self._gateways: dict[Key, _Gateway] = {}
         self._processes: WeakSet[Supervised] = WeakSet()
         self._ending: set[asyncio.Task[None]] = set()
@@ -66,11 +70,14 @@ class Gateways:
             if key not in self._gateways:
                 folder = ConfigFolder(self._folder / f"{key.namespace}.{key.name}.{len(list(self._folder.glob('*')))}")
                 self._gateways[key] = _Gateway(self._next_port(), folder)
+                if self._inspected is not None:
+                    self._inspected(f"{key.name}: the inspector is at {self.base_url(key)}{UI_PATH}")
 
     def serve(self, key: Key, proxy: McpProxy, compiled: Compiled) -> None:
         """Have `compiled` served, by a process that is there already where there is one."""
         gateway = self._gateways[key]
-        content = to_json(compiled.config), dict(compiled.secrets)
+        config = compiled.config if self._inspected is None else inspected(compiled.config)
+        content = to_json(config), dict(compiled.secrets)
         if gateway.written != content:
             gateway.folder.write(*content)
             gateway.written = content
@@ -160,3 +167,11 @@ class Gateways:
         if gateway.process is not None:
             await gateway.process.stop()
         gateway.folder.remove()
+
+
+def inspected(config: ProxyConfig) -> ProxyConfig:
+    """With an inspector, where nothing else has its place. The revision stays, as it names what the manifests say."""
+    beneath = [route.path for route in config.routes] + ([config.rest.prefix] if config.rest is not None else [])
+    if config.inspector is not None or any(within(path, UI_PATH) for path in beneath):
+        return config
+    return config.model_copy(update={"inspector": Inspector()})

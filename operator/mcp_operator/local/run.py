@@ -37,6 +37,8 @@ class Options:
     host: str = "127.0.0.1"
     port: int = 8080
     verbose: bool = False
+    ui: bool = False
+    """Each gateway has an inspector, whether its manifest says so or not."""
 
 
 class CannotServe(Exception):
@@ -69,6 +71,7 @@ async def run(
             http=http,
             on_change=wake.set,
             log_of=log_of,
+            inspected=screen.say if options.ui else None,
         )
         _on_signals(stop, hosting, gateways)
         if not options.verbose:

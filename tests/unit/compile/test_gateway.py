@@ -274,3 +274,34 @@ def test_rest_gives_way_to_the_path_of_the_proxy() -> None:
     assert outcome.config.rest is None
     assert "spec.rest" in outcome.proxy_problems[0].message
     assert compiled({}, path="/tools/mcp", rest={"prefix": "/api"}).config.rest is not None
+
+
+def test_the_inspector_is_off_unless_it_is_switched_on() -> None:
+    assert compiled({}).config.inspector is None
+    assert compiled({}, inspector={"operators": ["ops"]}).config.inspector is None
+    found = compiled({}, inspector={"enabled": True, "operators": ["ops"], "traffic": False}).config.inspector
+    assert found is not None
+    assert (found.operators, found.traffic) == (("ops",), False)
+
+
+@pytest.mark.parametrize("spec", [{"path": "/ui/mcp"}, {"rest": {"prefix": "/ui"}}], ids=["path", "rest"])
+def test_the_inspector_gives_way_to_what_has_its_place(spec: dict[str, Any]) -> None:
+    outcome = compiled({}, inspector={"enabled": True}, **spec)
+    assert outcome.config.inspector is None
+    assert "spec.inspector" in outcome.proxy_problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, []),
+        ({"ingress": {"host": "a.example.com"}}, ["https://a.example.com", "http://a.example.com"]),
+        ({"ingress": {"host": "*.example.com"}}, []),
+        ({"publicUrl": "https://a.example.com/x"}, ["https://a.example.com"]),
+        ({"allowedOrigins": ["https://b.example.com"]}, ["https://b.example.com"]),
+    ],
+    ids=["none", "ingress", "wildcard", "public", "listed"],
+)
+def test_pages_of_the_inspector_may_call_the_proxy_that_serves_them(spec: dict[str, Any], expected: list[str]) -> None:
+    assert list(compiled({}, inspector={"enabled": True}, **spec).config.allowed_origins) == expected
+    assert list(compiled({}, **spec).config.allowed_origins) == spec.get("allowedOrigins", [])

@@ -112,6 +112,9 @@ METADATA, PAGES = ["/.well-known/oauth-protected-resource"], ["/oauth/callback",
             METADATA + PAGES,
         ),
         ({"authentication": {"jwt": [ISSUER]}, "publicUrl": "https://a.example.com"}, None, METADATA),
+        ({"authentication": {"anonymous": True}, "inspector": {"enabled": True}}, None, ["/ui"]),
+        ({"authentication": {"anonymous": True}, "inspector": {}}, None, []),
+        ({"inspector": {"enabled": True}}, None, []),
     ],
 )
 def test_what_clients_and_browsers_open_beside_the_endpoints(

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 from fastmcp import FastMCP
@@ -255,3 +256,13 @@ async def test_pinned_definitions(folder: Path) -> None:
             approval = {"tools": [{"tool": "add", "digest": found["digest"]}]}
             run.write("a.yaml", PROXY + far(served.url, approvedDefinitions=approval))
             await eventually(lambda: shows("far_add", "far_other"))
+
+
+async def test_where_the_inspector_is_said_and_served(folder: Path) -> None:
+    async with local(folder, "--ui", a=PROXY + tiny("one", "x")) as run, httpx2.AsyncClient() as http:
+        url = (await run.said(r"tools: the inspector is at (http://\S+/ui)$"))[1]
+        await run.said("McpProxy/default/tools ready=True")
+        me = (await http.get(f"{url}/api/me")).json()
+        assert (me["operator"], [route["path"] for route in me["routes"]]) == (True, ["/mcp"])
+        (server,) = (await http.get(f"{url}/api/fleet")).json()["servers"]
+        assert (server["id"], server["state"]) == ("default/one", "ready")
