@@ -1,4 +1,7 @@
-"""Which HTTP paths of a proxy are led to from outside. `/status`, `/metrics` and the REST interface are not."""
+"""Which HTTP paths of a proxy are led to from outside. `/status`, `/metrics` and the REST interface are not.
+
+The inspector is only where callers authenticate: where they do not, whoever reaches it sees everything that goes by.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal, TypeAlias
