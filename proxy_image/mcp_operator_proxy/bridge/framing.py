@@ -1,6 +1,11 @@
 """Newline-delimited framing (MCP, "stdio transport"), tolerant of what real servers write."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
+
+CHUNK: Final = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +51,21 @@ class LineSplitter:
         if length > self.limit:
             return [Oversize(length)]
         return [line] if line.strip() else []
+
+
+async def read_lines(
+    stream: asyncio.StreamReader, limit: int, on_line: Callable[[bytes], None], on_garbage: Callable[[str], None]
+) -> None:
+    """Hand over each line of `stream`, until it ends; of one longer than `limit` bytes, what was wrong with it."""
+    splitter = LineSplitter(limit)
+
+    def hand_over(lines: list[bytes | Oversize]) -> None:
+        for line in lines:
+            if isinstance(line, Oversize):
+                on_garbage(f"a line of {line.length} bytes, over the limit of {limit}")
+            else:
+                on_line(line)
+
+    while chunk := await stream.read(CHUNK):
+        hand_over(splitter.feed(chunk))
+    hand_over(splitter.end())

@@ -15,7 +15,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from mcp_operator_proxy.bridge.framing import LineSplitter, Oversize
+from mcp_operator_proxy.bridge.framing import read_lines
 from mcp_operator_proxy.bridge.process import Exit, ProcessSpec, StartError
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,6 @@ IN: Final = "in"
 OUT: Final = "out"
 SERVING: Final = "serving"
 """A file that stands there while the bridge serves: the server's container ends after it is gone."""
-_CHUNK: Final = 2**16
 _LOOK_SECONDS: Final = 0.05
 _NOT_YET: Final = frozenset({errno.ENXIO, errno.ENOENT})
 """Nobody has the pipe open for reading (open(2), O_NONBLOCK), or it has not been made yet."""
@@ -120,20 +119,10 @@ class PipedProcess:
         await asyncio.gather(self._reading, return_exceptions=True)
 
     async def _pump(self, reader: asyncio.StreamReader, receiving: asyncio.ReadTransport) -> None:
-        splitter = LineSplitter(self._spec.max_line)
         try:
-            while chunk := await reader.read(_CHUNK):
-                self._take(splitter.feed(chunk))
-            self._take(splitter.end())
+            await read_lines(reader, self._spec.max_line, self._on_line, self._on_garbage)
         finally:
             self.closed.set()
             receiving.close()
             if self._writer is not None:
                 self._writer.transport.abort()
-
-    def _take(self, lines: list[bytes | Oversize]) -> None:
-        for line in lines:
-            if isinstance(line, Oversize):
-                self._on_garbage(f"a line of {line.length} bytes, over the limit of {self._spec.max_line}")
-            else:
-                self._on_line(line)

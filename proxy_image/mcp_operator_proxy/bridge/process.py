@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from mcp_operator_proxy.bridge import proc
-from mcp_operator_proxy.bridge.framing import LineSplitter, Oversize
+from mcp_operator_proxy.bridge.framing import CHUNK, LineSplitter, Oversize, read_lines
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.watched import Watched
 
 log = logging.getLogger(__name__)
 
-_CHUNK: Final = 2**16
 _STDERR_LINES: Final = 50
 _STDERR_LINE: Final = 4096
 _LAST_WORDS: Final = 0.25
@@ -187,21 +186,11 @@ class ServerProcess:
                     pause = min(pause * 2, 0.1)
 
     async def _pump_stdout(self, stream: asyncio.StreamReader) -> None:
-        splitter = LineSplitter(self._spec.max_line)
-        while chunk := await stream.read(_CHUNK):
-            self._take(splitter.feed(chunk))
-        self._take(splitter.end())
-
-    def _take(self, lines: list[bytes | Oversize]) -> None:
-        for line in lines:
-            if isinstance(line, Oversize):
-                self._on_garbage(f"a line of {line.length} bytes, over the limit of {self._spec.max_line}")
-            else:
-                self._on_line(line)
+        await read_lines(stream, self._spec.max_line, self._on_line, self._on_garbage)
 
     async def _pump_stderr(self, stream: asyncio.StreamReader) -> None:
         splitter = LineSplitter(_STDERR_LINE)
-        while chunk := await stream.read(_CHUNK):
+        while chunk := await stream.read(CHUNK):
             self._show(splitter.feed(chunk))
         self._show(splitter.end())
 
