@@ -78,10 +78,11 @@ async def _observe(folder: Path, stack: ExitStack) -> Observed:
             return Observed(prometheus, {name: (await http.get(url)).content for name, url in urls.items()})
 
 
-async def _scraped(prometheus: Prometheus, more: int = 2) -> None:
+async def _scraped(prometheus: Prometheus, more: int = 3) -> None:
     """Wait until each target has been scraped so many times again, the last time for `prometheus.at`.
 
-    A busy machine may let a scrape fail in between, which ends the series until the next one.
+    The first one may have begun before, and a rate needs two that know a new series. A busy machine may let a scrape fail in
+    between, which ends the series until the next one.
     """
 
     def scrapes() -> dict[str, float]:
