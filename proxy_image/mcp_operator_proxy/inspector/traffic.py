@@ -17,6 +17,7 @@ from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.recording import EVERYBODY, Body, Draft
 from mcp_operator_proxy.services.rest import problems
 from mcp_operator_proxy.services.rest.problems import ProblemError
+from mcp_operator_proxy.services.users.identity import user_of
 
 router = APIRouter()
 LOOK_SECONDS: Final = 1.0
@@ -85,7 +86,7 @@ def own(proxy: Proxy, seen: dict[int, int], who: str) -> Traffic:
 
 def item(proxy: Proxy, draft: Draft) -> ExchangeItem:
     """An exchange as it is shown; what it means is found out only now."""
-    secrets = _secrets(proxy, draft.server)
+    secrets = _secrets(proxy, draft)
     sent, told = _side(draft.sent, secrets), _side(draft.told, secrets)
     asked, answered = _side(draft.asked, secrets), _side(draft.answered, secrets)
     client = Leg(request=sent[0], response=told[0], truncated=sent[1] or told[1])
@@ -116,9 +117,14 @@ def _side(body: Body | None, secrets: Collection[str]) -> tuple[object, bool]:
     return (None, False) if body is None else shown(body.messages(), body.size, secrets)
 
 
-def _secrets(proxy: Proxy, server: str | None) -> Collection[str]:
+def _secrets(proxy: Proxy, draft: Draft) -> Collection[str]:
     """What the proxy shows to the server, and must not be seen where the server repeats it."""
-    backend = proxy.state.backends.get(server) if proxy.state is not None and server is not None else None
+    state = proxy.state
+    if state is None or draft.server is None:
+        return ()
+    backend = state.backends.get(draft.server)
+    if backend is None and draft.server in state.personal:
+        backend = proxy.services.users.instances.held(draft.server, user_of(draft.principal, state.config.users))
     return backend.secrets() if backend is not None else ()
 
 

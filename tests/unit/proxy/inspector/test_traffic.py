@@ -8,6 +8,8 @@ import pytest
 from fastmcp import Client, Context, FastMCP
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.server.dependencies import get_http_headers
+from mcp import ClientSession
+from mcp.client.sse import sse_client
 
 from mcp_operator_proxy import recording
 from mcp_operator_proxy.inspector.models import ExchangeItem, Traffic
@@ -175,6 +177,22 @@ async def test_standing_streams(inspecting: Inspect, eventually: Eventually) -> 
             await eventually(told)
         one = next(e for e in (await watch(gateway)).exchanges if e.method == "notifications/tools/list_changed")
         assert (one.outcome, one.client.request, one.backend) == ("notification", None, None)
+
+
+async def test_clients_of_http_and_sse(inspecting: Inspect) -> None:
+    async with calculator() as served, inspecting({"calc": served.url}) as gateway:
+        await watch(gateway)
+        async with (
+            sse_client(f"{gateway.url}/sse") as streams,
+            ClientSession(*streams) as session,
+        ):
+            await session.initialize()
+            await session.call_tool("calc_add", {"a": 41})
+        found = (await watch(gateway)).exchanges
+        asked = next(one for one in found if one.method == "tools/call")
+        assert asked.client.request["params"]["name"] == "calc_add"  # type: ignore[index, call-overload]
+        told = [one.client.response for one in found if one.client.request is None]
+        assert any(isinstance(message, dict) and "result" in message and "42" in str(message) for message in told)
 
 
 async def test_each_sees_his_own_and_operators_all(inspecting: Inspect) -> None:
