@@ -418,7 +418,8 @@ class ServerSpec(ApiModel):
     stdio: Stdio | None = None
     """A command that speaks MCP on stdin and stdout."""
     isolation: Literal["shared", "session", "user"] = "shared"
-    """Who shares a process of a stdio server: all clients, nobody (one process a client session), or a user's sessions."""
+    """Who shares a process of a stdio server: all clients, nobody (one process a client session), or a user's sessions. One that is
+    not shared has a folder of its own, MCP_OWN_DIR."""
     allowed_routes: AllowedRoutes = AllowedRoutes()
     """Which McpRoutes may bring the server to a proxy."""
     timeouts: Timeouts = Timeouts()

@@ -602,6 +602,7 @@ def _host(resolved: ResolvedServer, on_end: OnEnd | None) -> StdioHost | None:
         open_seconds=open_seconds,
         call_seconds=server.call_timeout_seconds,
         on_end=on_end,
+        alone=resolved.owner is not None,
     )
 
 

@@ -61,6 +61,8 @@ class StdioHost:
 
     `env` are the variables of `stdio` with their values, and a credential.
 
+    With `alone` all of it is one user's, and its processes have a folder of their own.
+
     `open_seconds` is how long a client waits for a process that is starting, `call_seconds` how long a call does.
     """
 
@@ -74,9 +76,11 @@ class StdioHost:
         call_seconds: float = 30.0,
         grace_seconds: float = STOP_SECONDS,
         on_end: OnEnd | None = None,
+        alone: bool = False,
     ) -> None:
         self.id = server_id
         self._on_end = on_end
+        self._alone = alone
         self._stdio = stdio
         self._env = dict(env)
         literal = {variable.name for variable in stdio.env if variable.secret is None}
@@ -103,7 +107,7 @@ class StdioHost:
         if self._bridge is None:
             self._folder = _private_folder()
             try:
-                self._bridge = Bridge(self._settings(str(self._folder / "s")), self._log)
+                self._bridge = Bridge(self._settings(self._folder), self._log)
             except BaseException:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 raise
@@ -170,8 +174,9 @@ class StdioHost:
         if self._on_end is not None:
             self._on_end(self.id, error, restarts, gave_up=gave_up)
 
-    def _settings(self, uds: str) -> Settings:
-        stdio = self._stdio
+    def _settings(self, folder: Path) -> Settings:
+        stdio, own = self._stdio, folder / "own"
+        own.mkdir(mode=0o700)
         open_seconds, call_seconds, grace_seconds = self._times
         return Settings(
             command=(stdio.command, *stdio.args),
@@ -179,7 +184,9 @@ class StdioHost:
             cwd=stdio.cwd,
             environment=environment(os.environ, self._env),
             secrets=self.secrets,
-            uds=uds,
+            uds=str(folder / "s"),
+            own_dir=str(own) if self._alone else None,
+            own_dirs=str(own),
             isolation=stdio.isolation,
             max_sessions=1_000_000,  # the proxy has its own limit
             max_processes=stdio.max_processes,

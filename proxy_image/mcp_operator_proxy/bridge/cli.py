@@ -66,6 +66,8 @@ def parse(argv: list[str]) -> Settings:
         backoff_first=_LOOK_FIRST if args.pipes else defaults.backoff_first,
         backoff_max=_LOOK_MOST if args.pipes else defaults.backoff_max,
         max_processes=args.max_processes or (OWN_PROCESS_SESSIONS if args.isolation == "user" else 0),
+        own_dirs=args.own_dirs or None,
+        own_dirs_stay=bool(args.own_dirs),
         max_line=args.max_line_mib * _MIB,
         max_body=args.max_body_mib * _MIB,
         preflight=args.preflight,
@@ -167,6 +169,13 @@ def _parser() -> argparse.ArgumentParser:
         _count,
         "isolation session or user: processes",
         shown="as sessions, or 32",
+    )
+    option(
+        "--own-dirs",
+        "",
+        str,
+        "isolation user: folder in which the users' own folders (MCP_OWN_DIR) stay",
+        shown="temporary ones",
     )
     option("--max-line-mib", defaults.max_line // _MIB, _positive, "longest message of the server")
     option("--max-body-mib", defaults.max_body // _MIB, _positive, "longest message of a client")

@@ -16,6 +16,7 @@ from mcp_operator_proxy.bridge.backoff import Backoff
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.owndirs import with_own_dir
 from mcp_operator_proxy.bridge.process import ProcessSpec
 from mcp_operator_proxy.bridge.redact import redactor
 from mcp_operator_proxy.bridge.sessions import Session
@@ -121,6 +122,8 @@ class Hub(ABC):
             stop_grace=settings.stop_grace,
             pipes=settings.pipes,
         )
+        if settings.own_dir is not None:
+            self._spec = with_own_dir(self._spec, settings.own_dir)
 
     @abstractmethod
     async def run(self) -> None:

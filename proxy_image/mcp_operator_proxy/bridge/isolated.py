@@ -14,6 +14,7 @@ from mcp_operator_proxy.bridge.connection import Connection, Listener
 from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, backoff_of, longest_idle, too_many
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.owndirs import OwnDirs, with_own_dir
 from mcp_operator_proxy.bridge.process import StartError
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
@@ -39,7 +40,9 @@ class IsolatedHub(Hub):
     def __init__(self, settings: Settings, metrics: Metrics, log: ServerLog | None = None) -> None:
         super().__init__(settings, metrics, log)
         self._stopped = asyncio.Event()
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, str] = {}
+        """And the folders of their own."""
+        self._own_dirs = OwnDirs(settings.own_dirs)
         self._watchers: set[asyncio.Task[None]] = set()
         self._backoff = backoff_of(settings)
         self._retry_at = 0.0
@@ -64,6 +67,7 @@ class IsolatedHub(Hub):
         await asyncio.gather(*endings)
         await asyncio.gather(*(self._close(connection) for connection in list(self._connections)))
         await asyncio.gather(*self._watchers)
+        self._own_dirs.close()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -316,15 +320,17 @@ class IsolatedHub(Hub):
         listener = Listener(partial(_hear, session), partial(_ask, session), self.metrics.garbage.inc)
         if self.speaks_modern:
             listener = Listener(lambda message: connection.log(message, alike=True), _ask_nobody, listener.garbage)
-        connection: Connection = Connection(self._spec, listener)
-        self._connections.add(connection)
+        folder = self._own_dirs.of("session")
+        connection: Connection = Connection(with_own_dir(self._spec, folder), listener)
+        self._connections[connection] = folder
         return connection
 
     async def _close(self, connection: Connection) -> None:
         try:
             await connection.close()
         finally:
-            self._connections.discard(connection)
+            if (folder := self._connections.pop(connection, None)) is not None:
+                self._own_dirs.remove(folder)
 
     async def _initialize(self, connection: Connection, message: Message) -> Message:
         """The server's own answer to the client's `initialize`. Raises StartError where it has none."""

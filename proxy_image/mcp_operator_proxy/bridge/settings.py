@@ -75,6 +75,12 @@ class Settings:
     """At a time; 0: as many as `max_sessions`."""
     evict_idle: float = 30.0
     """When all processes are taken, one without a call for so long is ended for a newcomer."""
+    own_dir: str | None = None
+    """Folder of the process's own (`owndirs`), where it is one user's."""
+    own_dirs: str | None = None
+    """Where processes of users and sessions have folders of their own; None: in a temporary folder."""
+    own_dirs_stay: bool = False
+    """Whether those of users outlive them, and the bridge."""
     max_line: int = 64 * 2**20
     max_body: int = 16 * 2**20
     keep_alive: float = 15.0

@@ -2,22 +2,37 @@
 
 import asyncio
 import contextlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from mcp_operator_proxy.bridge.call import Call
 from mcp_operator_proxy.bridge.hub import Caller, Health, Hub, Opened, Refused, longest_idle, no_token, nobody, too_many
 from mcp_operator_proxy.bridge.jsonrpc import Message
 from mcp_operator_proxy.bridge.metrics import Metrics
+from mcp_operator_proxy.bridge.owndirs import OwnDirs
 from mcp_operator_proxy.bridge.sessions import Session
 from mcp_operator_proxy.bridge.settings import Settings
 from mcp_operator_proxy.bridge.shared import SharedHub
 from mcp_operator_proxy.bridge.stderr import ServerLog
 from mcp_operator_proxy.bridge.supervisor import State
 from mcp_operator_proxy.callertoken import CallerToken
+from mcp_operator_proxy.tasks import cancel, spawn
 
 _SWEEP: Final = 30.0
 _REST_SECONDS: Final = 1.0
+_OWN_DIRS: Final = 10_000
+"""Folders of users who are not here just now, and may come back."""
+_LOOK_FIRST: Final = 0.05
+_LOOK_MOST: Final = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class _User:
+    """A user's process, and its folder."""
+
+    hub: SharedHub
+    running: "asyncio.Task[None]"
+    own_dir: str
 
 
 class UsersHub(Hub):
@@ -25,9 +40,14 @@ class UsersHub(Hub):
 
     def __init__(self, settings: Settings, metrics: Metrics, log: ServerLog | None = None) -> None:
         super().__init__(settings, metrics, log)
-        self._users: dict[str, tuple[SharedHub, asyncio.Task[None]]] = {}
+        self._users: dict[str, _User] = {}
+        self._own_dir_of: dict[str, str] = {}
         self._hub_of: dict[str, SharedHub] = {}
         self._tokens: dict[str, CallerToken] = {}
+        self._own_dirs = OwnDirs(settings.own_dirs, stay=settings.own_dirs_stay)
+        self._parting: list[_User] = []
+        """Those who are gone, and whose calls may go on."""
+        self._seeing_off: set[asyncio.Task[None]] = set()
         self._known: Message | None = None
         self._stopped = asyncio.Event()
         self._gone = 0
@@ -35,18 +55,24 @@ class UsersHub(Hub):
 
     async def run(self) -> None:
         await self._stopped.wait()
-        users = list(self._users.values())
-        for hub, _ in users:
-            hub.stop()
-        await asyncio.gather(*(running for _, running in users))
+        await cancel(self._seeing_off)
+        users = self._all
+        for user in users:
+            user.hub.stop()
+        await asyncio.gather(*(user.running for user in users))
+        self._own_dirs.close()
 
     def stop(self) -> None:
         self._stopped.set()
 
     def restart(self) -> None:
-        for hub, _ in self._users.values():
-            if not hub.rests:
-                hub.restart()
+        for user in self._users.values():
+            if not user.hub.rests:
+                user.hub.restart()
+
+    @property
+    def _all(self) -> list[_User]:
+        return [*self._users.values(), *self._parting]
 
     @property
     def known(self) -> Message | None:
@@ -70,16 +96,36 @@ class UsersHub(Hub):
             hub.renew({self.settings.credential_env: token.token})
 
     async def dismiss(self, user: str) -> bool:
-        held = self._users.get(user)
-        if held is None:
-            return False
-        hub, _ = held
-        ran = not hub.rests
         self._tokens.pop(user, None)
-        hub.renew({})  # nothing starts with the user's token any more
-        for session in [s for s in hub.sessions.values() if not s.busy]:
-            await self.end(session, "the user is gone")
+        self._own_dir_of.pop(user, None)
+        found = self._users.pop(user, None)
+        if found is None:
+            return False
+        ran = not found.hub.rests
+        found.hub.renew({})  # nothing starts with the user's token any more, and what runs ends after its calls
+        self._parting.append(found)
+        if not self._seeing_off:
+            spawn(self._see_off(), self._seeing_off)
         return ran
+
+    async def _see_off(self) -> None:
+        """Let go of the users who are gone, once their calls have ended."""
+        pause = _LOOK_FIRST
+        while self._parting:
+            await self._let_go()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LOOK_MOST)
+
+    async def _let_go(self) -> None:
+        for user in list(self._parting):
+            for session in [session for session in user.hub.sessions.values() if not session.busy]:
+                await self.end(session, "the user is gone")
+            if user.hub.rests and not user.hub.sessions:
+                user.hub.stop()
+                await user.running
+                self._parting.remove(user)
+                self._gone += user.hub.health().restarts
+                self._own_dirs.remove(user.own_dir)
 
     def _refusal(self, message: Message, caller: Caller) -> Refused | None:
         if self.settings.credential_env is None:
@@ -93,7 +139,7 @@ class UsersHub(Hub):
 
     def health(self) -> Health:
         """Of the whole: one user's failing process is that user's alone, but its words are shown."""
-        healths = [hub.health() for hub, _ in self._users.values()]
+        healths = [user.hub.health() for user in self._all]
         failed = next((h for h in reversed(healths) if h.last_error), self._last)
         return Health(
             state=State.READY,
@@ -153,8 +199,8 @@ class UsersHub(Hub):
             await asyncio.sleep(min(limit / 4, _SWEEP) if limit else _SWEEP)
             for session in [session for session in self.sessions.values() if self._is_idle(session)]:
                 await self.end(session, "the session was idle for too long")
-            for user in [user for user, (hub, _) in self._users.items() if hub.rests and not hub.sessions]:
-                await self._forget(user)
+            for name in [n for n, user in self._users.items() if user.hub.rests and not user.hub.sessions]:
+                await self._forget(name)
 
     async def _release(self, session: Session) -> None:
         if (hub := self._hub_of.pop(session.id, None)) is not None:
@@ -168,20 +214,35 @@ class UsersHub(Hub):
 
     def _hub(self, user: str) -> SharedHub:
         if user not in self._users:
-            hub = SharedHub(replace(self.settings, lazy=True), Metrics(), self.log)
+            own_dir = self._own_dir(user)
+            hub = SharedHub(replace(self.settings, lazy=True, own_dir=own_dir), Metrics(), self.log)
             if self.settings.credential_env is None:  # else a process may say to its user what is for nobody else
                 hub.assume(self._known)
             hub.on_end = self._ended
-            self._users[user] = hub, asyncio.get_running_loop().create_task(hub.run())
-        return self._users[user][0]
+            self._users[user] = _User(hub, asyncio.get_running_loop().create_task(hub.run()), own_dir)
+        return self._users[user].hub
+
+    def _own_dir(self, user: str) -> str:
+        """The one that the user has had; of many users who have not come for long it is gone."""
+        known = self._own_dir_of
+        own_dir = known.pop(user, None) or self._own_dirs.of(user)
+        known[user] = own_dir
+        if (
+            len(known) > _OWN_DIRS
+            and (longest := next((name for name in known if name not in self._users), user)) != user
+        ):
+            self._own_dirs.remove(known.pop(longest))
+        return own_dir
 
     async def _forget(self, user: str) -> None:
-        hub, running = self._users.pop(user)
+        """Of one who may come back: the folder stays."""
+        found = self._users.pop(user)
+        hub = found.hub
         self._tokens.pop(user, None)
         self._last = hub.health() if hub.health().last_error else self._last
         self._gone += hub.health().restarts
         hub.stop()
-        await running
+        await found.running
 
     async def _full_for(self, hub: SharedHub, message: Message) -> Message | None:
         """Make room for a process that would have to start, by ending the idlest one; an error where all are at work.
@@ -189,8 +250,9 @@ class UsersHub(Hub):
         When it returns None, the caller must take the room without waiting.
         """
         limit = self.settings.max_processes or self.settings.max_sessions
-        while hub.rests and sum(not other.rests for other, _ in self._users.values()) >= limit:
-            idle = {o: o.process.idle_seconds() for o, _ in self._users.values() if o is not hub and o.process}
+        while hub.rests and sum(not user.hub.rests for user in self._all) >= limit:
+            others = [user.hub for user in self._all if user.hub is not hub]
+            idle = {other: other.process.idle_seconds() for other in others if other.process}
             longest = longest_idle(idle, self.settings.evict_idle)
             if longest is None:
                 self.metrics.refused.inc()

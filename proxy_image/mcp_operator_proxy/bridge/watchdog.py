@@ -43,15 +43,10 @@ def _end(groups: set[int]) -> None:
 
 
 def _remove(folder: str) -> None:
-    """A folder with nothing but a socket in it."""
-    from pathlib import Path  # noqa: PLC0415 - not needed before the end
+    """A folder with a socket, and with what processes have written into folders of their own."""
+    import shutil  # noqa: PLC0415 - not needed before the end
 
-    try:
-        for entry in Path(folder).iterdir():
-            entry.unlink()
-        Path(folder).rmdir()
-    except OSError:
-        pass
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _signal(group: int, number: int) -> bool:

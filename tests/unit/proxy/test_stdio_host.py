@@ -175,6 +175,21 @@ async def test_stopped_twice_and_before_it_was_started() -> None:
     assert host.report().state == "stopped"
 
 
+async def test_what_is_one_users_alone_has_a_folder_of_its_own() -> None:
+    found = []
+    for alone in (True, False):
+        host = StdioHost("default/test", stdio(*raw()), {"NOTES": "$(MCP_OWN_DIR)/n"}, alone=alone)
+        await host.start()
+        async with connected(host) as client:
+            asked = [await client.call("environment", name=name) for name in ("MCP_OWN_DIR", "NOTES")]
+            found.append([answer["value"] for answer in asked])
+        await host.stop()
+    (own, notes), shared = found
+    assert notes == f"{own}/n"
+    assert not any(map(os.path.exists, [own]))
+    assert shared == [None, "$(MCP_OWN_DIR)/n"]
+
+
 KILLED = """
 import asyncio, sys
 from mcp_operator_proxy.backends.stdio import StdioHost

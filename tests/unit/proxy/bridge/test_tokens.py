@@ -3,7 +3,8 @@
 two users: each process has its own user's token, whatever the bridge's own environment says · both eras
 another token: another process, for sessions that stay too; calls in flight end on the old one, which then ends
 an older token of another replica changes nothing · no token, an unsigned, forged, replayed or overheard request: no process
-nothing is listed for all · tokens stand in no log, status or error
+nothing is listed for all · tokens stand in no log, status or error · a folder of each user's own
+who is gone, as the proxy says: the process ends after its calls, the folder goes
 """
 
 import asyncio
@@ -84,6 +85,66 @@ async def test_each_process_has_the_token_of_its_user(monkeypatch: pytest.Monkey
         assert processes(bridge) == 2
 
 
+async def test_each_user_has_a_folder_of_the_own_which_goes_with_the_user() -> None:
+    async with bridged(environment={**os.environ, "NOTES": "$(MCP_OWN_DIR)/notes"}) as (bridge, http):
+        alice, bob = As(bridge, http, "alice", "tok-alice"), As(bridge, http, "bob", "tok-bob")
+        found = {}
+        for who in (alice, bob):
+            await who.initialize()
+            own = Path((await who.call("environment", name="MCP_OWN_DIR"))["value"])
+            assert (await who.call("environment", name="NOTES"))["value"] == f"{own}/notes"
+            assert _mode(own) == 0o700
+            (own / "notes").write_text(who.user)
+            found[who.user] = own
+        assert found["alice"] != found["bob"]
+        alice.shows("tok-2", since=NOW + 1)
+        assert Path((await alice.call("environment", name="MCP_OWN_DIR"))["value"]) == found["alice"]
+        assert (await http.delete(bridge.url, headers=gone("alice"))).status_code == 204
+        again = As(bridge, http, "alice", "tok-3")
+        await again.initialize()
+        anew = Path((await again.call("environment", name="MCP_OWN_DIR"))["value"])
+        assert anew != found["alice"]
+        assert os.listdir(anew) == []  # noqa: PTH208 - of a moment
+        await until(lambda: not found["alice"].exists())
+        assert (found["bob"] / "notes").read_text() == "bob"
+    assert not any(map(os.path.exists, (found["bob"], anew)))
+
+
+async def test_folders_stay_where_there_is_a_place_for_them(tmp_path: Path) -> None:
+    for _ in range(2):
+        async with bridged(own_dirs=str(tmp_path), own_dirs_stay=True) as (bridge, http):
+            alice = As(bridge, http, "alice", "tok-alice")
+            await alice.initialize()
+            own = Path((await alice.call("environment", name="MCP_OWN_DIR"))["value"])
+            assert own == tmp_path / "alice"
+            with (own / "notes").open("a") as notes:
+                notes.write("+")
+            await http.delete(bridge.url, headers=gone("alice"))
+    assert (tmp_path / "alice" / "notes").read_text() == "++"
+
+
+async def test_of_many_users_the_folders_of_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_operator_proxy.bridge.users._OWN_DIRS", 2)
+    async with bridged(process_idle=0.01) as (bridge, http):
+        found = []
+        for name in "abcd":
+            user = As(bridge, http, name, f"tok-{name}")
+            await user.initialize()
+            found.append((await user.call("environment", name="MCP_OWN_DIR"))["value"])
+            await bridge.hub.end(next(iter(bridge.hub.sessions.values())), "over")
+            await until(lambda: processes(bridge) == 0)
+            await bridge.hub._forget(name)  # type: ignore[attr-defined]
+        assert list(map(os.path.exists, found)) == [False, False, True, True]
+
+
+def _mode(folder: Path) -> int:
+    return folder.stat().st_mode & 0o777
+
+
+def gone(user: str) -> dict[str, str]:
+    return {callers.HEADER: callers.signed(KEY, f"gone={user}", time.time())}
+
+
 async def test_a_user_who_is_gone_has_no_process(tmp_path: Path) -> None:
     """Its calls end on it. Only who has the key may say so, and a request that was overheard says nothing of the kind."""
     async with bridged() as (bridge, http):
@@ -150,13 +211,13 @@ def _runs(pid: int) -> bool:
     return True
 
 
-async def test_a_process_that_failed_by_its_token_starts_at_once_with_another(tmp_path: Path) -> None:
-    count = tmp_path / "count"
-    command = (*settings().command, "--fail-file", str(count), "--fail-times", "1")
+async def test_a_process_that_failed_by_its_token_starts_at_once_with_another() -> None:
+    refusing = f'if [ "${VARIABLE}" = tok-1 ]; then echo "this token is refused" >&2; exit 7; fi; exec "$@"'
+    command = ("sh", "-c", refusing, "sh", *settings().command)
     async with bridged(command=command, backoff_first=60.0, backoff_max=60.0, wait_timeout=20.0) as (bridge, http):
         alice = As(bridge, http, "alice", "tok-1")
         failed = await alice.initialize()
-        assert "start 1 fails" in failed["error"]["message"]
+        assert "this token is refused" in failed["error"]["message"]
         alice.shows("tok-2", since=NOW + 1)
         assert "result" in await alice.initialize()
         assert await alice.token() == "tok-2"
