@@ -302,7 +302,7 @@ class App:
     async def _metrics(self, _: QueryParams, *, alone: bool = False) -> Response:
         # In a thread, as is the status: with a thousand servers it takes longer than a call may be held up.
         if self._pod is None or alone:
-            return Response(await asyncio.to_thread(self.proxy.metrics.render), media_type=CONTENT_TYPE)
+            return Response(await asyncio.to_thread(self.proxy.told_metrics), media_type=CONTENT_TYPE)
         text = await self._pod.metrics()
         return Response(text, media_type=CONTENT_TYPE)
 

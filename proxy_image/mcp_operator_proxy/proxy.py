@@ -53,6 +53,7 @@ from mcp_operator_proxy.tasks import cancel, spawn
 from mcp_operator_proxy.tls import CertificateCollector, Certificates
 from mcp_operator_proxy.toolmetrics import ExecutionsCollector
 from mcp_operator_proxy.usage import Status, Usage
+from mcp_operator_proxy.workers.kept import Kept, known_in
 
 logger = logging.getLogger(__name__)
 WARM_SECONDS: Final = 0.75
@@ -105,6 +106,8 @@ class Proxy:
         self.draining = False
         self.readiness = Readiness()
         self.cache = ResultCache()
+        self.kept: Kept | None = None
+        """Of one of several workers: what was counted by those before it."""
         self.metrics = Metrics(self.status, lambda: {path: e.open_sessions for path, e in self.endpoints.items()})
         self.metrics.registry.register(
             GateCollector(lambda: {b.id: b.gate.report() for b in self.state.backends.values()} if self.state else {})
@@ -471,6 +474,12 @@ class Proxy:
     def _notice(self, kind: NoticeType, subject: str, data: Mapping[str, str]) -> None:
         """Tell whoever the configuration names for that."""
         self.services.notices.tell(kind, subject, data)
+
+    def told_metrics(self) -> bytes:
+        """All metrics of this process, in the Prometheus text format. For a thread: there may be many."""
+        if self.kept is None:
+            return self.metrics.render()
+        return self.kept.going_on(self.metrics.render, known_in(self.state))
 
     def _connections(self) -> Iterator[tuple[str, tuple[int, int]]]:
         """With each server: in use, idle; of a server of users with each of its instances."""

@@ -221,6 +221,7 @@ async def serve_at(
     async with Proxy(
         collector=collector, access=AccessLog(), holder=holder, certificates=certificates, egress=egress
     ) as proxy:
+        proxy.kept = place.kept()
         internal = listen(*place.internal, shared=True)
         if again:  # from here on it can be told; what was said before, the others know
             await proxy.services.lifecycle.learn()

@@ -81,7 +81,9 @@ def _severity(server: ServerReport) -> tuple[bool, int, bool, int]:
     return server.stopped, _SEVERITY.index(server.state), server.circuit != "closed", server.unapproved_total
 
 
-class _Merged(Collector):
+class Merged(Collector):
+    """Families that there are already."""
+
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
@@ -89,8 +91,11 @@ class _Merged(Collector):
         return self._families
 
 
-def merge_metrics(texts: Sequence[bytes]) -> bytes:
-    """The metrics of all workers in the Prometheus text format, each sample once."""
+def merge_metrics(texts: Sequence[bytes], *, one_after_the_other: bool = False) -> bytes:
+    """The metrics of all workers in the Prometheus text format, each sample once.
+
+    `one_after_the_other`: of workers of which one came in the place of the other, so that nothing was counted twice.
+    """
     families: dict[str, Metric] = {}
     values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], list[float]]] = {}
     for text in texts:
@@ -100,11 +105,11 @@ def merge_metrics(texts: Sequence[bytes]) -> bytes:
             for sample in family.samples:
                 samples.setdefault((sample.name, tuple(sample.labels.items())), []).append(sample.value)
     for name, family in families.items():
-        combine = _combine(family)
+        combine = sum if one_after_the_other else _combine(family)
         family.samples = [
             Sample(sample, dict(labels), combine(found)) for (sample, labels), found in values[name].items()
         ]
-    return generate_latest(_Merged(families.values()))
+    return generate_latest(Merged(families.values()))
 
 
 def _combine(family: Metric) -> Combine:

@@ -11,6 +11,7 @@ from mcp_operator_proxy.sessions.forward import Forwarder
 from mcp_operator_proxy.sessions.holder import Holder
 from mcp_operator_proxy.sessions.ids import Keys
 from mcp_operator_proxy.sessions.peers import PeerName, Peers, join
+from mcp_operator_proxy.workers.kept import Kept, Memory, shared_memory
 
 DEFAULT_INTERNAL_PORT = 8081
 
@@ -51,6 +52,12 @@ class Place:
     peers: tuple[PeerName, ...] = ()
     keys: Keys = field(default_factory=Keys.random, repr=False)
     """For a configuration without signing keys: the same in all workers."""
+    memory: Memory | None = field(default=None, repr=False)
+    """What the workers share of their counters."""
+
+    def kept(self) -> Kept | None:
+        """What was counted here before."""
+        return Kept(self.memory, self.index) if self.memory is not None else None
 
     def holder(self) -> Holder:
         own = join(*self.internal)
@@ -69,10 +76,11 @@ def places(options: Options) -> Iterator[list[Place]]:
         ports = [_take(held, host, first + index if first else 0) for index in range(options.workers)]
         siblings = tuple(join(host, each) for each in ports)
         keys = Keys.random()
-        yield [
-            Place(index, options.host, port, (host, each), siblings, options.peers, keys)
-            for index, each in enumerate(ports)
-        ]
+        with shared_memory(options.workers) as memory:
+            yield [
+                Place(index, options.host, port, (host, each), siblings, options.peers, keys, memory)
+                for index, each in enumerate(ports)
+            ]
     finally:
         for one in held:
             one.close()

@@ -1,7 +1,7 @@
 """What this worker and its siblings say together: one pod answers as one, whichever worker is asked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.report import StatusReport
 from mcp_operator_proxy.tasks import cancel
+from mcp_operator_proxy.workers.kept import known_in
 from mcp_operator_proxy.workers.merge import merge_metrics, merge_status
 
 RETRY_SECONDS: Final = 0.1
@@ -48,13 +49,23 @@ class Pod:
         return merge_status([own, *found], missing=len(others) - len(found))
 
     async def metrics(self) -> bytes:
-        """Of all workers that answer."""
+        """Of all workers; of one that does not answer its counters alone."""
         found = await asyncio.gather(
             *(self._until(SIBLING_SECONDS, partial(self._metrics, address)) for address in self._siblings)
         )
         # In a thread: with many tools it takes longer than a call may be held up.
-        own = await asyncio.to_thread(self._proxy.metrics.render)
-        return await asyncio.to_thread(merge_metrics, [own, *(text for text in found if text is not None)])
+        return await asyncio.to_thread(self._told, found)
+
+    def _told(self, found: Sequence[bytes | None]) -> bytes:
+        """`found` are those of the siblings; for one that gives none, what it counted is told as it was last."""
+        kept, known = self._proxy.kept, known_in(self._proxy.state)
+        texts = [self._proxy.told_metrics()]
+        for address, text in zip(self._siblings, found, strict=True):
+            if text is not None:
+                texts.append(text)
+            elif kept is not None:
+                texts.append(kept.of(self._proxy.holder.workers.index(address), known))
+        return merge_metrics(texts)
 
     async def _until(self, seconds: float, ask: Callable[[float], Awaitable[_T]]) -> _T | None:
         """Ask again until there is an answer; None where there is none in time."""
