@@ -4,7 +4,16 @@ import re
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, TypeAdapter, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AnyHttpUrl,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import SchemaError
 
 from mcp_operator.api.constraints import Pattern, Rule, literal, matching
@@ -66,7 +75,25 @@ Image = Annotated[
     StringConstraints(max_length=1024),
     matching(IMAGE, "must be an image reference such as registry.example.com/team/name:1.2, without a scheme"),
 ]
-Url = Annotated[str, StringConstraints(max_length=2048), matching(URL, URL_MESSAGE)]
+
+
+def is_url(text: str) -> bool:
+    """Whether it is one that holds no credential and that the HTTP libraries can read."""
+    try:
+        AnyHttpUrl(text)
+    except ValidationError:
+        return False
+    return re.fullmatch(URL, text) is not None
+
+
+def _readable(text: str) -> str:
+    """The API server reads no hosts: it takes `256.1.1.1`, and `xn--` before what is none."""
+    if not is_url(text):
+        raise ValueError("its host is no name and no address")
+    return text
+
+
+Url = Annotated[str, StringConstraints(max_length=2048), matching(URL, URL_MESSAGE), AfterValidator(_readable)]
 """An address that holds no credential: who may read the resource may read it."""
 CallerName = Annotated[
     str,

@@ -4,7 +4,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AnyHttpUrl, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints
 
 from mcp_operator.api.common import (
     ApiModel,
@@ -33,6 +33,7 @@ from mcp_operator.api.scalars import (
     PullPolicy,
     RegularExpression,
     between,
+    is_url,
 )
 
 BACKEND_PATH = r"^(/[A-Za-z0-9._~%+-]+)*/?$"
@@ -49,14 +50,6 @@ OWN_HEADERS = frozenset(
         "transfer-encoding",
     }
 )
-
-
-def _is_url(text: str) -> bool:
-    try:
-        AnyHttpUrl(text)
-    except ValidationError:
-        return False
-    return re.fullmatch(URL, text) is not None
 
 
 Transport = Literal["auto", "streamable-http", "sse"]
@@ -110,7 +103,7 @@ class Remote(ApiModel):
         Rule(
             f"self.url.matches({literal(URL)}) && isURL(self.url)",
             f"url {URL_MESSAGE}",
-            lambda self: _is_url(self.url),
+            lambda self: is_url(self.url),
         ),
     )
 

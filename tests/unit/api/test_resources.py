@@ -83,3 +83,20 @@ def test_a_refusal_holds_no_value() -> None:
         parse({**SERVER, "spec": spec})
     assert "hunter2" not in str(refusal.value)
     assert "spec.remote.headers.0: value must be one line" in str(refusal.value)
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "xn--a", "1.2.3.4.5"])
+def test_a_url_whose_host_can_be_none_is_refused_with_its_field(host: str) -> None:
+    """The API server lets it through; no configuration could be made of it."""
+    spec = {"publicUrl": f"https://{host}", "notices": {"webhook": f"https://{host}/hook"}}
+    with pytest.raises(InvalidResource) as refusal:
+        parse(
+            {
+                "apiVersion": SERVER["apiVersion"],
+                "kind": "McpProxy",
+                "metadata": {"name": "p", "namespace": "n"},
+                "spec": spec,
+            }
+        )
+    for field in ("spec.publicUrl", "spec.notices.webhook"):
+        assert f"{field}: its host is no name and no address" in str(refusal.value)
