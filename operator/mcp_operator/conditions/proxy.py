@@ -307,6 +307,8 @@ def _healthy(proxy: McpProxy, seen: ProxyObservation) -> Verdict:
     if silent:
         named = ", ".join(f"{server} ({why})" for server, why in sorted(silent.items())[:5])
         return yes(Type.HEALTHY, Reason.ANSWERING, f"the proxy answers; {len(silent)} of {total} not: {named}")
+    if waiting := len(seen.compiled.config.servers) - _ready_servers(seen):
+        return yes(Type.HEALTHY, Reason.ANSWERING, f"the proxy answers; {waiting} of {total} not heard of yet")
     return yes(Type.HEALTHY, Reason.ANSWERING, f"the proxy and its {total} answer")
 
 

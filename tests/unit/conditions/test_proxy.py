@@ -192,6 +192,8 @@ def test_what_is_counted() -> None:
 def test_ready_servers_are_those_that_have_answered(servers: dict[str, str | None] | None, ready: int) -> None:
     status = proxy_status(PROXY, seen(replicas=[replace(replica, servers=servers) for replica in RUNS]), NOW)
     assert status.ready_servers == ready
+    waiting = f"the proxy answers; {2 - ready} of 2 servers not heard of yet"
+    assert message(status, "Healthy") == (waiting if ready < 2 else "the proxy and its 2 servers answer")
 
 
 @pytest.mark.parametrize(
