@@ -27,6 +27,8 @@ BYTES_MOST: Final = 16 * 2**20
 WATCHERS_MOST: Final = 256
 EVERYBODY: Final = ""
 """What an operator watches: no caller has this key."""
+STANDING: Final = "subscriptions/listen"
+"""A request whose answer is a stream that lasts: what comes on it is told at once."""
 SCOPE: Final = "mcp_operator_proxy.recording"
 """Key in an ASGI scope: the `Draft` of the request."""
 _CONTENT: Final = b"content-type"
@@ -204,6 +206,8 @@ class _Posted:
 
     def __init__(self, recorder: Recorder, draft: Draft, scope: Scope, send: Send) -> None:
         self._recorder, self._draft, self._scope, self._send = recorder, draft, scope, send
+        sent = draft.sent.messages() if draft.sent is not None else None
+        self._first = sent[0] if sent else b""
         self._standing: Events | None = None
 
     async def __call__(self, message: Message) -> None:
@@ -217,7 +221,7 @@ class _Posted:
         if message["type"] == "http.response.start":
             kind = dict(message["headers"]).get(_CONTENT, b"")
             draft.told.is_stream = kind.startswith(b"text/event-stream")
-            if draft.told.is_stream and self._scope.get("mcp_method") == "subscriptions/listen":
+            if draft.told.is_stream and method_of(self._first) == STANDING:
                 self._standing = Events()
             return
         if message["type"] != "http.response.body":
@@ -236,10 +240,9 @@ class _Posted:
 
     def _end(self) -> None:
         draft, scope = self._draft, self._scope
-        sent = draft.sent.messages() if draft.sent is not None else None
         draft.seconds = time.perf_counter() - draft.began
-        draft.method = scope.get("mcp_method") or (method_of(sent[0]) if sent else None) or "?"
-        draft.name = scope.get("mcp_name") or (name_of(sent[0]) if sent else None)
+        draft.method = scope.get("mcp_method") or method_of(self._first) or "?"
+        draft.name = scope.get("mcp_name") or name_of(self._first)
         draft.outcome = scope.get("mcp_outcome") or ("notification" if not draft.told.size else "error")
         self._recorder.keep(draft)
 

@@ -1,7 +1,9 @@
 """Live traffic: both legs of what goes by, to those whose it is, while they watch and no longer."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from fastmcp import Client, Context, FastMCP
 from fastmcp.client.transports import StreamableHttpTransport
 from fastmcp.server.dependencies import get_http_headers
 from mcp import ClientSession
+from mcp.client import Client as SDKClient
 from mcp.client.sse import sse_client
 
 from mcp_operator_proxy import recording
@@ -159,23 +162,35 @@ async def test_calls_over_rest(inspecting: Inspect) -> None:
         assert call.backend.request["params"]["name"] == "add"  # type: ignore[index, call-overload]
 
 
-async def test_standing_streams(inspecting: Inspect, eventually: Eventually) -> None:
+@contextlib.asynccontextmanager
+async def listening(gateway: Gateway, mode: str, eventually: Eventually) -> AsyncIterator[None]:
+    """A client hears of changes: on the stream of its session, or on one of its own in the era that knows none."""
+    if mode == "auto":
+        async with SDKClient(gateway.url) as client, client.listen(tools_list_changed=True):
+            yield
+        return
+    async with connect(gateway, mode="legacy"):
+
+        async def streaming() -> bool:
+            return any(s.has_stream for e in gateway.proxy.endpoints.values() for s in e.sessions.all())
+
+        await eventually(streaming)
+        yield
+
+
+@pytest.mark.parametrize("mode", ["legacy", "auto"])
+async def test_standing_streams(inspecting: Inspect, eventually: Eventually, mode: str) -> None:
     async with calculator() as served, calculator() as other, inspecting({"calc": served.url}) as gateway:
         await watch(gateway)
-        async with connect(gateway, mode="legacy") as client:
-            await client.list_tools()
-
-            async def streaming() -> bool:
-                return any(s.has_stream for e in gateway.proxy.endpoints.values() for s in e.sessions.all())
-
-            await eventually(streaming)
+        async with listening(gateway, mode, eventually):
             await gateway.proxy.apply(make_config({"calc": served.url, "other": other.url}, inspector={}))
 
-            async def told() -> bool:
-                return any(one.method == "notifications/tools/list_changed" for one in (await watch(gateway)).exchanges)
+            async def told() -> list[ExchangeItem]:
+                found = (await watch(gateway)).exchanges
+                return [one for one in found if one.method == "notifications/tools/list_changed"]
 
             await eventually(told)
-        one = next(e for e in (await watch(gateway)).exchanges if e.method == "notifications/tools/list_changed")
+            one = (await told())[0]
         assert (one.outcome, one.client.request, one.backend) == ("notification", None, None)
 
 
