@@ -53,6 +53,7 @@ class Engine:
         self.grants = Grants(web, discovery, now)
         self.machine = MachineTokens(lambda: self.grants, now, machine_changed)
         self.exchanged = Exchanged(self.grants, now)
+        self.metrics = metrics
         self.refresher = Refresher(World(lambda: self.vault, self._renewal, changed, self._ended, metrics))
         self.sign_ins = SignIns(
             stores=lambda: proxy.services.stores,

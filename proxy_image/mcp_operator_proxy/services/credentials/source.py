@@ -58,6 +58,7 @@ class Credentials:
         self.settings = prepared.credentials
         if self._wanted or self._made is not None:
             self._engine.settings = prepared.credentials
+            self._engine.metrics.use(prepared.credentials.providers)
             self._engine.machine.use(config.servers, prepared.credentials)
         self._attach()
         following = (stores, config.refresh) if self._wanted else None
