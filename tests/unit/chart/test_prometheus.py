@@ -92,6 +92,7 @@ async def _scraped(prometheus: Prometheus, more: int = 3) -> None:
         prometheus.at = time.time()
         return len(prometheus.query("up == 1"))
 
+    prometheus.at = None
     before = await asyncio.to_thread(scrapes)
     async with asyncio.timeout(60):
         while True:
