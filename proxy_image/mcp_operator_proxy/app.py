@@ -38,7 +38,6 @@ from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.report import StatusReport
 from mcp_operator_proxy.services.rest.service import refused as refused_by_rest
 from mcp_operator_proxy.tracing import http as traces
-from mcp_operator_proxy.tracing.spans import current
 from mcp_operator_proxy.workers.pod import Pod
 
 logger = logging.getLogger(__name__)
@@ -216,19 +215,15 @@ class App:
         def started(status: int) -> None:
             line.status = status
 
-        begun, tracer, trace = time.perf_counter(), self.proxy.services.tracing.tracer, None
-        if tracer is not None and self.proxy.services.rest.serves(scope["path"].rstrip("/")):
-            trace = traces.begun(tracer, scope)
-        token = None if trace is None else current.set(trace)
+        begun, tracer = time.perf_counter(), self.proxy.services.tracing.tracer
+        entered = traces.Entered(tracer, scope) if self.proxy.services.rest.serves(scope["path"].rstrip("/")) else None
         try:
             yield started
         finally:
             if (execution := scope.get(executions.SCOPE)) is not None:
                 self.proxy.metrics.added("full", execution.added(time.perf_counter() - begun))
-            if token is not None:
-                current.reset(token)
-            if trace is not None:
-                traces.ended(trace, scope, line.status, getattr(scope.get("route"), "path", None))
+            if entered is not None:
+                entered.leave(line.status, getattr(scope.get("route"), "path", None))
             elif tracer is not None and _refused_unread(scope, line.status):
                 traces.refused(tracer, scope, line.status, time.perf_counter() - begun, scope.get(ROUTE))
             if _refused_unread(scope, line.status):

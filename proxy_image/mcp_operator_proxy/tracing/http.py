@@ -9,25 +9,47 @@ from typing import Final
 from starlette.types import Scope
 
 from mcp_operator_proxy.tracing.context import of_headers
-from mcp_operator_proxy.tracing.spans import MAX_TEXT, MAX_URI, Attributes, Failure, Trace, Tracer
+from mcp_operator_proxy.tracing.spans import MAX_TEXT, MAX_URI, Attributes, Failure, Trace, Tracer, current, passing
 
+_HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
 CLOSED: Final = 499
 """The client has gone before the answer."""
 
 
-def begun(tracer: Tracer, scope: Scope) -> Trace:
+class Entered:
+    """A request of the REST interface is being answered: what is asked of servers meanwhile belongs to it. `leave` it in the end."""
+
+    def __init__(self, tracer: Tracer | None, scope: Scope) -> None:
+        self._scope = scope
+        self._trace = None if tracer is None else _begun(tracer, scope)
+        self._current = current.set(self._trace)
+        self._passing = passing.set(passed_on(scope) if tracer is None else ())
+
+    def leave(self, status: int, route: str | None) -> None:
+        """It was answered with `status`; `route` is the pattern of its path."""
+        current.reset(self._current)
+        passing.reset(self._passing)
+        if self._trace is not None:
+            _ended(self._trace, self._scope, status, route)
+
+
+def passed_on(scope: Scope) -> tuple[tuple[str, str], ...]:
+    """The headers of a client's trace, where nothing is traced here: they go on as they came."""
+    return tuple((key.decode(), value.decode("latin-1")) for key, value in scope["headers"] if key in _HEADERS)
+
+
+def _begun(tracer: Tracer, scope: Scope) -> Trace:
     return tracer.begin(of_headers(dict(scope["headers"])), None)
 
 
 def refused(tracer: Tracer, scope: Scope, status: int, seconds: float, route: str | None) -> None:
     """A request was answered with `status` after that time, and nobody has looked into it."""
-    trace = begun(tracer, scope)
+    trace = _begun(tracer, scope)
     trace.start = time.time_ns() - int(seconds * 1e9)
-    ended(trace, scope, status, route)
+    _ended(trace, scope, status, route)
 
 
-def ended(trace: Trace, scope: Scope, status: int, route: str | None) -> None:
-    """`route` is the pattern of the path."""
+def _ended(trace: Trace, scope: Scope, status: int, route: str | None) -> None:
     if not trace.sampled:
         return
     method, client = scope["method"], scope.get("client")

@@ -1,7 +1,6 @@
 """The full path's part: spans of the requests that FastMCP answers."""
 
 from collections.abc import Callable
-from typing import Final
 
 from fastmcp.telemetry import suppress_fastmcp_telemetry
 from mcp.server.context import CallNext, HandlerResult
@@ -11,6 +10,7 @@ from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.tracing import peers
 from mcp_operator_proxy.tracing.asking import failure_of, says_failed
 from mcp_operator_proxy.tracing.context import of_headers, of_meta
+from mcp_operator_proxy.tracing.http import passed_on
 from mcp_operator_proxy.tracing.spans import (
     MAX_TEXT,
     TOOL_ERROR,
@@ -24,8 +24,6 @@ from mcp_operator_proxy.tracing.spans import (
     span_name,
     target_of,
 )
-
-_HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
 
 
 class Traced:
@@ -84,8 +82,7 @@ def _begun(ctx: FrontContext, tracer: Tracer) -> Trace:
 
 async def _passed_on(ctx: FrontContext, call_next: CallNext) -> HandlerResult:
     """Nothing is traced here: the headers of the client's trace go on as they came, and what is in `_meta` does anyway."""
-    lines = ctx.request.scope.get("headers", ()) if ctx.request is not None else ()
-    kept = tuple((key.decode(), value.decode("latin-1")) for key, value in lines if key in _HEADERS)
+    kept = passed_on(ctx.request.scope) if ctx.request is not None else ()
     if not kept:
         return await call_next(ctx)
     token = passing.set(kept)
