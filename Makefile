@@ -120,6 +120,10 @@ bench-search: venv ## How well, how fast and for how many tokens tools are found
 bench-metrics: venv ## What the fast lane's counting costs: CPU time per call with it and without it, in turns; build/bench/metrics.json
 	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.metrics $(if $(filter quick,$(BENCH)),--pairs 10)
 
+.PHONY: bench-traces
+bench-traces: venv ## What traces cost in the fast lane: CPU time per call without, unsampled and sampled, in turns; build/bench/traces.json
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.traces $(if $(filter quick,$(BENCH)),--rounds 6)
+
 .PHONY: bench-operator
 bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real API server; figures in build/bench/operator.json
 	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.operator.run $(BENCH_OPERATOR_$(BENCH))

@@ -7,6 +7,7 @@ Not the SDK's exporter, as connections go where the process's egress rule lets t
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,9 @@ BATCH: Final = 512
 DELAY_SECONDS: Final = 1.0
 """A span waits no longer for others."""
 ANSWER_SECONDS: Final = 10.0
+AT_ONCE: Final = 16
+"""Spans that are encoded before others have a turn: about 0.3 ms."""
+BREATH_SECONDS: Final = 0.0002
 PAUSES: Final = (1.0, 2.0, 4.0, 8.0)
 """Between attempts to send one batch, as long as the proxy does not end."""
 MAX_PAUSE: Final = 30.0
@@ -182,10 +186,13 @@ def resource(service_name: str | None, instance: str) -> WireResource:
 
 
 def encoded(batch: Sequence[Span], about: WireResource) -> bytes:
-    """The body of one OTLP request."""
-    scope = trace_pb2.ScopeSpans(
-        scope=InstrumentationScope(name=SCOPE, version=__version__), spans=[_span(span) for span in batch]
-    )
+    """The body of one OTLP request. The thread that answers calls is let in between: this one would hold it up for milliseconds."""
+    spans = []
+    for number, span in enumerate(batch, 1):
+        spans.append(_span(span))
+        if number % AT_ONCE == 0:
+            time.sleep(BREATH_SECONDS)
+    scope = trace_pb2.ScopeSpans(scope=InstrumentationScope(name=SCOPE, version=__version__), spans=spans)
     whole = trace_pb2.ResourceSpans(resource=about, scope_spans=[scope])
     return bytes(ExportTraceServiceRequest(resource_spans=[whole]).SerializeToString())
 

@@ -141,11 +141,14 @@ def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counts.dropped == 3
 
 
-async def test_a_collector_that_hangs_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_collector_that_hangs_does_not_hold_up_the_end(
+    eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
     counts = Counts()
     async with HungServer() as hung:
         exporter = Exporter(TracingSettings(hung.url), "one", None, counts)
         exporter.add(span())
+        await eventually(lambda: hung.connections == 1)
         await asyncio.to_thread(exporter.close, 0.2)
         assert [r.message for r in caplog.records] == ["spans were not sent to the collector of traces"]
     # The connection ends with the server, and the thread with it.
