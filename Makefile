@@ -122,7 +122,7 @@ bench-metrics: venv ## What the fast lane's counting costs: CPU time per call wi
 
 .PHONY: bench-traces
 bench-traces: venv ## What traces cost in the fast lane: CPU time per call without, unsampled and sampled, in turns; build/bench/traces.json
-	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.traces $(if $(filter quick,$(BENCH)),--rounds 6)
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.traces $(if $(filter quick,$(BENCH)),--rounds 4)
 
 .PHONY: bench-operator
 bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real API server; figures in build/bench/operator.json

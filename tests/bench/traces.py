@@ -4,7 +4,7 @@ One proxy, one backend, one collector, the same connections: the configuration i
 call sampled, and on with every call sampled, in an order that changes from one to the next, so that each meets the same machine.
 CPU time is that of all threads of the proxy, the exporter's too, in nanoseconds, from the kernel's scheduler.
 
-    python -m bench.traces [--rounds 20] [--seconds 0.5] [--out build/bench/traces.json]
+    python -m bench.traces [--rounds 10] [--seconds 0.5] [--out build/bench/traces.json]
 """
 
 import argparse
@@ -32,6 +32,8 @@ from bench.wire import TOOL, Era
 CONCURRENCY: Final = 16
 MODES: Final[Mapping[str, float | None]] = {"off": None, "unsampled": 0.0, "sampled": 1.0}
 """The ratio of sampled calls; None: without tracing."""
+SETTLE_SECONDS: Final = 1.5
+"""After a round, in each mode, for the exporter to have sent what waits: a second at most."""
 _SPANS: Final = "mcp_proxy_spans_total{"
 
 
@@ -137,9 +139,10 @@ class Bench:
     async def round(self, clients: Sequence[Client], mode: str, seconds: float) -> float:
         """Seconds of CPU per call. Raises RuntimeError where a call failed, or was traced otherwise than it should be."""
         await self.swapped(MODES[mode])
-        await measure(clients, calls=200, seconds=seconds)
+        await measure(clients, calls=CONCURRENCY, seconds=10)
         before, began = spans(self._base), cpu(self._pid)
         found = await measure(clients, calls=10**9, seconds=seconds)
+        await asyncio.sleep(SETTLE_SECONDS)
         spent, after = cpu(self._pid) - began, spans(self._base)
         if found.errors:
             raise RuntimeError(f"{found.errors} calls failed: {found.problems}")
@@ -174,7 +177,7 @@ async def measured(front: Era, folder: Path, rounds: int, seconds: float) -> lis
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one round")
     parser.add_argument("--out", type=Path, default=Path("build/bench/traces.json"))
     parser.add_argument("--collect", type=int, help="be the collector, on this port")

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
@@ -48,6 +48,8 @@ MAX_PAUSE: Final = 30.0
 """Of what a collector asks for by `Retry-After`."""
 SCOPE: Final = "mcp-operator-proxy"
 _NAME: Final = "service.name"
+_EACH: Final = "jsonrpc.request.id"
+"""Another one in each span."""
 _AGAIN: Final = frozenset({429, 502, 503, 504})
 _FLAG_BITS: Final = 0xFF
 _HAS_REMOTE: Final = trace_pb2.SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK
@@ -187,33 +189,33 @@ def resource(service_name: str | None, instance: str) -> WireResource:
 
 def encoded(batch: Sequence[Span], about: WireResource) -> bytes:
     """The body of one OTLP request. The thread that answers calls is let in between: this one would hold it up for milliseconds."""
-    spans = []
+    whole = ExportTraceServiceRequest()
+    of_process = whole.resource_spans.add()
+    of_process.resource.CopyFrom(about)
+    of_scope = of_process.scope_spans.add()
+    of_scope.scope.CopyFrom(InstrumentationScope(name=SCOPE, version=__version__))
     for number, span in enumerate(batch, 1):
-        spans.append(_span(span))
+        _write(span, of_scope.spans.add())
         if number % AT_ONCE == 0:
             time.sleep(BREATH_SECONDS)
-    scope = trace_pb2.ScopeSpans(scope=InstrumentationScope(name=SCOPE, version=__version__), spans=spans)
-    whole = trace_pb2.ResourceSpans(resource=about, scope_spans=[scope])
-    return bytes(ExportTraceServiceRequest(resource_spans=[whole]).SerializeToString())
+    return bytes(whole.SerializeToString())
 
 
-def _span(span: Span) -> trace_pb2.Span:
+def _write(span: Span, made: trace_pb2.Span) -> None:
     context, failure = span.context, span.failure
-    attributes = span.attributes
-    made = trace_pb2.Span(
-        trace_id=_trace_id(context.trace_id),
-        span_id=_span_id(context.span_id),
-        trace_state=context.state or "",
-        parent_span_id=b"" if span.parent is None else _span_id(span.parent),
-        flags=context.flags & _FLAG_BITS
-        | _HAS_REMOTE
-        | (_IS_REMOTE if span.kind == trace_pb2.Span.SPAN_KIND_SERVER else 0),
-        name=span.name,
-        kind=span.kind,  # type: ignore[arg-type]  # the numbers are the same
-        start_time_unix_nano=span.start,
-        end_time_unix_nano=max(span.start, span.end),
-        attributes=_pairs(attributes),
-    )
+    own = tuple(item for item in span.attributes.items() if item[0] != _EACH)
+    made.CopyFrom(_alike(span.name, span.kind, own))
+    made.trace_id = _trace_id(context.trace_id)
+    made.span_id = _span_id(context.span_id)
+    if span.parent is not None:
+        made.parent_span_id = _span_id(span.parent)
+    if context.state is not None:
+        made.trace_state = context.state
+    made.flags |= context.flags & _FLAG_BITS
+    made.start_time_unix_nano = span.start
+    made.end_time_unix_nano = max(span.start, span.end)
+    if (number := span.attributes.get(_EACH)) is not None:
+        made.attributes.append(_pair(_EACH, number))
     if failure is not None:
         made.attributes.append(_pair("error.type", failure.kind))
         if failure.code is not None:
@@ -231,16 +233,17 @@ def _span(span: Span) -> trace_pb2.Span:
                 flags=link.flags | _HAS_REMOTE | _IS_REMOTE,
             )
         )
-    return made
 
 
-def _pairs(attributes: Mapping[str, Value]) -> list[KeyValue]:
-    return [_pair(key, value) for key, value in attributes.items()]
+@lru_cache(maxsize=1024)
+def _alike(name: str, kind: int, attributes: tuple[tuple[str, Value], ...]) -> trace_pb2.Span:
+    """What spans of calls of one thing by one client have in common: building it takes longer than copying it."""
+    remote = _IS_REMOTE if kind == trace_pb2.Span.SPAN_KIND_SERVER else 0
+    pairs = [_pair(key, value) for key, value in attributes]
+    return trace_pb2.Span(name=name, kind=kind, flags=_HAS_REMOTE | remote, attributes=pairs)  # type: ignore[arg-type]
 
 
-@lru_cache(maxsize=2048)
 def _pair(key: str, value: Value) -> KeyValue:
-    """Most attributes come again and again; building one takes longer than copying it."""
     wire = AnyValue(string_value=value) if isinstance(value, str) else AnyValue(int_value=value)
     return KeyValue(key=key, value=wire)
 
