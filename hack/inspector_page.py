@@ -22,6 +22,7 @@ SOURCE = ROOT / "proxy_image" / "ui"
 TARGET = ROOT / "proxy_image" / "mcp_operator_proxy" / "inspector" / "static"
 LOCK = ROOT / "proxy_image" / "runner-requirements.lock"
 NODE = ROOT / "build" / "node"
+INDEX = "index.html"
 NEWEST_THAT_FAILS = (20, 18)
 """Vite needs a newer one."""
 NPM_SETTINGS = {"npm_config_audit": "false", "npm_config_fund": "false", "npm_config_update_notifier": "false"}
@@ -42,7 +43,7 @@ def build() -> None:
     """Raises ClusterError, CalledProcessError."""
     stamp = SOURCE / "node_modules" / ".built"
     now = digest(sources(SOURCE), SOURCE)
-    if (TARGET / "index.html").is_file() and stamp.is_file() and stamp.read_text() == now:
+    if (TARGET / INDEX).is_file() and stamp.is_file() and stamp.read_text() == now:
         return
     environment = {**os.environ, **NPM_SETTINGS, "PATH": search_path(os.environ)}
     packages(environment)

@@ -5,6 +5,7 @@ but, at most, an empty file to mount on.
 """
 
 import ast
+import json
 import shutil
 import ssl
 import subprocess
@@ -18,6 +19,7 @@ BUNDLE = "ca-certificates.crt"
 LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "find-links", "timeout", "default-timeout")
 PIP_SOURCES_OF_PACKAGES = ("index-url", "extra-index-url", "find-links")
+NPM_REGISTRY = "https://npm.example.org/"
 APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
 
 
@@ -73,6 +75,17 @@ def uv_config(settings: Mapping[str, str]) -> str:
     return "\n".join([*lines, ""])
 
 
+def npm_config(listing: str) -> str | None:
+    """An npmrc of the output of `npm config list --json`, or None when packages come from npm's own registry. Without credentials."""
+    try:
+        registry = json.loads(listing or "{}").get("registry", NPM_REGISTRY)
+    except ValueError:
+        return None
+    if registry.rstrip("/") == NPM_REGISTRY.rstrip("/") or "@" in registry:
+        return None
+    return f"registry={registry}\n"
+
+
 def apt_config(dump: str) -> str | None:
     """The lines of `apt-config dump` that decide how packages are reached, or None when there are none."""
     lines = [line for line in dump.splitlines() if line.split(" ")[0] in APT_SETTINGS]
@@ -113,6 +126,7 @@ def mounts(folder: Path, environment: Mapping[str, str]) -> list[Mount]:
     texts = {
         "/etc/pip.conf": pip_config(settings),
         "/etc/uv/uv.toml": uv_config(settings),
+        "/etc/npmrc": npm_config(_output(["npm", "config", "list", "--json"])),
         "/etc/apt/apt.conf.d/99-machine": apt_config(_output(["apt-config", "dump"])),
     }
     return [*found, *(Mount(link, str(link)) for link in links), *_written(folder, texts)]

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from support.backends import eventually
 
 from .visits import accessible, overflows, screenshot, visit
-from .worlds import World, large_world, small_world
+from .worlds import World, large_world, named, small_world
 
 COUNT = 1000
 AWAY = COUNT // 20
@@ -27,7 +27,16 @@ async def thousand() -> AsyncIterator[World]:
             )
 
         await eventually(known, 60)
+        async with Client(world.gateway.url) as client:
+            for number in (3, 5, 12, 18, 27, 33, 41, 56):
+                for _ in range(number % 9 + 1):
+                    await client.call_tool(f"{name_of(number)}_text")
+            await client.call_tool(f"{name_of(12)}_refused", raise_on_error=False)
         yield world
+
+
+def name_of(number: int) -> str:
+    return named(number).partition("/")[2]
 
 
 def rows(page: Page) -> Locator:
@@ -43,18 +52,23 @@ async def test_a_thousand_servers_of_which_only_the_visible_are_in_the_page(chro
         assert await rows(page).count() < 60
         await expect(page.get_by_role("button", name=re.compile("In trouble"))).to_have_text(f"In trouble{AWAY}")
         await accessible(page)
+
+
+async def test_its_picture(chromium: Browser, thousand: World) -> None:
+    async with visit(chromium, thousand.gateway.base, "/?sort=calls:down") as page:
+        await expect(rows(page).first).to_contain_text("Healthy")
         await screenshot(page, "fleet-light")
 
 
 async def test_a_server_is_found_and_opened(chromium: Browser, thousand: World) -> None:
     async with visit(chromium, thousand.gateway.base) as page:
-        await page.get_by_role("searchbox", name="Search servers").fill("team-7 0777")
+        await page.get_by_role("searchbox", name="Search servers").fill("search 0777")
         await expect(rows(page)).to_have_count(1)
-        await expect(page).to_have_url(re.compile("q=team-7"))
+        await expect(page).to_have_url(re.compile("q=search"))
         await rows(page).get_by_role("link").click()
-        await expect(page.get_by_role("heading", level=1)).to_have_text("team-7/server-0777")
+        await expect(page.get_by_role("heading", level=1)).to_have_text(named(777))
         await page.go_back()
-        await expect(page.get_by_role("searchbox")).to_have_value("team-7 0777")  # the address has kept the search
+        await expect(page.get_by_role("searchbox")).to_have_value("search 0777")  # the address has kept the search
         await page.get_by_role("searchbox").fill("nothing like it")
         await expect(page.get_by_text("No server is like that")).to_be_visible()
 
@@ -68,15 +82,15 @@ async def test_what_is_in_trouble_is_shown_alone(chromium: Browser, thousand: Wo
 
 async def test_rows_are_sorted_by_their_columns(chromium: Browser, thousand: World) -> None:
     async with Client(thousand.gateway.url) as client:
-        for _ in range(3):
-            await client.call_tool("server-0010_forecast", {"place": "here"})
+        for _ in range(20):
+            await client.call_tool(f"{name_of(10)}_forecast", {"place": "here"})
     async with visit(chromium, thousand.gateway.base) as page:
         await page.get_by_role("button", name="Calls").click()
         await page.get_by_role("button", name="Calls").click()
         await expect(page.get_by_role("columnheader", name="Calls")).to_have_attribute("aria-sort", "descending")
-        await expect(rows(page).first).to_contain_text("server-0010")
+        await expect(rows(page).first).to_contain_text(named(10))
         await page.get_by_role("button", name="Server", exact=True).click()
-        await expect(rows(page).first).to_contain_text("team-0/server-0000")
+        await expect(rows(page).first).to_contain_text("billing/calendar-0070")
 
 
 async def test_by_keyboard_alone(chromium: Browser, thousand: World) -> None:
@@ -99,10 +113,10 @@ async def test_by_keyboard_alone(chromium: Browser, thousand: World) -> None:
         await page.keyboard.press("Home")
         await expect(first).to_be_focused()
         await page.keyboard.press("Enter")
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("/server-")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("/")
         await page.keyboard.press("g")
-        await page.keyboard.press("f")
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Fleet")
+        await page.keyboard.press("w")
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Swaps")
         await page.keyboard.press("?")
         await expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
         await accessible(page)
@@ -134,7 +148,7 @@ async def test_a_gateway_that_goes_away_is_told_of(chromium: Browser) -> None:
 
 
 async def test_dark(chromium: Browser, thousand: World) -> None:
-    async with visit(chromium, thousand.gateway.base, dark=True) as page:
+    async with visit(chromium, thousand.gateway.base, "/?sort=calls:down", dark=True) as page:
         await expect(rows(page).first).to_be_visible()
         await accessible(page)
         await screenshot(page, "fleet-dark")
@@ -164,5 +178,6 @@ async def test_on_a_phone(chromium: Browser, thousand: World) -> None:
         menu = page.get_by_role("dialog", name="Menu")
         await expect(menu).to_be_visible()
         await accessible(page)
-        await menu.get_by_role("link", name="Fleet").tap()
+        await menu.get_by_role("link", name="Swaps").tap()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Swaps")
         await expect(menu).to_have_count(0)

@@ -28,6 +28,19 @@ AUTH: Final[dict[str, Any]] = {
     "inspector": {"operators": ["ops"]},
 }
 MARKUP: Final = "<img src=x onerror=\"document.title='taken over'\"><script>document.title='taken over'</script>"
+TEAMS: Final = (
+    "billing",
+    "data",
+    "design",
+    "finance",
+    "platform",
+    "research",
+    "sales",
+    "search",
+    "security",
+    "support",
+)
+KINDS: Final = ("postgres", "github", "weather", "jira", "files", "grafana", "mail", "calendar", "metrics", "wiki")
 NOISY: Final = {"command": sys.executable, "args": [str(Path(__file__).parent / "noisy.py")]}
 
 
@@ -127,16 +140,21 @@ async def small_world(**more: Any) -> AsyncIterator[World]:
         yield World(gateway, served, config)
 
 
+def named(number: int) -> str:
+    """The id of a server of the large world."""
+    return f"{TEAMS[number % len(TEAMS)]}/{KINDS[number // 7 % len(KINDS)]}-{number:04}"
+
+
 @contextlib.asynccontextmanager
 async def large_world(count: int = 1000, **more: Any) -> AsyncIterator[World]:
-    """So many servers, at three addresses: every twentieth is away, and server-0010 is the weather."""
+    """So many servers, named by `named`, at three addresses: every twentieth is away, and number 10 is the weather."""
     async with contextlib.AsyncExitStack() as stack:
         served = {"weather": await stack.enter_async_context(ServedMCP(weather()))}
         quick = await stack.enter_async_context(ServedApp(Scripted().app))
         away = f"http://127.0.0.1:{dead_port()}/mcp"
         places = [away if number % 20 == 0 else quick.url for number in range(count)]
         places[10] = served["weather"].url
-        servers = [{"id": f"team-{number % 10}/server-{number:04}", "url": url} for number, url in enumerate(places)]
+        servers = [{"id": named(number), "url": url} for number, url in enumerate(places)]
         config = {"inspector": {}, **routed(servers), **more}
         gateway = await stack.enter_async_context(running_gateway(made(config), SECRETS, warm_seconds=1))
         yield World(gateway, served, config)

@@ -156,3 +156,17 @@ def test_settings_are_written_where_a_build_can_read_them(tmp_path: Path) -> Non
     assert (certificates.source / machine.BUNDLE).read_text() == "authorities"
     assert found["/etc/uv/uv.toml"].source.read_text().startswith("native-tls")
     assert bundle.read_text() == "authorities"
+
+
+@pytest.mark.parametrize(
+    ("listing", "expected"),
+    [
+        ("", None),
+        ("no JSON", None),
+        ('{"registry": "https://npm.example.org/"}', None),
+        ('{"registry": "https://npm.example.com/all/"}', "registry=https://npm.example.com/all/\n"),
+        ('{"registry": "https://user:password@npm.example.com/"}', None),
+    ],
+)
+def test_npm_gets_the_machines_registry_but_no_credential(listing: str, expected: str | None) -> None:
+    assert machine.npm_config(listing) == expected

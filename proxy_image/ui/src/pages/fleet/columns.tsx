@@ -11,7 +11,7 @@ export const COLUMNS: Column<FleetServer>[] = [
   {
     id: "server",
     header: "Server",
-    width: "minmax(180px, 2.2fr)",
+    width: "minmax(180px, 1.6fr)",
     phone: "title",
     value: (server) => server.id,
     cell: (server) => <ServerLink id={server.id} />,
@@ -20,7 +20,7 @@ export const COLUMNS: Column<FleetServer>[] = [
   {
     id: "reached",
     header: "Reached by",
-    width: "142px",
+    width: "132px",
     phone: "line",
     value: (server) => `${reached(server) ?? ""} ${server.era ?? ""}`,
     cell: Reached,
@@ -28,11 +28,11 @@ export const COLUMNS: Column<FleetServer>[] = [
   { id: "p50", header: "p50", width: "62px", align: "end", value: (server) => server.latency.p50, cell: (server) => milliseconds(server.latency.p50) },
   { id: "p95", header: "p95", width: "62px", align: "end", phone: "hide", value: (server) => server.latency.p95, cell: (server) => milliseconds(server.latency.p95) },
   { id: "calls", header: "Calls", width: "58px", align: "end", value: (server) => server.calls, cell: (server) => count(server.calls) },
-  { id: "errors", header: "Errors", width: "88px", align: "end", phone: "hide", value: (server) => server.errors, cell: Errors },
+  { id: "errors", header: "Errors", width: "80px", align: "end", phone: "hide", value: (server) => server.errors, cell: Errors },
   { id: "restarts", header: "Restarts", width: "62px", align: "end", phone: "hide", value: (server) => server.restarts, cell: (server) => <Number value={server.restarts} /> },
   { id: "tools", header: "Tools", width: "46px", align: "end", value: (server) => server.tools, cell: (server) => <Number value={server.tools} /> },
   { id: "sessions", header: "Sessions", width: "62px", align: "end", phone: "hide", value: (server) => server.sessions, cell: (server) => <Number value={server.sessions} /> },
-  { id: "note", header: "Note", width: "minmax(90px, 2fr)", phone: "hide", cell: Note },
+  { id: "note", header: "Note", width: "minmax(110px, 2.4fr)", phone: "hide", cell: Note },
 ];
 
 function State(server: FleetServer): React.JSX.Element {

@@ -7,7 +7,7 @@ import { Page } from "~/components/Page";
 import { Query } from "~/components/Query";
 import { Status, Tag } from "~/components/Status";
 import { Time } from "~/components/Time";
-import { milliseconds } from "~/lib/format";
+import { count, milliseconds } from "~/lib/format";
 
 import styles from "./SwapsPage.module.css";
 
@@ -48,13 +48,14 @@ function Item({ item, current }: { item: SwapItem; current: boolean }): React.JS
       </header>
       {item.message !== null && item.message !== "" && <p className={styles.message}>{item.message}</p>}
       {item.changes.length > 0 && (
-        <ul className={styles.changes}>
+        <ul className={styles.changes} aria-label="Changes">
           {item.changes.map((change) => (
             <Changed key={`${change.kind} ${change.name}`} change={change} />
           ))}
+          {item.total > item.changes.length && <li className="muted">and {count(item.total - item.changes.length)} more</li>}
         </ul>
       )}
-      {applied && item.changes.length === 0 && <p className="muted">Nothing that a client can see changed.</p>}
+      {applied && item.total === 0 && <p className="muted">Nothing that a client can see changed.</p>}
     </li>
   );
 }
