@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from mcp_operator_proxy.inspector.pages import INDEX, STATIC
 
@@ -25,11 +25,14 @@ FLAGS = (
     "--disable-sync",
 )
 
+expect.set_options(timeout=30_000)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.timeout(300))  # some visits, each as slow as the machine is busy
             if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function):
                 item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 

@@ -74,7 +74,7 @@ async def visit(
         timezone_id="UTC",
         **options,
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(30_000)
     page = await context.new_page()
     complaints = Complaints(base)
     complaints.expected = expected

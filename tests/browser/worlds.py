@@ -154,7 +154,8 @@ async def large_world(count: int = 1000, **more: Any) -> AsyncIterator[World]:
         away = f"http://127.0.0.1:{dead_port()}/mcp"
         places = [away if number % 20 == 0 else quick.url for number in range(count)]
         places[10] = served["weather"].url
-        servers = [{"id": named(number), "url": url} for number, url in enumerate(places)]
+        patience = {"connectTimeoutSeconds": 120, "callTimeoutSeconds": 120}
+        servers = [{"id": named(number), "url": url, **patience} for number, url in enumerate(places)]
         config = {"inspector": {}, **routed(servers), **more}
         gateway = await stack.enter_async_context(running_gateway(made(config), SECRETS, warm_seconds=1))
         yield World(gateway, served, config)

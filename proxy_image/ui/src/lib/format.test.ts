@@ -36,6 +36,8 @@ test.each([
   [3600, "1 h"],
   [11_100, "3 h 5 min"],
   [187_200, "2 d 4 h"],
+  [20 * 86_400 + 7200, "20 d"],
+  [548 * 86_400, "1.5 y"],
 ])("duration %d", (value, expected) => expect(duration(value)).toBe(expected));
 
 const NOW = Date.parse("2026-01-01T12:00:00Z");

@@ -28,7 +28,7 @@ export function share(part: number, whole: number): string {
   return percent < 0.1 ? "< 0.1 %" : `${percent.toFixed(percent < 10 ? 1 : 0)} %`;
 }
 
-/** `45 s`, `12 min`, `3 h 5 min`, `2 d 4 h`. */
+/** `45 s`, `12 min`, `3 h 5 min`, `2 d 4 h`, `1.5 y`. */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.floor(seconds));
   if (whole < 60) return `${whole} s`;
@@ -37,6 +37,8 @@ export function duration(seconds: number): string {
   const hours = Math.floor(minutes / 60);
   if (hours < 24) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
   const days = Math.floor(hours / 24);
+  if (days >= 365) return `${(days / 365).toFixed(1)} y`;
+  if (days >= 14) return `${days} d`;
   return hours % 24 === 0 ? `${days} d` : `${days} d ${hours % 24} h`;
 }
 
