@@ -30,7 +30,7 @@ def dismiss(tasks: "Iterable[asyncio.Task[None]]", into: "set[asyncio.Task[None]
         task.cancel()
         keep(task, into)
     if ending:
-        spawn(cancel(ending), into)
+        spawn(_ended(set(ending)), into)
 
 
 async def cancel(tasks: "Iterable[asyncio.Task[Any]]") -> None:
@@ -40,7 +40,14 @@ async def cancel(tasks: "Iterable[asyncio.Task[Any]]") -> None:
     waits with a timeout that is over at the same moment.
     """
     waiting = {task for task in tasks if not task.done()}
+    for task in waiting:
+        task.cancel()
+    await _ended(waiting)
+
+
+async def _ended(waiting: "set[asyncio.Task[Any]]") -> None:
+    """Of those that have been cancelled."""
     while waiting:
+        _, waiting = await asyncio.wait(waiting, timeout=_AGAIN_SECONDS)
         for task in waiting:
             task.cancel()
-        _, waiting = await asyncio.wait(waiting, timeout=_AGAIN_SECONDS)
