@@ -58,6 +58,24 @@ describe("formSchema", () => {
       },
     ],
     [
+      "branches of a union, by the constant that tells them apart",
+      {
+        type: "object",
+        properties: { a: { oneOf: [{ type: "object", properties: { n: { type: "string" }, kind: { const: "card" } } }, { type: "object" }] } },
+      },
+      {
+        type: "object",
+        properties: {
+          a: {
+            oneOf: [
+              { type: "object", properties: { n: { type: "string" }, kind: { const: "card" } }, title: "card" },
+              { type: "object", title: "object" },
+            ],
+          },
+        },
+      },
+    ],
+    [
       "members of lists and definitions",
       {
         type: "object",

@@ -86,6 +86,10 @@ function nameOf(schema: JsonSchema, reference: unknown): string | undefined {
   if (typeof schema.title === "string") return schema.title;
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (typeof reference === "string") return reference.split("/").pop();
+  const constant = isSchema(schema.properties)
+    ? Object.values(schema.properties).find((member) => isSchema(member) && typeof member.const === "string")
+    : undefined;
+  if (isSchema(constant)) return constant.const as string;
   if (schema.type === "array" && isSchema(schema.items) && typeof schema.items.type === "string") {
     return `list of ${schema.items.type}`;
   }

@@ -13,6 +13,7 @@ import {
 } from "@rjsf/utils";
 import getDefaultRegistry from "@rjsf/core/lib/getDefaultRegistry.js";
 import { ArrowDown, ArrowUp, Copy, type LucideIcon, Plus, X } from "lucide-react";
+import { isValidElement } from "react";
 
 import { Button, IconButton } from "~/components/Button";
 
@@ -65,7 +66,9 @@ function FieldErrors({ errors = [], fieldPathId }: FieldErrorProps): React.JSX.E
 }
 
 function Union({ selector, optionSchemaField, schema }: MultiSchemaFieldTemplateProps): React.JSX.Element {
-  const title = schema.title ?? "value";
+  // the selector is labelled with the name of a field without a title
+  const named = isValidElement<{ label?: string }>(selector) ? selector.props.label : undefined;
+  const title = schema.title ?? named ?? "value";
   return (
     <div className="form-union">
       <label className="form-union-choice">

@@ -32,7 +32,7 @@ export function PromptsPage(): React.JSX.Element {
       </Toolbar>
       <Split
         back="All prompts"
-        onBack={() => void navigate({ search: (before) => ({ ...before, prompt: "" }) })}
+        onBack={() => void navigate({ search: (before) => ({ ...before, prompt: undefined }) })}
         side={
           <Query query={found} label="Asking for the prompts">
             {(prompts) => (

@@ -31,7 +31,7 @@ export function ResourcesPage(): React.JSX.Element {
       </Toolbar>
       <Split
         back="All resources"
-        onBack={() => void navigate({ search: (before) => ({ ...before, uri: "", template: "" }) })}
+        onBack={() => void navigate({ search: (before) => ({ ...before, uri: undefined, template: undefined }) })}
         side={
           <Query query={found} label="Asking for the resources">
             {(data) => (
@@ -40,7 +40,7 @@ export function ResourcesPage(): React.JSX.Element {
                 search={q}
                 chosen={uri ?? template ?? null}
                 onChoose={(key, kind) =>
-                  void navigate({ search: (before) => ({ ...before, route, uri: kind === "uri" ? key : "", template: kind === "template" ? key : "" }) })
+                  void navigate({ search: (before) => ({ ...before, route, uri: kind === "uri" ? key : undefined, template: kind === "template" ? key : undefined }) })
                 }
               />
             )}
@@ -54,7 +54,7 @@ export function ResourcesPage(): React.JSX.Element {
               uri={uri ?? null}
               template={template ?? null}
               known={found.data === undefined ? undefined : knownOf(found.data, uri, template)}
-              onOpen={(next) => void navigate({ search: (before) => ({ ...before, route, uri: next, template: "" }) })}
+              onOpen={(next) => void navigate({ search: (before) => ({ ...before, route, uri: next, template: undefined }) })}
             />
           )
         }

@@ -67,7 +67,7 @@ export function ToolsPage(): React.JSX.Element {
       {tools.isError && <ProblemPanel problem={asProblem(tools.error)} retry={() => void tools.refetch()} />}
       <Split
         back="All tools"
-        onBack={() => void navigate({ search: (before) => ({ ...before, tool: "", at: "" }) })}
+        onBack={() => void navigate({ search: (before) => ({ ...before, tool: undefined, at: undefined }) })}
         side={
           tools.isPending ? (
             <Loading label="Asking for the tools" />

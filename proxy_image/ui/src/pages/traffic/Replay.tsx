@@ -14,7 +14,7 @@ import { pathText } from "~/forms/validator";
 
 import { Differences } from "./Differences";
 import { replayOf } from "./exchanges";
-import { differences } from "./legs";
+import { comparable, differences } from "./legs";
 import styles from "./traffic.module.css";
 
 /** Sends the same request to the same route again, as this page's caller; its parameters can be changed before. */
@@ -77,7 +77,7 @@ export function Replay({ exchange }: { exchange: ExchangeItem }): React.JSX.Elem
 
 function Compared({ result, before }: { result: JsonObject; before: JsonValue }): React.JSX.Element {
   const earlier = isObject(before) ? before.result : undefined;
-  const found = earlier === undefined ? null : differences(earlier, result);
+  const found = earlier === undefined ? null : differences(comparable(earlier), comparable(result));
   return (
     <>
       {found === null ? (

@@ -84,7 +84,7 @@ export function TrafficPage(): React.JSX.Element {
             </Empty>
           )}
         </div>
-        {chosen !== undefined && <ExchangeView key={chosen.id} exchange={chosen} onClose={() => change({ id: "" })} />}
+        {chosen !== undefined && <ExchangeView key={chosen.id} exchange={chosen} onClose={() => change({ id: undefined })} />}
       </div>
       <Questions />
     </Page>

@@ -58,7 +58,7 @@ export const COLUMNS: Column<ExchangeItem>[] = [
   },
   {
     id: "notes",
-    header: "",
+    header: "Notes",
     width: "150px",
     phone: "line",
     cell: ({ lane, rewritten }) => (

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 
-import { DIFFERENCES, differences } from "./legs";
+import { comparable, DIFFERENCES, differences } from "./legs";
 
 describe("differences", () => {
   it.each([
@@ -42,5 +42,19 @@ describe("differences", () => {
         [],
       ),
     ).toHaveLength(DIFFERENCES);
+  });
+});
+
+describe("comparable", () => {
+  it.each([
+    [
+      { content: [], isError: true, resultType: "complete", _meta: { a: 1 } },
+      { content: [], isError: true },
+    ],
+    [{ tools: [], ttlMs: 5, cacheScope: "private" }, { tools: [] }],
+    ["text", "text"],
+    [undefined, undefined],
+  ])("of %j", (result, expected) => {
+    expect(comparable(result)).toEqual(expected);
   });
 });

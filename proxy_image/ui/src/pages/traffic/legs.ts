@@ -7,6 +7,14 @@ export interface Difference {
   after: Json | undefined;
 }
 
+/** Members of a result that speak of one connection and one moment, and not of what was asked (2026-07-28). */
+const PASSING = new Set(["_meta", "resultType", "ttlMs", "cacheScope"]);
+
+/** A result as two of them are compared. */
+export function comparable(result: Json | undefined): Json | undefined {
+  return isObject(result) ? (Object.fromEntries(Object.entries(result).filter(([name]) => !PASSING.has(name)))) : result;
+}
+
 export const DIFFERENCES = 200;
 
 /** Where two JSON values differ, as far down as both have the same shape; at most `DIFFERENCES`. Key order does not count. */
