@@ -106,11 +106,11 @@ async def test_it_is_sent_again_as_it_was_and_changed(chromium: Browser, shop: t
         await expect(differences.get_by_role("row").filter(has_text="content[0].text")).to_contain_text(
             "cannot: changed"
         )
+        await screenshot(page, "traffic-dark")
         await parameters.fill("[")
         await page.get_by_role("button", name="Send again").click()
         await expect(page.get_by_role("alert")).to_contain_text("This is not JSON")
         await accessible(page)
-        await screenshot(page, "traffic-dark")
 
 
 async def test_hostile_content_and_a_phone(chromium: Browser, shop: tuple[World, Shop]) -> None:
