@@ -31,7 +31,7 @@ CLUSTER: Final = frozenset(
         "cluster-user-oauth",
     }
 )
-"""Scenarios on a real node: tests/e2e/test_docs.py."""
+"""Scenarios of a cluster: tests/cluster/test_docs.py runs them against a real API server."""
 RUNBOOK: Final = "runbook"
 """Looks at a cluster where something is wrong: tests/cluster/test_runbooks.py runs what needs no pod there."""
 SHELL: Final = frozenset({"sh", "bash", "console"})
