@@ -129,7 +129,7 @@ bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real 
 	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.operator.run $(BENCH_OPERATOR_$(BENCH))
 
 .PHONY: test
-test: check conformance cluster-tests e2e ## Everything: lint, types, documentation, unit, the conformance suite, the real API server, end to end; leaves no cluster behind
+test: check browser conformance cluster-tests e2e ## Everything: lint, types, documentation, unit, the inspector in a browser, the conformance suite, the real API server, end to end; leaves no cluster behind
 	@$(MAKE) --no-print-directory cluster-down
 
 .PHONY: demo
