@@ -19,7 +19,6 @@ BUNDLE = "ca-certificates.crt"
 LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 PIP_SETTINGS = ("index-url", "extra-index-url", "trusted-host", "find-links", "timeout", "default-timeout")
 PIP_SOURCES_OF_PACKAGES = ("index-url", "extra-index-url", "find-links")
-NPM_REGISTRY = "https://npm.example.org/"
 APT_SETTINGS = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
 
 
@@ -76,14 +75,12 @@ def uv_config(settings: Mapping[str, str]) -> str:
 
 
 def npm_config(listing: str) -> str | None:
-    """An npmrc of the output of `npm config list --json`, or None when packages come from npm's own registry. Without credentials."""
+    """An npmrc of the output of `npm config list --json`, or None when it names no registry. Without credentials."""
     try:
-        registry = json.loads(listing or "{}").get("registry", NPM_REGISTRY)
+        registry = str(json.loads(listing or "{}").get("registry") or "")
     except ValueError:
         return None
-    if registry.rstrip("/") == NPM_REGISTRY.rstrip("/") or "@" in registry:
-        return None
-    return f"registry={registry}\n"
+    return f"registry={registry}\n" if registry and "@" not in registry else None
 
 
 def apt_config(dump: str) -> str | None:

@@ -163,7 +163,7 @@ def test_settings_are_written_where_a_build_can_read_them(tmp_path: Path) -> Non
     [
         ("", None),
         ("no JSON", None),
-        ('{"registry": "https://npm.example.org/"}', None),
+        ('{"registry": null}', None),
         ('{"registry": "https://npm.example.com/all/"}', "registry=https://npm.example.com/all/\n"),
         ('{"registry": "https://user:password@npm.example.com/"}', None),
     ],
