@@ -3,6 +3,8 @@
 What a server says of itself is kept as it said it: an `InitializeResult`, or a `DiscoverResult` of the 2026-07-28 era.
 """
 
+import asyncio
+import contextlib
 from typing import Any, Final
 
 from mcp_operator_proxy import __version__
@@ -17,6 +19,10 @@ LIST_CHANGED: Final = {
     "prompts": "notifications/prompts/list_changed",
     "resources": "notifications/resources/list_changed",
 }
+
+
+_GONE: Final = frozenset({jsonrpc.SERVER_EXITED, jsonrpc.SERVER_UNAVAILABLE})
+_GONE_SECONDS: Final = 1.0
 
 
 class Refused(StartError):
@@ -50,6 +56,7 @@ async def initialize(connection: Connection, name: str, seconds: float) -> Messa
     response = await connection.request("initialize", params, seconds)
     if response is None:
         raise too_slow(connection, name, seconds)
+    await _until_gone(response, connection)
     result = _checked(response, name, connection, "initialize")
     if not isinstance(result.get("protocolVersion"), str):
         raise StartError(f"MCP server {name} answered initialize without a protocolVersion")
@@ -62,6 +69,7 @@ async def discover(connection: Connection, name: str, seconds: float) -> Message
     response = await connection.request(modern.DISCOVER, modern.envelope(), seconds)
     if response is None:
         raise too_slow(connection, name, seconds, modern.DISCOVER)
+    await _until_gone(response, connection)
     result = _checked(response, name, connection, modern.DISCOVER)
     if modern.mutual(result.get("supportedVersions")) is None:
         raise Refused(f"MCP server {name} speaks no protocol version that is known here")
@@ -75,12 +83,22 @@ def too_slow(connection: Connection, name: str, seconds: float, what: str = "ini
     return StartError(f"MCP server {name} did not answer {what} within {seconds:g} s; {heard}")
 
 
+async def _until_gone(response: Message, connection: Connection) -> None:
+    """Of a process that ends instead of answering, all is known a moment after its calls have failed."""
+    error = response.get("error")
+    if isinstance(error, dict) and error.get("code") in _GONE:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GONE_SECONDS):
+                await connection.wait_closed()
+
+
 def _checked(response: Message, name: str, connection: Connection, what: str) -> Message:
     if "error" in response:
         error = response["error"] if isinstance(response["error"], dict) else {}
         text = str(error.get("message", "no message"))[:1000]
-        if error.get("code") in {jsonrpc.SERVER_EXITED, jsonrpc.SERVER_UNAVAILABLE} and not connection.alive:
-            raise StartError(text, connection.exit.code if connection.exit else None)
+        if error.get("code") in _GONE and not connection.alive:
+            gone = connection.exit
+            raise StartError(f"MCP server {name} {gone}" if gone else text, gone.code if gone else None)
         raise Refused(f"MCP server {name} refused {what}: {text} ({error.get('code')})")
     result = response["result"]
     if not isinstance(result, dict) or not isinstance(result.get("capabilities"), dict):

@@ -1,5 +1,6 @@
 """Other ways than a call over MCP and HTTP that ends well: REST, stdio, refusals of all kinds, and a program that traces itself."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -220,5 +221,7 @@ asyncio.run(main())
 
 
 def test_a_program_that_traces_itself_sees_no_second_span_of_a_request() -> None:
-    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(PROGRAM)], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
