@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -96,6 +96,13 @@ class Tls(ApiModel):
     """PEM certificates of the authorities to trust instead of the system's."""
 
 
+DISTINCT_HEADERS: Final = Rule(
+    "self.all(a, self.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
+    "names must differ in more than the case of their letters",
+    lambda headers: len({header.name.lower() for header in headers}) == len(headers),
+)
+
+
 class Remote(ApiModel):
     """A server that runs elsewhere: nothing is deployed, it is probed and routed."""
 
@@ -115,11 +122,7 @@ class Remote(ApiModel):
         tuple[Header, ...],
         Field(max_length=32, json_schema_extra=keyed_by("name")),
         unique("name"),
-        Rule(
-            "self.all(a, self.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
-            "names must differ in more than the case of their letters",
-            lambda headers: len({header.name.lower() for header in headers}) == len(headers),
-        ),
+        DISTINCT_HEADERS,
     ] = ()
     """Headers that are sent with every request."""
     tls: Tls | None = None

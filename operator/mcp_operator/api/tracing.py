@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from mcp_operator.api.common import ApiModel, keyed_by, unique
-from mcp_operator.api.constraints import Rule, matching
+from mcp_operator.api.constraints import matching
 from mcp_operator.api.scalars import Url
-from mcp_operator.api.server import Header
+from mcp_operator.api.server import DISTINCT_HEADERS, Header
 
 
 class Tracing(ApiModel):
@@ -25,11 +25,7 @@ class Tracing(ApiModel):
         tuple[Header, ...],
         Field(max_length=16, json_schema_extra=keyed_by("name")),
         unique("name"),
-        Rule(
-            "self.all(a, self.exists_one(b, a.name.lowerAscii() == b.name.lowerAscii()))",
-            "names must differ in more than the case of their letters",
-            lambda headers: len({header.name.lower() for header in headers}) == len(headers),
-        ),
+        DISTINCT_HEADERS,
     ] = ()
     """Headers that are sent with every request to the collector."""
     service_name: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None

@@ -166,10 +166,7 @@ class McpEndpoint:
                 raise Rejection(401, _NOBODY, data={"reason": "NoUser"}, headers={"www-authenticate": callers.HEADER})
             return Caller(catalogue=True, anonymous=True)
         else:
-            try:
-                query = QueryParams(callers.believed(key, said, time.time()))
-            except callers.NotBelieved as error:
-                raise Rejection(403, f"who calls is not believed: {error}") from error
+            query = _believed(key, said, "who calls")
         token = self._token(request, key, said) if key is not None and said is not None else None
         return Caller(
             query.get("user") or None, query.get("for") == "catalogue", query.get("session") or None, token=token
@@ -251,11 +248,7 @@ class McpEndpoint:
         key, said = self._settings.identity_key, request.headers.get(callers.HEADER)
         if key is None or said is None or _SESSION in request.headers:
             return None
-        try:
-            query = QueryParams(callers.believed(key, said, time.time()))
-        except callers.NotBelieved as error:
-            raise Rejection(403, f"who is gone is not believed: {error}") from error
-        return query.getlist(callers.GONE) or None
+        return _believed(key, said, "who is gone").getlist(callers.GONE) or None
 
     def _session(self, headers: Headers, request_id: jsonrpc.RequestId | None) -> Session:
         name = headers.get(_SESSION)
@@ -293,6 +286,14 @@ class McpEndpoint:
         if self._settings.host in _LOOPBACK and _host_of(origin) in _LOOPBACK:
             return
         raise Rejection(403, "this Origin is not allowed")
+
+
+def _believed(key: str, said: str, what: str) -> QueryParams:
+    """What a signed header says."""
+    try:
+        return QueryParams(callers.believed(key, said, time.time()))
+    except callers.NotBelieved as error:
+        raise Rejection(403, f"{what} is not believed: {error}") from error
 
 
 def _is_modern(headers: Headers, message: Message) -> bool:
