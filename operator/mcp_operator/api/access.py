@@ -93,6 +93,11 @@ class Authentication(ApiModel):
     anonymous: bool = False
     """Who shows nothing may call too, as nobody. Who shows something wrong may not."""
 
+    @property
+    def by_key_alone(self) -> bool:
+        """Whether nobody comes in without an API key."""
+        return not self.jwt and not self.anonymous
+
 
 class PolicySource(ApiModel):
     """Cedar policies: in place, or from a ConfigMap."""

@@ -15,6 +15,7 @@ from mcp_operator.local.manifests import Diagnostic
 _STEP: Final = re.compile(r"\.([A-Za-z]+)|\[\?\(@\.([a-z]+)==\"([A-Za-z]+)\"\)\]")
 _AGE: Final = "Age"
 _WIDE: Final = frozenset({"Reason", "Message"})
+_KEY: Final = {"headers": {"X-API-Key": "<your key>"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An MCP endpoint of a proxy; `name` is unique."""
+    """An MCP endpoint of a proxy; `name` is unique. `keyed`: nobody comes in without an API key."""
 
     name: str
     url: str
+    keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +97,24 @@ def age(created: datetime | None, now: datetime) -> str:
 
 
 def client_config(endpoints: Iterable[Endpoint]) -> str:
-    """The endpoints as MCP clients want them in their configuration file."""
-    servers = {endpoint.name: {"type": "http", "url": endpoint.url} for endpoint in endpoints}
+    """The endpoints as MCP clients want them in their configuration file, with a place for the key where one is asked for."""
+    servers = {
+        endpoint.name: {"type": "http", "url": endpoint.url, **(_KEY if endpoint.keyed else {})}
+        for endpoint in endpoints
+    }
     return json.dumps({"mcpServers": servers}, indent=2)
 
 
-def endpoints_of(proxy: Key, base: str, own_path: str, paths: Iterable[str], *, qualified: bool) -> list[Endpoint]:
+def endpoints_of(
+    proxy: Key, base: str, own_path: str, paths: Iterable[str], *, qualified: bool, keyed: bool = False
+) -> list[Endpoint]:
     """A proxy's endpoints: its own path under its name, the others named after their paths as well."""
     stem = f"{proxy.namespace}-{proxy.name}" if qualified else proxy.name
     found = []
     for path in sorted(paths, key=lambda path: (path != own_path, path)):
         words = [word for word in path.split("/") if word and word != "mcp"]
         name = stem if path == own_path else "-".join([stem, *words])
-        found.append(Endpoint(name, base + path))
+        found.append(Endpoint(name, base + path, keyed))
     return found
 
 

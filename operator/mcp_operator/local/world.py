@@ -283,7 +283,8 @@ class World:
             key = key_of(proxy)
             paths = [route.path for route in self._compiled[key].config.routes]
             base = self._gateways.base_url(key)
-            found += endpoints_of(key, base, proxy.spec.path, paths, qualified=qualified)
+            keyed = proxy.spec.authentication is not None and proxy.spec.authentication.by_key_alone
+            found += endpoints_of(key, base, proxy.spec.path, paths, qualified=qualified, keyed=keyed)
         return found
 
 

@@ -94,6 +94,12 @@ def test_the_client_configuration_is_json() -> None:
     assert config == {"mcpServers": {"tools": {"type": "http", "url": "http://127.0.0.1:8080/mcp"}}}
 
 
+def test_where_a_key_is_needed_the_client_configuration_has_a_place_for_it() -> None:
+    endpoints = endpoints_of(Key("McpProxy", "a", "tools"), "http://x", "/mcp", ["/mcp"], qualified=False, keyed=True)
+    (entry,) = json.loads(client_config(endpoints))["mcpServers"].values()
+    assert entry == {"type": "http", "url": "http://x/mcp", "headers": {"X-API-Key": "<your key>"}}
+
+
 def test_plain_lines_tell_each_change_once() -> None:
     out = io.StringIO()
     screen = PlainScreen(out, clock=lambda: NOW)
