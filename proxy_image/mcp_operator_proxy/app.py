@@ -99,7 +99,9 @@ class App:
     async def _guarded(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse strange hosts and origins; let pages of the others read what is answered."""
         headers = Headers(scope=scope)
-        state = self.proxy.state
+        state, inspector = self.proxy.state, self.proxy.services.inspector
+        if inspector.serves(path):
+            send = inspector.secured(path, send)
         well_known = within(path, WELL_KNOWN)
         refused = refusal(
             state.config if state else None,
@@ -118,7 +120,7 @@ class App:
             if (asked := preflight(scope["method"], headers)) is not None:  # it never carries a key
                 await asked(scope, receive, send)
                 return
-        if (inspector := self.proxy.services.inspector).serves(path):
+        if inspector.serves(path):
             await inspector(path, scope, receive, send)
             return
         if path.startswith("/oauth/") and (page := await self.proxy.services.credentials.page(path, scope)) is not None:

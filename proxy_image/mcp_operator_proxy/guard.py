@@ -1,7 +1,8 @@
 """Which Host and Origin headers are answered: the DNS-rebinding check that MCP's transport section asks for.
 
 A request with an Origin is a browser's. It passes when the origin is listed, is the very host it is sent to, or is a
-loopback address calling a loopback address. A request without an Origin is no browser's and passes.
+loopback address calling a loopback address. A request without an Origin passes: it is no browser's, or a page of the same
+host reads something (GET). What pages read has to ask `rebound`, too.
 """
 
 from fnmatch import fnmatchcase
@@ -9,6 +10,8 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from mcp_operator_proxy.config import ProxyConfig
+
+_OF_CLUSTERS = (".svc", ".cluster.local", ".localhost")
 
 
 def refusal(config: ProxyConfig | None, *, scheme: str, host: str, origin: str | None) -> tuple[int, str] | None:
@@ -26,6 +29,22 @@ def refusal(config: ProxyConfig | None, *, scheme: str, host: str, origin: str |
     if asked is not None and _is_loopback(_name(asked[1])) and _is_loopback(_name(own)):
         return None
     return 403, "this Origin may not call the proxy; allowedOrigins lists those that may"
+
+
+def rebound(config: ProxyConfig, *, host: str) -> tuple[int, str] | None:
+    """HTTP status and reason to refuse what nobody's credential protects, and a page may read, or None. Pure.
+
+    A page elsewhere whose name is made to lead here (DNS rebinding) reads without an Origin, as it is of the same host. It cannot
+    be at an address, at a name without a dot or at one of a cluster; other names have to be listed.
+    """
+    name = _name(host.lower()).rstrip(".")
+    if config.allowed_hosts or "." not in name or name.endswith(_OF_CLUSTERS) or _is_address(name):
+        return None
+    if any(
+        _origin_matches(f"{scheme}://{host}", own) for scheme in ("https", "http") for own in config.allowed_origins
+    ):
+        return None
+    return 421, "this Host is not served here without a credential; allowedHosts lists those that are"
 
 
 def _host_matches(host: str, pattern: str) -> bool:
@@ -58,9 +77,12 @@ def _with_port(host: str, scheme: str) -> str:
 
 
 def _is_loopback(name: str) -> bool:
-    if name == "localhost":
-        return True
+    return name == "localhost" or (_is_address(name) and ip_address(name).is_loopback)
+
+
+def _is_address(name: str) -> bool:
     try:
-        return ip_address(name).is_loopback
+        ip_address(name)
     except ValueError:
         return False
+    return True

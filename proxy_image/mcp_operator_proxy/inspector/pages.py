@@ -23,6 +23,7 @@ HEADERS: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+"""Of every answer; `Inspector.secured` adds them."""
 NOT_BUILT: Final = "the inspector was not built: make ui\n"
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 """Of parts whose names hold a digest of what is in them."""
@@ -37,9 +38,7 @@ class Pages:
 
     async def answer(self, path: str, scope: Scope) -> Response:
         """A part at its path; at every other path the page, which finds its way by it."""
-        response = await self._found(path.removeprefix(UI_PATH).strip("/") or INDEX, scope)
-        response.headers.update(HEADERS)
-        return response
+        return await self._found(path.removeprefix(UI_PATH).strip("/") or INDEX, scope)
 
     async def _found(self, name: str, scope: Scope) -> Response:
         if scope["method"] not in ("GET", "HEAD"):

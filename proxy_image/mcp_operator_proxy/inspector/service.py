@@ -6,9 +6,9 @@ loads one; what it reads is answered to callers that MCP answers.
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -16,7 +16,8 @@ from mcp_operator_proxy.auth import PRINCIPAL, credentials
 from mcp_operator_proxy.authn.http import Refusal, caller
 from mcp_operator_proxy.config import UI_PATH, within
 from mcp_operator_proxy.config import Inspector as Settings
-from mcp_operator_proxy.inspector.pages import Pages
+from mcp_operator_proxy.guard import rebound
+from mcp_operator_proxy.inspector.pages import HEADERS, Pages
 from mcp_operator_proxy.recording import WATCH_SECONDS, Recorder
 from mcp_operator_proxy.services.rest.service import refused
 
@@ -29,12 +30,12 @@ API: Final = f"{UI_PATH}/api"
 UNKNOWN: Final = "mcp_operator_proxy.unknown"
 """Key in an ASGI scope of a request by somebody who should say who he is, and has not."""
 ME: Final = f"{API}/me"
-_HEADERS: Final[Mapping[bytes, bytes]] = {
-    b"cache-control": b"no-store",
-    b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
-    b"cross-origin-resource-policy": b"same-origin",
-    b"referrer-policy": b"no-referrer",
-    b"x-content-type-options": b"nosniff",
+_OF_API: Final = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
 }
 """Of answers of the interface: JSON, never a page, never kept."""
 
@@ -103,18 +104,38 @@ class Inspector:
         """Whether what is refused at this path is told as problem details."""
         return self._settings is not None and within(path, API)
 
+    def secured(self, path: str, send: Send) -> Send:
+        """With the headers that every answer at such a path has, also one that is refused before it comes here."""
+        wanted = _OF_API if within(path, API) else HEADERS
+        lines = [(name.encode(), value.encode()) for name, value in wanted.items()]
+
+        async def secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                has = {name for name, _ in message["headers"]}
+                more = [line for line in lines if line[0] not in has]
+                message = {**message, "headers": [*message["headers"], *more]}
+            await send(message)
+
+        return secured
+
     async def __call__(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         if not within(path, API):
             await (await self._pages.answer(path, scope))(scope, receive, send)
             return
-        send = _secured(send)
-        found = await caller(scope, self._proxy.state)
+        state = self._proxy.state
+        assert state is not None
+        found = await caller(scope, state)
         if isinstance(found, Refusal):
             if path != ME or credentials(scope) != (None, None):
                 await _refusal(found)(scope, receive, send)
                 return
             scope[PRINCIPAL] = None
             scope[UNKNOWN] = True
+        elif found is None and "origin" not in (headers := Headers(scope=scope)):
+            strange = rebound(state.config, host=headers.get("host", ""))
+            if strange is not None:
+                await refused(*strange)(scope, receive, send)
+                return
         assert self._app is not None
         scope["path"] = path
         try:
@@ -127,14 +148,3 @@ class Inspector:
 
 def _refusal(found: Refusal) -> Response:
     return refused(found.status, found.message, dict(found.headers))
-
-
-def _secured(send: Send) -> Send:
-    async def secured(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            has = {name for name, _ in message["headers"]}
-            more = [(name, value) for name, value in _HEADERS.items() if name not in has]
-            message = {**message, "headers": [*message["headers"], *more]}
-        await send(message)
-
-    return secured

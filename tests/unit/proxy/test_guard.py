@@ -1,7 +1,7 @@
 import pytest
 
 from mcp_operator_proxy.config import ProxyConfig
-from mcp_operator_proxy.guard import refusal
+from mcp_operator_proxy.guard import rebound, refusal
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,30 @@ def test_refusal(
 
 def test_before_the_first_config_origins_are_checked_too() -> None:
     assert refusal(None, scheme="http", host="x", origin="http://x") is not None
+
+
+@pytest.mark.parametrize(
+    ("hosts", "origins", "host", "status"),
+    [
+        ((), (), "127.0.0.1:8080", None),
+        ((), (), "[::1]:8080", None),
+        ((), (), "10.1.2.3", None),
+        ((), (), "localhost:8080", None),
+        ((), (), "tools-proxy:80", None),
+        ((), (), "tools-proxy.team.svc", None),
+        ((), (), "tools-proxy.team.svc.cluster.local:80", None),
+        ((), (), "evil.example:8080", 421),
+        ((), (), "127.0.0.1.evil.example", 421),
+        ((), (), "svc.evil.example", 421),
+        ((), (), "localhost.evil.example.", 421),
+        ((), ("https://mcp.example.com",), "mcp.example.com", None),
+        ((), ("https://mcp.example.com",), "evil.example", 421),
+        (("mcp.example.com",), (), "mcp.example.com", None),
+    ],
+)
+def test_names_that_may_be_made_to_lead_here(
+    hosts: tuple[str, ...], origins: tuple[str, ...], host: str, status: int | None
+) -> None:
+    config = ProxyConfig(revision="1", allowed_hosts=hosts, allowed_origins=origins)
+    found = rebound(config, host=host)
+    assert (found[0] if found else None) == status

@@ -229,6 +229,7 @@ async def test_hosts_origins_and_headers(inspecting: Inspect) -> None:
         strange = await gateway.get("/ui/api/fleet", headers={"origin": "https://evil.example"})
         problem(strange, "forbidden")
         assert "access-control-allow-origin" not in strange.headers
+        assert "default-src 'none'" in strange.headers["content-security-policy"]
         for path in ("fleet", "nothing"):
             answer = await gateway.get(f"/ui/api/{path}")
             assert answer.headers["x-content-type-options"] == "nosniff"
@@ -236,3 +237,19 @@ async def test_hosts_origins_and_headers(inspecting: Inspect) -> None:
             assert "default-src 'none'" in answer.headers["content-security-policy"]
             assert "json" in answer.headers["content-type"]
         problem(await gateway.http.post(f"{gateway.base}/ui/api/fleet", json={}), "method-not-allowed")
+
+
+async def test_a_page_whose_name_is_made_to_lead_here_reads_nothing(inspecting: Inspect) -> None:
+    """DNS rebinding: the page is of the same host, so that its GET has no Origin."""
+    rebound, rest = {"host": "evil.example:8080"}, ("fleet", "me", "traffic", "swaps", "servers/ns/calc")
+    async with calculator() as served, inspecting({"calc": served.url}) as gateway:
+        for path in rest:
+            problem(await gateway.get(f"/ui/api/{path}", headers=rebound), "wrong-host")
+            named = await gateway.get(f"/ui/api/{path}", headers={"host": "tools-proxy.ns.svc"})
+            assert named.status_code == 200
+    async with inspecting({}, SECRETS, **AUTH) as gateway:  # whoever has a key is no foreign page
+        assert (await gateway.get("/ui/api/fleet", headers={**rebound, **key(OPS)})).status_code == 200
+        assert (await gateway.get("/ui/api/me", headers=rebound)).json()["routes"] == []
+    anonymous = {**AUTH, "auth": {**AUTH["auth"], "anonymous": True}}
+    async with inspecting({}, SECRETS, **anonymous) as gateway:
+        problem(await gateway.get("/ui/api/me", headers=rebound), "wrong-host")

@@ -37,6 +37,15 @@ async def test_a_page_for_whoever_opens_it(inspecting: Inspect, folder: Path) ->
         assert (await gateway.http.head(f"{gateway.base}/ui")).status_code == 200
         assert (await gateway.get("/ui/assets/app-old.js")).status_code == 404
         assert (await gateway.http.post(f"{gateway.base}/ui")).status_code == 405
+        for status, headers in (
+            (206, {"range": "bytes=0-1"}),
+            (416, {"range": "bytes=900-"}),
+            (400, {"range": "bytes=x"}),
+            (403, {"origin": "https://evil.example"}),
+        ):
+            answer = await gateway.get("/ui/assets/app-1a2b.js", headers=headers)
+            assert (answer.status_code, answer.headers["content-security-policy"]) == (status, POLICY)
+            assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize(
