@@ -4,11 +4,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from localcluster.errors import ClusterError
-from localcluster.progress import run_long
+from localcluster.paths import from_environment
+from localcluster.progress import run_long, say
 
 # A file or command that shows that a package is there, by package.
 CLUSTER = {
@@ -57,6 +58,21 @@ def ensure(packages: dict[str, str], cache: Path) -> None:
     still = missing(packages)
     if still:
         raise ClusterError(f"installed, but still not found: {', '.join(still)}")
+
+
+def command(packages: dict[str, str], meanwhile: Callable[[], AbstractContextManager[None]] = nullcontext) -> int:
+    """What `hack/NAME` does for a set of packages: install what is missing, within `meanwhile`. An exit status.
+
+    No service is started.
+    """
+    try:
+        if missing(packages):
+            with meanwhile():
+                ensure(packages, from_environment(os.environ).cache)
+    except ClusterError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
 
 
 def _install(packages: Iterable[str], cache: Path) -> None:

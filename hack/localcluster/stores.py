@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from localcluster import debian
-from localcluster.errors import ClusterError
-from localcluster.paths import from_environment
-from localcluster.progress import say
 
 SETTINGS = Path("/etc/postgresql-common/createcluster.d/mcp-operator.conf")
 NO_CLUSTER = "# Written by mcp-operator while it installs packages.\ncreate_main_cluster = false\n"
@@ -23,16 +20,8 @@ def packages(postgres: str = POSTGRES) -> dict[str, str]:
 
 
 def main() -> int:
-    """Install what is missing. No service is started, and PostgreSQL's package makes no database of its own."""
-    needed = packages()
-    try:
-        if debian.missing(needed):
-            with no_database(SETTINGS):
-                debian.ensure(needed, from_environment(os.environ).cache)
-    except ClusterError as error:
-        say(f"error: {error}")
-        return 1
-    return 0
+    """Install what is missing. PostgreSQL's package makes no database of its own."""
+    return debian.command(packages(), lambda: no_database(SETTINGS))
 
 
 @contextmanager
