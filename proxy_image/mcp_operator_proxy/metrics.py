@@ -124,8 +124,8 @@ def _of_servers(status: StatusReport) -> tuple[Metric, Metric, Metric]:
     )
     restarts = CounterMetricFamily(
         "mcp_server_restarts",
-        "Ends of the server's process that nobody asked for; of other servers, returns after a failure."
-        " Of several workers the most.",
+        "Ends of the server's processes that nobody asked for; of other servers, returns after a failure,"
+        " of several workers the most.",
         labels=["server_id"],
     )
     now = datetime.now(UTC)

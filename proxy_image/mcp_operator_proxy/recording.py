@@ -99,6 +99,7 @@ class Draft:
         self.seconds = 0.0
         self.lane = False
         self.number = 0
+        """From when on it has ended: then it changes no more."""
 
     @property
     def size(self) -> int:
@@ -107,15 +108,21 @@ class Draft:
 
     def ask(self, server: str, method: str, params: Mapping[str, Any]) -> None:
         """A server is asked by the library, which makes the id. Of several questions the last one counts."""
+        if self.number:  # what goes on with a call that has asked its user
+            return
         self.server, self.answered = server, None
         self.asked = Body(_encoded({"jsonrpc": "2.0", "method": method, "params": params}))
 
     def answer(self, result: Mapping[str, Any]) -> None:
-        self.answered = Body(_encoded({"jsonrpc": "2.0", "result": result}))
+        self._answered({"result": result})
 
     def fail(self, error: Any) -> None:
         """The server's own JSON-RPC error."""
-        self.answered = Body(_encoded({"jsonrpc": "2.0", "error": error}))
+        self._answered({"error": error})
+
+    def _answered(self, what: Mapping[str, Any]) -> None:
+        if not self.number:
+            self.answered = Body(_encoded({"jsonrpc": "2.0", **what}))
 
 
 CURRENT: Final[ContextVar[Draft | None]] = ContextVar("recording", default=None)

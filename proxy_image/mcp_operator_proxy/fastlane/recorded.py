@@ -81,9 +81,9 @@ class RecordedExchange(Exchange):
         super().headed(status, headers)
 
     def received(self, chunk: bytes) -> None:
-        answered = self._draft.answered
-        if answered is not None:
-            answered.add(chunk)
+        draft = self._draft
+        if draft.answered is not None and not draft.number:
+            draft.answered.add(chunk)
         super().received(chunk)
 
     def client_gone(self) -> None:

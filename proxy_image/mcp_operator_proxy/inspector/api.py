@@ -11,6 +11,7 @@ from mcp_operator_proxy.inspector import own, together
 from mcp_operator_proxy.inspector.asking import Look, Looking
 from mcp_operator_proxy.inspector.models import (
     Caller,
+    Condition,
     Features,
     Fleet,
     Me,
@@ -69,8 +70,15 @@ def _for_others(look: Looking, shown: ServerDetail) -> ServerDetail:
     process = (
         shown.process.model_copy(update={"stderr": (), "last_error": None, "pid": None}) if shown.process else None
     )
-    mine = [session for session in shown.client_sessions if session.caller == look.caller_key]
-    return shown.model_copy(update={"logs": [], "process": process, "client_sessions": mine})
+    who = look.caller_key
+    mine = [session for session in shown.client_sessions if who is not None and session.caller == who]
+    told = [_without_words(condition) for condition in shown.conditions]
+    return shown.model_copy(update={"logs": [], "process": process, "client_sessions": mine, "conditions": told})
+
+
+def _without_words(condition: Condition) -> Condition:
+    """Without the last words of a process."""
+    return condition.model_copy(update={"message": ""}) if condition.type == "ProcessRunning" else condition
 
 
 def _schemes(config: ProxyConfig) -> list[Literal["apiKey", "bearer"]]:

@@ -18,7 +18,7 @@ async def answer(proxy: Proxy, path: str, query: QueryParams) -> BaseModel | Non
         case "/inspector/sessions":
             return own.sessions(proxy)
         case "/inspector/traffic":
-            return traffic.own(proxy, traffic.cursor_of(query.get("after", "")), query.get("who", EVERYBODY))
+            return await traffic.own(proxy, traffic.cursor_of(query.get("after", "")), query.get("who", EVERYBODY))
         case "/inspector/swaps":
             return own.swaps(proxy)
         case "/inspector/definitions":

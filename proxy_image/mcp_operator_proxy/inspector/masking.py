@@ -62,17 +62,17 @@ def _text(text: str, secrets: Collection[str]) -> str:
     for secret in secrets:
         if len(secret) >= _SHORTEST and secret in text:
             text = text.replace(secret, MASK)
-    return _within(text) if text[:1] in ("{", "[") else text
+    return _within(text, secrets) if text.lstrip()[:1] in ("{", "[") else text
 
 
-def _within(text: str) -> str:
+def _within(text: str, secrets: Collection[str]) -> str:
     """A text that is JSON itself, as tools answer: masked inside, where there is something to mask."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return text
     try:
-        shown = masked(found)
+        shown = masked(found, secrets)
     except RecursionError:
         return MASK
     return text if shown == found else json.dumps(shown, ensure_ascii=False)

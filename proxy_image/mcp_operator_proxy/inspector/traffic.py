@@ -1,7 +1,7 @@
 """`traffic`: exchanges as they happen, each caller his own, operators all."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -22,8 +22,12 @@ from mcp_operator_proxy.services.users.identity import user_of
 router = APIRouter()
 LOOK_SECONDS: Final = 1.0
 """Between two questions to siblings while somebody waits."""
+BREATH_SECONDS: Final = 0.05
+"""After something has come: more may come with it, and it may be of others."""
 PAGE: Final = 200
 """Exchanges of one answer of one worker: the newest."""
+PAGE_BYTES: Final = 2**20
+"""Of what was kept of them; what is left is told when somebody asks on."""
 
 
 @router.get("/traffic")
@@ -47,12 +51,13 @@ async def traffic(
             return found
         seen = {**seen, **cursor_of(found.last)}
         await _something(look.proxy, min(left, LOOK_SECONDS))
+        await asyncio.sleep(BREATH_SECONDS)
 
 
 async def _gathered(look: Look, who: str, seen: dict[int, int]) -> Traffic:
     query = urlencode({"after": cursor(seen), "who": who})
     others = await look.proxy.services.siblings.ask(f"/inspector/traffic?{query}", Traffic)
-    views = [own(look.proxy, seen, who), *others.by_worker.values()]
+    views = [await own(look.proxy, seen, who), *others.by_worker.values()]
     last = dict(seen)
     for view in views:
         last |= cursor_of(view.last)
@@ -73,29 +78,46 @@ async def _something(proxy: Proxy, seconds: float) -> None:
         pass
 
 
-def own(proxy: Proxy, seen: dict[int, int], who: str) -> Traffic:
-    """What this worker has recorded for who watches; from now on it records."""
+async def own(proxy: Proxy, seen: dict[int, int], who: str) -> Traffic:
+    """What this worker has recorded for who watches; from now on it records.
+
+    In a thread: to read and mask what was kept takes longer than a call may be held up.
+    """
     number = proxy.holder.number
     recorder = proxy.services.inspector.watch(who)
     if recorder is None:
         return Traffic(exchanges=[], last=cursor({}))
     drafts = recorder.after(seen.get(number, 0))
     mine = [one for one in drafts if who == EVERYBODY or (one.principal is not None and one.principal.key == who)]
-    return Traffic(exchanges=[item(proxy, one) for one in mine[-PAGE:]], last=cursor({number: recorder.last}))
+    told = list(_page(mine[-PAGE:]))
+    last = cursor({number: recorder.last if told[-1:] == mine[-1:] else told[-1].number})
+    if not told:
+        return Traffic(exchanges=[], last=last)
+    secrets = [_secrets(proxy, one) for one in told]
+    items = await asyncio.to_thread(lambda: [item(number, *one) for one in zip(told, secrets, strict=True)])
+    return Traffic(exchanges=items, last=last)
 
 
-def item(proxy: Proxy, draft: Draft) -> ExchangeItem:
+def _page(drafts: Sequence[Draft]) -> Iterator[Draft]:
+    """The first of them, one at least."""
+    size = 0
+    for draft in drafts:
+        if size and size + draft.size > PAGE_BYTES:
+            return
+        size += draft.size
+        yield draft
+
+
+def item(worker: int, draft: Draft, secrets: Collection[str]) -> ExchangeItem:
     """An exchange as it is shown; what it means is found out only now."""
-    secrets = _secrets(proxy, draft)
     sent, told = _side(draft.sent, secrets), _side(draft.told, secrets)
     asked, answered = _side(draft.asked, secrets), _side(draft.answered, secrets)
     client = Leg(request=sent[0], response=told[0], truncated=sent[1] or told[1])
     backend = None
     if draft.asked is not None:
         backend = Leg(request=asked[0], response=answered[0], truncated=asked[1] or answered[1])
-    number = proxy.holder.number
     return ExchangeItem(
-        id=f"{number}.{draft.number}",
+        id=f"{worker}.{draft.number}",
         at=datetime.fromtimestamp(draft.at, UTC),
         route=draft.route,
         caller=caller_of(draft.principal),
@@ -106,7 +128,7 @@ def item(proxy: Proxy, draft: Draft) -> ExchangeItem:
         outcome=draft.outcome,
         milliseconds=round(draft.seconds * 1000, 3),
         lane=draft.lane,
-        worker=number,
+        worker=worker,
         client=client,
         backend=backend,
         rewritten=rewrites((sent[0], told[0]), (asked[0], answered[0])) if backend is not None else [],

@@ -1,6 +1,6 @@
 """One status and one set of metrics out of those of several workers. Pure."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import generate_latest
@@ -34,9 +34,11 @@ GAUGES: Final[Mapping[str, Combine]] = {
     "mcp_user_sessions_limit": max,
     "mcp_proxy_certificate_not_after_timestamp_seconds": min,
 }
-"""How the values of the workers become one; a sum where nothing is said. Histograms are sums, and counters but for these."""
-COUNTERS: Final[Mapping[str, Combine]] = {"mcp_server_restarts": max}
-"""What each worker counts of the same happenings."""
+"""How the values of the workers become one; a sum where nothing is said. Histograms are sums, and counters but for restarts."""
+RESTARTS: Final = "mcp_server_restarts"
+PROCESSES: Final = "mcp_proxy_stdio_processes"
+"""Of the servers of which each worker has processes of its own; the ends of all of them count. Whether another server is back each
+worker sees for itself: there the most count."""
 NOTICES: Final = 64
 _SEVERITY: Final = ("ready", "pending", "error")
 
@@ -104,17 +106,24 @@ def merge_metrics(texts: Sequence[bytes], *, one_after_the_other: bool = False) 
             samples = values.setdefault(family.name, {})
             for sample in family.samples:
                 samples.setdefault((sample.name, tuple(sample.labels.items())), []).append(sample.value)
+    apart = {dict(labels)["server"] for _, labels in values.get(PROCESSES, ())}
     for name, family in families.items():
-        combine = sum if one_after_the_other else _combine(family)
+        combine = _combine(family, apart, sum if one_after_the_other else None)
         family.samples = [
-            Sample(sample, dict(labels), combine(found)) for (sample, labels), found in values[name].items()
+            Sample(sample, dict(labels), combine(dict(labels))(found))
+            for (sample, labels), found in values[name].items()
         ]
     return generate_latest(Merged(families.values()))
 
 
-def _combine(family: Metric) -> Combine:
+def _combine(family: Metric, apart: Collection[str], always: Combine | None) -> Callable[[Mapping[str, str]], Combine]:
+    """How the values of a series become one, by its labels. `apart` are the servers with processes in each worker."""
+    if always is None and family.name == RESTARTS:
+        return lambda labels: sum if labels["server_id"] in apart else max
     if family.type != "gauge":
-        return COUNTERS.get(family.name, sum)
-    if family.name.endswith("_created"):
-        return min
-    return GAUGES.get(family.name, sum)
+        one = always or sum
+    elif family.name.endswith("_created"):
+        one = always or min
+    else:
+        one = always or GAUGES.get(family.name, sum)
+    return lambda _: one

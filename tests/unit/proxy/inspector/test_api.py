@@ -123,6 +123,7 @@ async def test_a_process_and_its_logs_which_are_for_operators(inspecting: Inspec
         assert others.logs == []
         assert others.process is not None
         assert (others.process.stderr, others.process.pid) == ((), None)
+        assert next(c for c in others.conditions if c.type == "ProcessRunning").message == ""
 
 
 async def test_each_sees_what_he_may(inspecting: Inspect) -> None:

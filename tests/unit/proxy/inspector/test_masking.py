@@ -32,6 +32,8 @@ def test_names_that_look_like_secrets(name: str, expected: bool) -> None:
         ({"token": 7}, {"token": MASK}),
         ({"text": '{"password": "x", "a": 1}'}, {"text": f'{{"password": "{MASK}", "a": 1}}'}),
         ({"text": '{"a":1}'}, {"text": '{"a":1}'}),
+        ({"text": '\n {"password": "x"}'}, {"text": f'{{"password": "{MASK}"}}'}),
+        ({"text": '["hunter2\\u002dhunter2"]'}, {"text": f'["{MASK}"]'}),
         ({"text": "a password"}, {"text": "a password"}),
         (
             {"inputSchema": {"properties": {"password": {"type": "string"}}}},

@@ -82,3 +82,15 @@ async def test_nobody_has_no_sessions_of_others(inspecting: Inspect) -> None:
     ):
         assert Sessions.model_validate(await ask(gateway, "sessions")) == Sessions(client=[], users=[], credentials=[])
         assert len((await ask(gateway, "sessions", key_of("ann")))["client"]) == 1
+
+
+async def test_nobody_sees_no_sessions_of_other_nobodies_with_a_server(inspecting: Inspect) -> None:
+    more = {**AUTH, "auth": {**AUTH["auth"], "anonymous": True}}
+    async with (
+        calculator(era="legacy") as served,
+        inspecting({"calc": served.url}, SECRETS, **more) as gateway,
+        Client(StreamableHttpTransport(gateway.url), mode="legacy") as nobody,
+    ):
+        await nobody.call_tool("calc_add", {"a": 1})
+        assert len((await ask(gateway, "servers/ns/calc", OPS))["clientSessions"]) == 1
+        assert (await ask(gateway, "servers/ns/calc"))["clientSessions"] == []

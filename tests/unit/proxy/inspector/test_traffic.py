@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from mcp.client import Client as SDKClient
 from mcp.client.sse import sse_client
 
 from mcp_operator_proxy import recording
+from mcp_operator_proxy.inspector import traffic
 from mcp_operator_proxy.inspector.models import ExchangeItem, Traffic
 from mcp_operator_proxy.recording import BODY_MOST, BYTES_MOST, EVERYBODY, Draft, Recorder
 from support.backends import ServedMCP
@@ -321,3 +323,43 @@ def test_no_more_is_kept_than_may_be() -> None:
     assert huge.size < 1024
     assert huge.sent is not None
     assert huge.sent.messages() is None
+
+
+async def test_much_is_told_in_pages_and_read_beside_the_loop(
+    inspecting: Inspect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: set[int] = set()
+    told = traffic.item
+
+    def item(*given: Any) -> ExchangeItem:
+        threads.add(threading.get_ident())
+        return told(*given)
+
+    monkeypatch.setattr(traffic, "item", item)
+    async with inspecting({}) as gateway:
+        begun = await watch(gateway)
+        recorder = gateway.proxy.services.inspector.recorder
+        assert recorder is not None
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"a": "y" * (BODY_MOST - 100)}}).encode()
+        for _ in range(2 * traffic.PAGE_BYTES // BODY_MOST):
+            recorder.keep(Draft("/mcp", None, None, body))
+        seen, last, pages = [], begun.last, 0
+        while (found := await watch(gateway, after=last)).exchanges:
+            seen += [one.id for one in found.exchanges]
+            last, pages = found.last, pages + 1
+        assert (len(seen), len(set(seen))) == (len(recorder), len(recorder))
+        assert pages > 1
+        assert threading.get_ident() not in threads
+
+
+def test_what_has_ended_grows_no_more() -> None:
+    """A call that asked its user goes on after its exchange has ended."""
+    recorder = Recorder(4)
+    draft = Draft("/mcp", None, None, b"{}")
+    draft.ask("ns/a", "tools/call", {})
+    recorder.keep(draft)
+    size = draft.size
+    draft.ask("ns/a", "tools/call", {"a": "x" * 1000})
+    draft.answer({"a": "x" * 1000})
+    draft.fail({"code": 1, "message": "x" * 1000})
+    assert draft.size == size

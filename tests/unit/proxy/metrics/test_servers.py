@@ -90,6 +90,14 @@ def test_of_several_workers() -> None:
         assert parsed(merge_metrics(texts).decode()).value(STATUS, server_id="ns/a") == 0
 
 
+def test_each_worker_has_processes_of_its_own_whose_ends_add_up() -> None:
+    reports = [reported(restarts=ends, process=ProcessReport(state="ready", restarts=ends)) for ends in (3, 2)]
+    texts = [Metrics(lambda one=one: one, dict).render() for one in reports]  # type: ignore[misc]
+    merged = parsed(merge_metrics(texts).decode())
+    assert merged.value(RESTARTS, server_id="ns/a") == 5
+    assert merged.value("mcp_proxy_stdio_restarts_total", server="ns/a") == 5
+
+
 def test_the_age_of_a_process_is_told_and_what_is_stopped_has_no_series() -> None:
     process = ProcessReport(state="ready", uptime_seconds=12.5)
     text = Metrics(lambda: reported(process=process, up_since=datetime.now(UTC)), dict).render()
