@@ -94,7 +94,7 @@ IN_CLUSTER := hack/cluster exec --
 PYTEST_IN_CLUSTER := $(IN_CLUSTER) $(CURDIR)/$(PY) -m pytest -p no:cacheprovider
 
 .PHONY: cluster-tests
-cluster-tests: venv cluster ## Tests against the real API server
+cluster-tests: venv cluster prometheus prometheus-operator ## Tests against the real API server
 	@$(PYTEST_IN_CLUSTER) tests/cluster
 
 .PHONY: e2e

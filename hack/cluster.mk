@@ -1,6 +1,6 @@
 # The local cluster and the images (docs/local-cluster.md); included by the Makefile.
 
-.PHONY: cluster cluster-down cluster-shell kubernetes-build images kind kind-down
+.PHONY: cluster cluster-down cluster-shell kubernetes-build prometheus-operator images kind kind-down
 
 cluster: ## start the local Kubernetes, or use the cluster that KUBECONFIG names
 	@hack/cluster up
@@ -13,6 +13,9 @@ cluster-shell: ## open a shell where the cluster can be reached, with kubectl an
 
 kubernetes-build: ## build the Kubernetes programs into the cache (once, about 8 minutes on two cores)
 	@hack/cluster build
+
+prometheus-operator: ## build the Prometheus operator that cluster tests start into the cache, and fetch its definitions (once, 1 minute)
+	@hack/cluster build --only prometheus-operator
 
 images: ## build the project's images and load them into the cluster that runs
 	@hack/image build-all

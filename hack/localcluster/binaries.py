@@ -1,8 +1,10 @@
 """Builds the programs once and keeps them in the cache; finds those that are there already."""
 
+import json
 import os
 import platform
 import shutil
+import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -81,7 +83,7 @@ def _build_module(module: Module, folder: Path, cache: Path, assets: Path | None
         partial.replace(folder / program.name)
 
 
-def search_path(cache: Path, modules: Iterable[Module] = (*catalogue.NEEDED, catalogue.KIND)) -> list[Path]:
+def search_path(cache: Path, modules: Iterable[Module] = catalogue.ALL) -> list[Path]:
     """The folders in which the programs are looked for, first match first."""
     assets = prebuilt(os.environ)
     return [*([assets] if assets else []), *(folder_of(module, cache) for module in modules)]
@@ -95,6 +97,34 @@ def locate(names: Iterable[str], cache: Path) -> dict[str, str]:
     if absent:
         raise ClusterError(f"not installed and not built: {', '.join(absent)}")
     return {name: location for name, location in found.items() if location is not None}
+
+
+def definitions(module: Module, cache: Path) -> Path:
+    """The folder of the CustomResourceDefinitions of the module's kinds, as its project releases them; fetched once."""
+    home = folder_of(module, cache)
+    folder = home / "definitions"
+    if not folder.exists():
+        with exclusive(home.with_name(f"{home.name}.lock"), f"building {module.folder}"):
+            if not folder.exists():
+                _fetch_definitions(module, folder, cache)
+    return folder
+
+
+def _fetch_definitions(module: Module, folder: Path, cache: Path) -> None:
+    """From the source that go.mod pins and go.sum vouches for; it is whole when it appears."""
+    module_folder = MODULES / module.folder
+    command = [find_go(module_folder, cache), "mod", "download", "-json", module.pinned]
+    done = subprocess.run(
+        command, cwd=module_folder, env=go_environment(os.environ), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ClusterError(f"the source of {module.pinned} cannot be had: {done.stderr.strip() or done.stdout.strip()}")
+    partial = folder.with_name(".definitions.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for path in sorted((Path(json.loads(done.stdout)["Dir"]) / module.definitions).glob("*.yaml")):
+        (partial / path.name).write_bytes(path.read_bytes())
+    partial.rename(folder)
 
 
 def kubernetes_version() -> str:

@@ -21,11 +21,15 @@ class Program:
 
 @dataclass(frozen=True)
 class Module:
-    """A folder of `hack/kubernetes` with a go.mod; `pinned` is the requirement whose version names the binaries."""
+    """A folder of `hack/kubernetes` with a go.mod; `pinned` is the requirement whose version names the binaries.
+
+    `definitions`: the folder of that requirement's source which holds the CustomResourceDefinitions of its kinds.
+    """
 
     folder: str
     pinned: str
     programs: tuple[Program, ...]
+    definitions: str = ""
 
 
 def _component(name: str, seconds: float) -> Program:
@@ -48,8 +52,15 @@ COREDNS = Module("coredns", "github.com/coredns/coredns", (Program("coredns", ".
 HELM = Module("helm", "helm.sh/helm/v3", (Program("helm", "helm.sh/helm/v3/cmd/helm", 34),))
 PAUSE = Module("pause", "", (Program("pause", ".", 3),))
 KIND = Module("kind", "sigs.k8s.io/kind", (Program("kind", "sigs.k8s.io/kind", 30),))
+PROMETHEUS_OPERATOR = Module(
+    "prometheus-operator",
+    "github.com/prometheus-operator/prometheus-operator",
+    (Program("prometheus-operator", "github.com/prometheus-operator/prometheus-operator/cmd/operator", 40),),
+    definitions="example/prometheus-operator-crd",
+)
 
 NEEDED = (COMPONENTS, COREDNS, PAUSE, HELM)
+ALL = (*NEEDED, KIND, PROMETHEUS_OPERATOR)
 
 
 def version(module: Module, go_mod: str) -> str:

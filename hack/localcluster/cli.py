@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("paths", help="print where everything is, as JSON")
     build = commands.add_parser("build", help="build the Kubernetes programs into the cache")
     build.add_argument("--with-kind", action="store_true")
+    build.add_argument("--only", choices=[module.folder for module in catalogue.ALL], help="build just this one")
     commands.add_parser("kind-check", help="exit status 0 when Docker runs, so that kind can")
     kind_up = commands.add_parser("kind-up", help="create a kind cluster where Docker runs")
     kind_up.add_argument("archives", nargs="*", type=Path, metavar="IMAGE.tar")
@@ -72,8 +73,7 @@ def _dispatch(options: argparse.Namespace, paths: Paths) -> int:
         case "logs":
             return operations.logs(paths, options.component, options.follow)
         case "build":
-            binaries.build_all(paths.cache)
-            binaries.build([catalogue.KIND] if options.with_kind else [], paths.cache)
+            _build(paths, options.only, options.with_kind)
         case "env" | "paths":
             print(
                 operations.describe(paths)
@@ -83,6 +83,16 @@ def _dispatch(options: argparse.Namespace, paths: Paths) -> int:
         case _:
             _kind(options, paths)
     return 0
+
+
+def _build(paths: Paths, only: str | None, with_kind: bool) -> None:
+    if only is None:
+        binaries.build_all(paths.cache)
+    for module in catalogue.ALL:
+        if module.folder == only or (with_kind and module is catalogue.KIND):
+            binaries.build([module], paths.cache)
+            if module.definitions:
+                binaries.definitions(module, paths.cache)
 
 
 def _kind(options: argparse.Namespace, paths: Paths) -> None:

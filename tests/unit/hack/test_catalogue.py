@@ -4,7 +4,7 @@ import pytest
 
 from localcluster import catalogue
 from localcluster.binaries import sources
-from localcluster.catalogue import COMPONENTS, COREDNS, HELM, KIND, NEEDED, PAUSE
+from localcluster.catalogue import ALL, COMPONENTS, COREDNS, HELM, PAUSE, PROMETHEUS_OPERATOR
 from localcluster.errors import ClusterError
 
 GO_MOD = "module m\n\ngo 1.26.0\n\nrequire k8s.io/kubernetes v1.37.0\n"
@@ -56,12 +56,21 @@ def test_kubernetes_programs_are_told_their_version() -> None:
     assert catalogue.linker_flags(HELM, GO_MOD) == "-s -w"
 
 
-@pytest.mark.parametrize("module", [*NEEDED, KIND], ids=lambda module: module.folder)
+@pytest.mark.parametrize("module", ALL, ids=lambda module: module.folder)
 def test_committed_modules_pin_what_the_catalogue_says(module: catalogue.Module) -> None:
     go_mod = sources(module)["go.mod"].decode()
     assert catalogue.go_requirement(go_mod) == "1.26.0"
     pinned = catalogue.version(module, go_mod)
     assert pinned.startswith("v") or module is PAUSE
+
+
+@pytest.mark.parametrize("module", [HELM, PROMETHEUS_OPERATOR], ids=lambda module: module.folder)
+def test_others_are_held_to_the_same_libraries(module: catalogue.Module) -> None:
+    """What is compiled once serves all; a release's own older ones would take minutes more."""
+    kubernetes = catalogue.version(COMPONENTS, sources(COMPONENTS)["go.mod"].decode())
+    go_mod = sources(module)["go.mod"].decode()
+    for library in ("api", "apimachinery", "client-go", "apiextensions-apiserver"):
+        assert f"\tk8s.io/{library} v0.{kubernetes.partition('.')[2]} // indirect\n" in go_mod
 
 
 def test_coredns_builds_with_the_libraries_of_the_components() -> None:
