@@ -230,7 +230,7 @@ class BackendSession:
             BackendError: there was no proper answer.
         """
         attempt = Attempt()
-        with asking(method, params, attempt, self._version, self._attributes) as asked:
+        with asking(method, params, attempt, self._version, self._attributes, self._secrets) as asked:
             asked.result = result = await self._requested(method, params, call, attempt)
             return result
 

@@ -27,6 +27,7 @@ from mcp_operator_proxy.backends.classify import (
     NotMCPFailure,
     StreamEnded,
     classify,
+    redact,
 )
 from mcp_operator_proxy.backends.http import MAX_ANSWER, MAX_ERROR_BODY
 from mcp_operator_proxy.eras.uris import may_hold_uris
@@ -53,7 +54,7 @@ from mcp_operator_proxy.fastlane.route import Hot
 from mcp_operator_proxy.fastlane.sink import FIRST_RESULT
 from mcp_operator_proxy.fastlane.sse import Events, EventTooLarge, event
 from mcp_operator_proxy.fastlane.upstream import session_headers
-from mcp_operator_proxy.tracing.spans import CANCELLED, TRACE, Failure, Trace, error_of
+from mcp_operator_proxy.tracing.spans import CANCELLED, MAX_TEXT, TRACE, Failure, Trace, error_of
 from mcp_operator_proxy.usage import Status
 
 logger = logging.getLogger(__name__)
@@ -452,7 +453,8 @@ class Exchange:
 
     def _send_error(self, error: bytes, outcome: Status, answered: bool | None, code: int) -> None:
         if self.trace is not None:
-            self.trace.failure = error_of(code, message_of(error))
+            said = redact(message_of(error), self.hot.upstream.backend.secrets(), MAX_TEXT)
+            self.trace.failure = error_of(code, said)
         status = ERROR_CODE_HTTP_STATUS.get(code, 200) if self.side.modern else 200
         self._send(status, error_body(self.request.id, error), outcome, answered=answered)
 

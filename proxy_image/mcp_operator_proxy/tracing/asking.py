@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from mcp.shared.exceptions import MCPError
@@ -11,7 +11,7 @@ from opentelemetry import context as ambient
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState, set_span_in_context
 from pydantic import ValidationError
 
-from mcp_operator_proxy.backends.classify import BackendError
+from mcp_operator_proxy.backends.classify import BackendError, redact
 from mcp_operator_proxy.backends.http import Attempt
 from mcp_operator_proxy.tracing.context import Context
 from mcp_operator_proxy.tracing.spans import (
@@ -40,12 +40,17 @@ class Asked:
 
 
 @contextlib.contextmanager
-def asking(
-    method: str, params: Json, attempt: Attempt, version: Callable[[], str], peer: Callable[[], Attributes]
+def asking(  # noqa: PLR0917
+    method: str,
+    params: Json,
+    attempt: Attempt,
+    version: Callable[[], str],
+    peer: Callable[[], Attributes],
+    secrets: Callable[[], Iterable[str]],
 ) -> Iterator[Asked]:
     """Around one request to a server: a span of its own, whose context `attempt` and the SDK send with it.
 
-    The SDK writes what is ambient into `_meta`. `version` and `peer` are asked in the end, where it is recorded.
+    The SDK writes what is ambient into `_meta`. `version`, `peer` and `secrets` are asked in the end, where it is recorded.
     """
     asked, trace = Asked(), current.get()
     if trace is None:
@@ -69,7 +74,9 @@ def asking(
             if leg.request_id is not None:
                 found["jsonrpc.request.id"] = leg.request_id
             found |= peer()
-            leg.end(span_name(method, found), found, failure)
+            if failure is not None and failure.message:
+                trace.secrets = secrets()
+            leg.end(span_name(method, found), found, told(failure, trace.secrets))
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -85,6 +92,13 @@ def failure_of(error: BaseException) -> Failure:
             return CANCELLED
         case _:
             return Failure(type(error).__name__, "", INTERNAL_ERROR)
+
+
+def told(failure: Failure | None, secrets: Iterable[str]) -> Failure | None:
+    """As a span may say it: the words are often a server's, and those may repeat what it was shown."""
+    if failure is None or not failure.message:
+        return failure
+    return failure._replace(message=redact(failure.message, secrets, MAX_TEXT))
 
 
 def says_failed(result: Any) -> bool:

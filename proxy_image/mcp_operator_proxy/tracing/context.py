@@ -1,7 +1,7 @@
 """The context of a trace as it travels: W3C Trace Context, in HTTP headers and in `_meta` (SEP-414). Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -54,6 +54,12 @@ def of_headers(headers: Mapping[bytes, bytes]) -> Context | None:
     """`headers` have names in lower case."""
     parent = headers.get(b"traceparent")
     return None if parent is None else read(parent.decode("latin-1"), headers.get(b"tracestate", b"").decode("latin-1"))
+
+
+def of_lines(lines: Sequence[tuple[bytes, bytes]]) -> Context | None:
+    """Of the header lines of a request: `tracestate` may stand on several (Trace Context, section 3.3.1.1)."""
+    found, states = dict(lines), [value for name, value in lines if name == b"tracestate"]
+    return of_headers({**found, b"tracestate": b",".join(states)} if len(states) > 1 else found)
 
 
 def of_meta(meta: Any) -> Context | None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.types import Scope
 
-from mcp_operator_proxy.tracing.context import of_headers
+from mcp_operator_proxy.tracing.context import of_lines
 from mcp_operator_proxy.tracing.spans import MAX_TEXT, MAX_URI, Attributes, Failure, Trace, Tracer, current, passing
 
 _HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
@@ -39,7 +39,7 @@ def passed_on(scope: Scope) -> tuple[tuple[str, str], ...]:
 
 
 def _begun(tracer: Tracer, scope: Scope) -> Trace:
-    return tracer.begin(of_headers(dict(scope["headers"])), None)
+    return tracer.begin(of_lines(scope["headers"]), None)
 
 
 def refused(tracer: Tracer, scope: Scope, status: int, seconds: float, route: str | None) -> None:

@@ -8,8 +8,8 @@ from mcp_types import INVALID_PARAMS
 
 from mcp_operator_proxy.backends.relay import FrontContext
 from mcp_operator_proxy.tracing import peers
-from mcp_operator_proxy.tracing.asking import failure_of, says_failed
-from mcp_operator_proxy.tracing.context import of_headers, of_meta
+from mcp_operator_proxy.tracing.asking import failure_of, says_failed, told
+from mcp_operator_proxy.tracing.context import of_lines, of_meta
 from mcp_operator_proxy.tracing.http import passed_on
 from mcp_operator_proxy.tracing.spans import (
     MAX_TEXT,
@@ -56,7 +56,7 @@ class Traced:
         finally:
             current.reset(token)
             if trace.sampled:
-                self._end(ctx, trace, failure)
+                self._end(ctx, trace, told(failure, trace.secrets))
 
     def _end(self, ctx: FrontContext, trace: Trace, failure: Failure | None) -> None:
         found = request_attributes(ctx.method, target_of(ctx.params), ctx.protocol_version)
@@ -77,7 +77,7 @@ def _begun(ctx: FrontContext, tracer: Tracer) -> Trace:
     found = scope.pop(TRACE, None)
     if isinstance(found, Trace):
         return found
-    return tracer.begin(of_headers(dict(scope.get("headers", ()))), of_meta((ctx.params or {}).get("_meta")))
+    return tracer.begin(of_lines(scope.get("headers", ())), of_meta((ctx.params or {}).get("_meta")))
 
 
 async def _passed_on(ctx: FrontContext, call_next: CallNext) -> HandlerResult:

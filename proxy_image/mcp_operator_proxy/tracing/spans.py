@@ -6,7 +6,7 @@ that is not sampled makes none; its context goes on all the same.
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -91,6 +91,7 @@ class Trace:
         "legs",
         "of_backend",
         "sampled",
+        "secrets",
         "start",
     )
 
@@ -111,6 +112,8 @@ class Trace:
         """The request to a server that is on its way in the fast lane."""
         self.legs = 0
         """Requests to servers."""
+        self.secrets: Iterable[str] = ()
+        """What the server that refused it was shown, and may repeat in its words."""
 
     def branch(self) -> "Leg | None":
         """A request to a server begins; None where nothing is recorded: `context` goes on."""
@@ -194,8 +197,8 @@ def span_name(method: str, attributes: Mapping[str, Value]) -> str:
 
 
 def error_of(code: int, message: str) -> Failure:
-    """Of a JSON-RPC error."""
-    return Failure(str(code), message[:MAX_TEXT], code)
+    """Of a JSON-RPC error. What may be a server's words is still to be searched for secrets and cut: `asking.told`."""
+    return Failure(str(code), message, code)
 
 
 def target_of(params: Mapping[str, Any] | None) -> str:

@@ -50,10 +50,12 @@ async def stage(
     tracing: dict[str, Any] | None = None,
     secrets: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
+    answers: dict[str, tuple[int, str, str | bytes]] | None = None,
     **config: Any,
 ) -> AsyncIterator[Stage]:
     """`tracing` is laid over that of the configuration; a session with the server is open already."""
     scripted, collector = Scripted(back), Collector()
+    scripted.answers = answers or {}
     async with ServedApp(scripted.app) as served, ServedApp(collector.app, path="") as collecting:
         urls = {"a": served.url}
         wanted = {"endpoint": collecting.url, "serviceName": "tools", **(tracing or {})}

@@ -91,6 +91,25 @@ async def test_meta_is_the_parent_and_the_header_is_linked(back: Front, lane: bo
 
 
 @BOTH
+async def test_the_lines_of_a_tracestate_are_one(lane: bool, eventually: Eventually) -> None:
+    async with stage(lane=lane) as on:
+        body, headers = on.client.request("tools/call", CALL)
+        lines = [
+            *on.client.headers.items(),
+            *headers.items(),
+            ("traceparent", A),
+            ("tracestate", "v=1"),
+            ("tracestate", "w=2"),
+        ]
+        content = json.dumps({"jsonrpc": "2.0", **body})
+        assert (await on.client.http.post(on.client.url, content=content, headers=lines)).status_code == 200
+        await eventually(lambda: len(on.collector.of(A[3:35])) == 2)
+        assert {span.state for span in on.collector.of(A[3:35])} == {"v=1,w=2"}
+        sent = on.scripted.calls[-1]
+        assert sent.headers["tracestate"] == sent.params["_meta"]["tracestate"] == "v=1,w=2"
+
+
+@BOTH
 async def test_what_is_no_context_is_as_if_it_had_not_come(lane: bool, eventually: Eventually) -> None:
     async with stage(lane=lane) as on:
         await eventually(lambda: len(on.collector.spans) == 2)

@@ -1,9 +1,11 @@
 """Both legs of a call in the trace of its client, whichever way the call takes and whichever era its ends are of."""
 
+import json
 from typing import Any
 
 import pytest
 
+from mcp_operator_proxy.tracing.spans import MAX_TEXT
 from support.collector import Seen
 from support.rawclient import Front
 from support.waiting import Eventually
@@ -103,6 +105,26 @@ async def test_how_it_failed(eventually: Eventually) -> None:
             assert asked.error
             assert got.attributes.get("rpc.response.status_code") == (of_client if of_client[0] == "-" else None)
         assert got.message.startswith("server ns/a: ")
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "full"])
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+async def test_what_a_server_was_shown_is_in_no_span(era: Front, lane: bool, eventually: Eventually) -> None:
+    shown = "hunter2-hunter2"
+    server = {"headers": [{"name": "x-key", "secret": {"file": "key"}}]}
+    said = f"{'x' * (MAX_TEXT - 5)}{shown} at http://user:pass@files.example/ is no key"
+    refusal = json.dumps({"jsonrpc": "2.0", "id": "?", "error": {"code": -32001, "message": said}}).replace('"?"', "ID")
+    answers: dict[str, tuple[int, str, str | bytes]] = {"repeats": (200, "application/json", refusal)}
+    async with stage(era, era, lane=lane, server=server, secrets={"key": shown}, answers=answers) as on:
+        answer, spans, _ = await on.traced(eventually, "tools/call", {"name": "a_repeats", "arguments": {}})
+        assert answer.message is not None
+        assert answer.message["error"]["code"] == -32001
+        assert [span.attributes["error.type"] for span in spans] == ["-32001", "-32001"]
+        for span in spans:
+            assert span.message.startswith("xxx")
+            assert len(span.message) <= MAX_TEXT
+            assert "hunt" not in span.message
+            assert "pass" not in span.message
 
 
 async def test_a_name_that_is_not_there_is_in_no_name_of_a_span(eventually: Eventually) -> None:
