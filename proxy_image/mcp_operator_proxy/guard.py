@@ -26,7 +26,7 @@ def refusal(config: ProxyConfig | None, *, scheme: str, host: str, origin: str |
     own = host.lower()
     if asked is not None and asked[0] == scheme and _with_port(asked[1], scheme) == _with_port(own, scheme) and hosts:
         return None
-    if asked is not None and _is_loopback(_name(asked[1])) and _is_loopback(_name(own)):
+    if asked is not None and is_loopback(_name(asked[1])) and is_loopback(_name(own)):
         return None
     return 403, "this Origin may not call the proxy; allowedOrigins lists those that may"
 
@@ -76,7 +76,7 @@ def _with_port(host: str, scheme: str) -> str:
     return host if has_port else f"{host}:{443 if scheme == 'https' else 80}"
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
     return name == "localhost" or (_is_address(name) and ip_address(name).is_loopback)
 
 

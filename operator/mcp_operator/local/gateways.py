@@ -17,9 +17,12 @@ from mcp_operator.local.folder import ConfigFolder
 from mcp_operator.local.launch import PYTHON, Launch
 from mcp_operator.local.process import Standing, Supervised, base_url, free_port
 from mcp_operator_proxy.config import UI_PATH, Inspector, ProxyConfig, within
+from mcp_operator_proxy.guard import is_loopback
 from mcp_operator_proxy.tasks import spawn
 
 MAX_PORT: Final = 65535
+LOCAL: Final = ("localhost", "*.localhost", "127.0.0.1", "::1", "*.internal")
+"""Names of this machine, the last of them in containers: no page elsewhere can have one."""
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ class Gateways:
     def serve(self, key: Key, proxy: McpProxy, compiled: Compiled) -> None:
         """Have `compiled` served, by a process that is there already where there is one."""
         gateway = self._gateways[key]
-        config = compiled.config if self._inspected is None else inspected(compiled.config)
+        config = named(compiled.config if self._inspected is None else inspected(compiled.config), self.host)
         content = to_json(config), dict(compiled.secrets)
         if gateway.written != content:
             gateway.folder.write(*content)
@@ -175,3 +178,12 @@ def inspected(config: ProxyConfig) -> ProxyConfig:
     if config.inspector is not None or any(within(path, UI_PATH) for path in beneath):
         return config
     return config.model_copy(update={"inspector": Inspector()})
+
+
+def named(config: ProxyConfig, host: str) -> ProxyConfig:
+    """On loopback: answered under names of this machine alone, unless the manifest says which. A browser reads from other names, too,
+    when they are made to lead here (DNS rebinding), and there may be no login."""
+    if config.allowed_hosts or not is_loopback(host):
+        return config
+    public = config.public_url.host if config.public_url is not None else None
+    return config.model_copy(update={"allowed_hosts": (*LOCAL, host, *([public] if public else ()))})
