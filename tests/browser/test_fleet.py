@@ -10,7 +10,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from support.backends import eventually
 
-from .visits import accessible, overflows, screenshot, visit
+from .visits import accessible, gone_by_keys, overflows, screenshot, tabbed_to, visit
 from .worlds import World, large_world, named, small_world
 
 COUNT = 1000
@@ -87,9 +87,9 @@ async def test_rows_are_sorted_by_their_columns(chromium: Browser, thousand: Wor
         for _ in range(20):
             await client.call_tool(f"{name_of(10)}_forecast", {"place": "here"})
     async with visit(chromium, thousand.gateway.base) as page:
-        await page.get_by_role("button", name="Calls").click()
-        await page.get_by_role("button", name="Calls").click()
-        await expect(page.get_by_role("columnheader", name="Calls")).to_have_attribute("aria-sort", "descending")
+        for order in ("ascending", "descending"):
+            await page.get_by_role("button", name="Calls").click()
+            await expect(page.get_by_role("columnheader", name="Calls")).to_have_attribute("aria-sort", order)
         await expect(rows(page).first).to_contain_text(named(10))
         await page.get_by_role("button", name="Server", exact=True).click()
         await expect(rows(page).first).to_contain_text(min(named(number) for number in range(COUNT)))
@@ -116,14 +116,51 @@ async def test_by_keyboard_alone(chromium: Browser, thousand: World) -> None:
         await expect(first).to_be_focused()
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("heading", level=1)).to_contain_text("/")
-        await page.keyboard.press("g")
-        await page.keyboard.press("w")
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Swaps")
+        await gone_by_keys(page, "g", "w", to="Swaps")
         await page.keyboard.press("?")
         await expect(page.get_by_role("dialog", name="Keyboard shortcuts")).to_be_visible()
         await accessible(page)
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+async def test_single_keys_are_switched_off_and_stay_so(chromium: Browser) -> None:
+    async with small_world() as world, visit(chromium, world.gateway.base) as page:
+        keys = page.get_by_role("dialog", name="Keyboard shortcuts")
+        switch = keys.get_by_role("checkbox", name="Single-key shortcuts")
+        await expect(rows(page).first).to_be_visible()
+        await page.keyboard.press("?")
+        await expect(switch).to_be_checked()
+        await tabbed_to(page, switch)
+        await page.keyboard.press("Space")
+        await expect(switch).not_to_be_checked()
+        await accessible(page)
+        for again in (False, True):  # it is remembered
+            if again:
+                await page.reload()
+                await expect(rows(page).first).to_be_visible()
+            else:
+                await page.keyboard.press("Escape")
+                await expect(keys).to_have_count(0)
+            theme = page.get_by_role("button", name=re.compile("^Theme"))
+            for key in ("t", "?", "/"):
+                await page.keyboard.press(key)
+            await page.keyboard.press("g")
+            await page.keyboard.press("w")
+            # a key that does something says so in the task of its press, so what follows is not too early
+            await expect(theme).to_have_accessible_name("Theme: as the system")
+            await expect(page.get_by_role("searchbox")).not_to_be_focused()
+            await expect(keys).to_have_count(0)
+            await expect(page.get_by_role("heading", level=1)).to_have_text("Fleet")
+        await tabbed_to(page, page.get_by_role("button", name="Keyboard shortcuts"))
+        await page.keyboard.press("Enter")
+        await expect(switch).not_to_be_checked()
+        await tabbed_to(page, switch)
+        await page.keyboard.press("Space")
+        await page.keyboard.press("Escape")
+        await expect(keys).to_have_count(0)
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Fleet")
+        await gone_by_keys(page, "g", "w", to="Swaps")
 
 
 async def test_it_refreshes_by_itself_until_it_is_told_not_to(chromium: Browser) -> None:
@@ -182,6 +219,12 @@ async def test_on_a_phone(chromium: Browser, thousand: World) -> None:
         menu = page.get_by_role("dialog", name="Menu")
         await expect(menu).to_be_visible()
         await accessible(page)
+        await menu.get_by_role("button", name="Keyboard shortcuts").tap()
+        keys = page.get_by_role("dialog", name="Keyboard shortcuts")
+        await expect(keys.get_by_role("checkbox")).to_be_checked()
+        await accessible(page)
+        await keys.get_by_role("button", name="Close").tap()
+        await page.get_by_role("button", name="Menu").tap()
         await menu.get_by_role("link", name="Swaps").tap()
         await expect(page.get_by_role("heading", level=1)).to_have_text("Swaps")
         await expect(menu).to_have_count(0)

@@ -10,7 +10,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect
+
+from support.backends import eventually
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 AXE: Final = ROOT / "proxy_image/ui/node_modules/axe-core/axe.min.js"
@@ -93,6 +95,33 @@ async def visit(
         assert complaints.elsewhere == [], complaints.elsewhere
     finally:
         await context.close()
+
+
+async def gone_by_keys(page: Page, *keys: str, to: str) -> None:
+    """Press a sequence of keys until the page of this title is there and has the focus.
+
+    A sequence counts only if its keys follow each other soon, which a busy machine may not manage the first time.
+    """
+
+    async def arrived() -> bool:
+        for key in keys:
+            await page.keyboard.press(key)
+        with contextlib.suppress(AssertionError):
+            await expect(page.get_by_role("heading", level=1)).to_have_text(to, timeout=3_000)
+            return True
+        return False
+
+    await eventually(arrived)
+    await expect(page.get_by_role("main")).to_be_focused()
+
+
+async def tabbed_to(page: Page, element: Locator) -> None:
+    """Press Tab until it has the focus; there is a way around the page, so more presses than it has stops are none."""
+    for _ in range(200):
+        if await element.evaluate("element => element === document.activeElement"):
+            return
+        await page.keyboard.press("Tab")
+    await expect(element).to_be_focused()
 
 
 async def accessible(page: Page) -> None:

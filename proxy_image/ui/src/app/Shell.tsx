@@ -6,7 +6,7 @@ import { setCredential, getCredential } from "~/api/credential";
 import { asProblem } from "~/api/problem";
 import { useMe } from "~/api/queries";
 import type { Me } from "~/api/types";
-import { IconButton } from "~/components/Button";
+import { Button, IconButton } from "~/components/Button";
 import { Loading } from "~/components/Loading";
 import { ProblemPanel } from "~/components/ProblemPanel";
 import { setLive, useLive } from "~/lib/live";
@@ -80,6 +80,16 @@ function Frame({ me, unreachable }: { me: Me; unreachable: boolean }): React.JSX
         <nav aria-label="Pages">
           <Links me={me} chosen={() => setMenu(false)} />
         </nav>
+        <Button
+          icon={Keyboard}
+          className={styles.keys}
+          onClick={() => {
+            setMenu(false);
+            setHelp(true);
+          }}
+        >
+          Keyboard shortcuts
+        </Button>
         <Foot me={me} />
       </Dialog>
       <Dialog open={help} onClose={() => setHelp(false)} label="Keyboard shortcuts">

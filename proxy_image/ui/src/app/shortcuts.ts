@@ -1,5 +1,7 @@
 import { useEffect, useRef } from "react";
 
+import { areSingleKeysOn } from "~/lib/singleKeys";
+
 /** Whether keys typed there are text. */
 function isTyping(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || ["INPUT", "TEXTAREA", "SELECT"].includes(target.tagName));
@@ -7,7 +9,7 @@ function isTyping(target: EventTarget | null): boolean {
 
 const SEQUENCE_MS = 1_500;
 
-/** Keys such as `?` or sequences such as `g f` outside of fields and dialogs, without Ctrl, Alt or Meta. */
+/** Keys such as `?` or sequences such as `g f` outside of fields and dialogs, without Ctrl, Alt or Meta, unless they are switched off. */
 export function useShortcuts(actions: Record<string, () => void>): void {
   const current = useRef(actions);
   useEffect(() => {
@@ -16,7 +18,7 @@ export function useShortcuts(actions: Record<string, () => void>): void {
   useEffect(() => {
     let prefix: { key: string; at: number } | null = null;
     const pressed = (event: KeyboardEvent): void => {
-      if (event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || isTyping(event.target)) return;
+      if (!areSingleKeysOn() || event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented || isTyping(event.target)) return;
       if (document.querySelector("dialog[open]") !== null) return;
       const sequence = prefix !== null && event.timeStamp - prefix.at < SEQUENCE_MS ? `${prefix.key} ${event.key}` : event.key;
       const action = current.current[sequence] ?? current.current[event.key];

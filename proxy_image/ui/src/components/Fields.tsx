@@ -1,9 +1,12 @@
 import { Search } from "lucide-react";
 
+import { useSingleKeys } from "~/lib/singleKeys";
+
 import styles from "./Fields.module.css";
 
 /** The page's search; `/` goes to it. */
 export function SearchField({ label, value, onChange }: { label: string; value: string; onChange: (value: string) => void }): React.JSX.Element {
+  const singleKeys = useSingleKeys();
   return (
     <div className={styles.search}>
       <Search size={15} aria-hidden />
@@ -19,7 +22,7 @@ export function SearchField({ label, value, onChange }: { label: string; value: 
           if (event.key === "Escape") onChange("");
         }}
       />
-      <kbd aria-hidden>/</kbd>
+      {singleKeys && <kbd aria-hidden>/</kbd>}
     </div>
   );
 }
