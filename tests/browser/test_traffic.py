@@ -35,7 +35,7 @@ async def test_both_legs_of_a_call_and_what_was_rewritten(chromium: Browser, sho
         async with Client(world.gateway.url) as client:
             await client.call_tool("shop_refuse", {"reason": "closed"}, raise_on_error=False)
             await client.get_prompt("shop_greeting", {"name": "Ada"})
-        row = table.get_by_role("row").filter(has_text="tools/call")
+        row = table.get_by_role("row").filter(has_text="tools/call").first
         await expect(row).to_contain_text("shop_refuse")
         await expect(row).to_contain_text("Tool error")
         await expect(row).to_contain_text("rewritten")
@@ -53,6 +53,22 @@ async def test_both_legs_of_a_call_and_what_was_rewritten(chromium: Browser, sho
         )
         await accessible(page)
         await screenshot(page, "traffic")
+
+
+async def test_ids_alone_are_nothing_that_was_rewritten(chromium: Browser) -> None:
+    unprefixed = {"name": "McpProxy/tools/main", "path": "/mcp", "servers": [{"server": "team-a/shop", "prefix": ""}]}
+    async with shop_world(routes=[unprefixed]) as (world, _), visit(chromium, world.gateway.base, "/traffic") as page:
+        table = await watching(page)
+        async with Client(world.gateway.url) as client:
+            await client.call_tool("refuse", {"reason": "closed"}, raise_on_error=False)
+        row = table.get_by_role("row").filter(has_text="tools/call")
+        await expect(row).to_contain_text("fast lane")
+        await expect(row).not_to_contain_text("rewritten")
+        await row.get_by_role("link").click()
+        await expect(page.get_by_text("Nothing of what was said")).to_be_visible()
+        changed = page.get_by_role("table", name="Rewritten").get_by_role("row")
+        await expect(changed.filter(has_text="request.id")).to_have_count(1)
+        await expect(changed.filter(has_text="response.id")).to_have_count(1)
 
 
 async def test_filters(chromium: Browser, shop: tuple[World, Shop]) -> None:

@@ -12,6 +12,7 @@ import { milliseconds } from "~/lib/format";
 
 import { clock, OutcomeStatus } from "./columns";
 import { Differences } from "./Differences";
+import { isRewritten } from "./exchanges";
 import { Replay } from "./Replay";
 import styles from "./traffic.module.css";
 
@@ -45,12 +46,15 @@ export function ExchangeView({ exchange, onClose }: { exchange: ExchangeItem; on
         ) : rewritten.length === 0 ? (
           <p className="muted">Nothing: both sides say the same.</p>
         ) : (
-          <Differences
-            label="Rewritten"
-            before="Client's side"
-            after="Server's side"
-            rows={rewritten.map(({ path, from, to }) => ({ path, before: from, after: to }))}
-          />
+          <div className={explore.stack}>
+            {!isRewritten(exchange) && <p className="muted">Nothing of what was said: each side has its own ids, and says who it is.</p>}
+            <Differences
+              label="Rewritten"
+              before="Client's side"
+              after="Server's side"
+              rows={rewritten.map(({ path, from, to }) => ({ path, before: from, after: to }))}
+            />
+          </div>
         )}
       </Card>
       <div className={styles.legs}>

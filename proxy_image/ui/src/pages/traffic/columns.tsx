@@ -6,6 +6,8 @@ import type { Column } from "~/components/VirtualTable";
 import { visible } from "~/content/text";
 import { milliseconds, UNKNOWN } from "~/lib/format";
 
+import { isRewritten } from "./exchanges";
+
 const TONES: Record<string, Tone> = { ok: "ok", notification: "idle", denied: "warn", limited: "warn" };
 const WORDS: Record<string, string> = {
   ok: "OK",
@@ -61,10 +63,10 @@ export const COLUMNS: Column<ExchangeItem>[] = [
     header: "Notes",
     width: "150px",
     phone: "line",
-    cell: ({ lane, rewritten }) => (
+    cell: (exchange) => (
       <>
-        {rewritten.length > 0 && <Tag title="What the gateway changed between its two sides">rewritten</Tag>}{" "}
-        {lane && <Tag title="It took the fast lane">fast lane</Tag>}
+        {isRewritten(exchange) && <Tag title="What the gateway changed between its two sides">rewritten</Tag>}{" "}
+        {exchange.lane && <Tag title="It took the fast lane">fast lane</Tag>}
       </>
     ),
   },

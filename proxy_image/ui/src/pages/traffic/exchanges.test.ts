@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 
 import type { ExchangeItem as Exchange } from "~/api/types";
-import { KEPT, matches, merged, NO_FILTER, replayOf, valuesOf } from "./exchanges";
+import { isRewritten, KEPT, matches, merged, NO_FILTER, replayOf, valuesOf } from "./exchanges";
 
 function exchange(change: Partial<Exchange> = {}): Exchange {
   return {
@@ -77,5 +77,21 @@ describe("replayOf", () => {
     ["nothing that is no message", exchange({ client: { request: "…", response: {}, truncated: false } }), null],
   ])("sends again: %s", (_, given, expected) => {
     expect(replayOf(given)).toEqual(expected);
+  });
+});
+
+describe("isRewritten", () => {
+  it.each([
+    [[], false],
+    [["request.id"], false],
+    [["request.id", "response.id"], false],
+    [["request.id", "request.params.name"], true],
+    [["response.result.content[0].id"], true],
+    [["request.params.id"], true],
+    [["request.id", 'request.params._meta["io.modelcontextprotocol/clientInfo"].name', 'response.result._meta["io.modelcontextprotocol/serverInfo"].version'], false],
+    [['request.params._meta["io.modelcontextprotocol/protocolVersion"]'], true],
+    [["request.params._meta"], true],
+  ])("where %j differ", (paths, expected) => {
+    expect(isRewritten({ rewritten: paths.map((path) => ({ path, from: 1, to: 2 })) })).toBe(expected);
   });
 });

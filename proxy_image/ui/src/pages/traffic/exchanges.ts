@@ -35,6 +35,14 @@ export function failed({ outcome }: Exchange): boolean {
   return outcome !== "ok" && outcome !== "notification";
 }
 
+/** What differs by nature, as each side speaks for itself: the ids of its messages, and who speaks (2026-07-28 says that with each message). */
+const OWN = /^(request|response)\.(id$|(params|result)\._meta\["io\.modelcontextprotocol\/(clientInfo|serverInfo)"\])/;
+
+/** Whether the gateway has changed something of what was said. */
+export function isRewritten({ rewritten }: Pick<Exchange, "rewritten">): boolean {
+  return rewritten.some(({ path }) => !OWN.test(path));
+}
+
 /** The different values of a column, in order, for the filters. */
 export function valuesOf(exchanges: readonly Exchange[], column: "method" | "server" | "outcome"): string[] {
   return [...new Set(exchanges.map((exchange) => exchange[column]).filter((value) => value !== null))].sort();
