@@ -11,7 +11,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from support.backends import eventually
 
 from .offering import HEBREW, Shop, shop_world
-from .visits import accessible, overflows, screenshot, visit
+from .visits import accessible, gone_by_keys, overflows, screenshot, tabbed_to, visit
 from .worlds import ALICE, AUTH, OPS, World
 
 SIX, ALL = "6 tools", "1,006 tools"
@@ -44,9 +44,11 @@ async def test_a_search_among_a_thousand(chromium: Browser) -> None:
     async with shop_world(archive=True) as (world, _), visit(chromium, world.gateway.base, "/tools") as page:
         tools = page.get_by_role("list", name="Tools")
         await expect(page.get_by_role("status").get_by_text(ALL)).to_be_visible()
+        await expect(tools.get_by_role("listitem").first).to_be_visible()
         assert await tools.get_by_role("listitem").count() < 60, "only what is visible may exist"
         await accessible(page)
         await page.keyboard.press("/")
+        await expect(page.get_by_role("searchbox")).to_be_focused()
         await page.keyboard.type("overdue invoices")
         await expect(tools.get_by_role("button").first).to_contain_text("archive_shelf_0777")
         await page.get_by_role("searchbox").fill("")
@@ -116,7 +118,7 @@ async def test_a_call_by_a_form_with_lists_objects_choices_and_kinds(
         await fill_order(page)
         await screenshot(page, "tool-form")
         await call(page).click()
-        await expect(result(page).get_by_role("status")).to_contain_text("Called")
+        await expect(result(page)).to_contain_text("Called")
         await expect(result(page)).to_contain_text("As its output schema says")
         structured = result(page).get_by_role("figure", name="Structured content")
         for part in (
@@ -149,24 +151,55 @@ async def test_a_call_by_a_form_with_lists_objects_choices_and_kinds(
 async def test_by_keyboard_alone(chromium: Browser, shop: tuple[World, Shop]) -> None:
     async with visit(chromium, shop[0].gateway.base, "/") as page:
         await expect(page.get_by_role("heading", level=1)).to_have_text("Fleet")
-        await page.keyboard.press("g")
-        await page.keyboard.press("t")
-        await expect(page.get_by_role("heading", level=1)).to_have_text("Tools")
+        await gone_by_keys(page, "g", "t", to="Tools")
         await page.keyboard.press("/")
+        await expect(page.get_by_role("searchbox")).to_be_focused()
         await page.keyboard.type("always fails")
         first = page.get_by_role("list", name="Tools").get_by_role("button").first
         await expect(first).to_contain_text("shop_refuse")
-        while not await first.evaluate("element => element === document.activeElement"):
-            await page.keyboard.press("Tab")
+        await tabbed_to(page, first)
         await page.keyboard.press("Enter")
         reason = page.get_by_label("reason")
         await reason.wait_for()
-        while not await reason.evaluate("element => element === document.activeElement"):
-            await page.keyboard.press("Tab")
+        await tabbed_to(page, reason)
         await page.keyboard.type("tired")
         await page.keyboard.press("Enter")
-        await expect(result(page).get_by_role("status")).to_contain_text("Error of the tool")
+        await expect(result(page)).to_contain_text("Error of the tool")
         await expect(result(page)).to_contain_text("cannot: tired")
+
+
+async def scroll_of(page: Page) -> Any:
+    return await page.get_by_role("region", name="Details").evaluate("region => region.scrollTop")
+
+
+async def test_a_result_comes_into_view_and_is_told(chromium: Browser, shop: tuple[World, Shop]) -> None:
+    world, server = shop
+    async with visit(chromium, world.gateway.base, tool("order")) as page:
+        await fill_order(page)
+        told = page.get_by_role("status").filter(has_text="Called after")
+        await expect(told).to_have_count(0)
+        await call(page).click()
+        await expect(told).to_have_count(1)
+        structured = result(page).get_by_role("figure", name="Structured content")
+        await expect(structured).to_be_in_viewport()
+        await expect(result(page).get_by_role("heading", name="Result")).to_be_in_viewport()
+        # a second time: it is there already, and what is longer than the window shows its beginning
+        await result(page).get_by_text("The whole result").click()
+        await page.get_by_label("customer").fill("Ben")
+        await page.get_by_label("customer").press("Enter")
+        await expect(structured).to_contain_text("A-4-Ben")
+        await expect(result(page).get_by_role("heading", name="Result")).to_be_in_viewport()
+    server.go_on.set()
+    async with visit(chromium, world.gateway.base, tool("export")) as page:
+        await page.get_by_label("rows").fill("4")
+        await call(page).click()
+        await expect(result(page)).to_contain_text("4 rows")
+        await expect(result(page)).to_be_in_viewport(ratio=1)
+        before = await scroll_of(page)
+        await call(page).click()
+        await expect(result(page)).to_contain_text("4 rows")
+        assert await scroll_of(page) == before
+    server.go_on.clear()
 
 
 async def test_a_slow_tool_tells_how_far_it_is_and_is_cancelled(chromium: Browser, shop: tuple[World, Shop]) -> None:
@@ -183,7 +216,7 @@ async def test_a_slow_tool_tells_how_far_it_is_and_is_cancelled(chromium: Browse
         await asyncio.wait_for(server.cancelled.wait(), 20)
         server.go_on.set()
         await call(page).click()
-        await expect(result(page).get_by_role("status")).to_contain_text("Called")
+        await expect(result(page)).to_contain_text("Called")
         await expect(result(page)).to_contain_text("4 rows")
 
 
@@ -283,7 +316,7 @@ async def test_on_a_phone(chromium: Browser, shop: tuple[World, Shop]) -> None:
         await accessible(page)
         await screenshot(page, "tool-phone")
         await call(page).tap()
-        await expect(result(page).get_by_role("status")).to_contain_text("Called")
+        await expect(result(page)).to_contain_text("Called")
         assert not await overflows(page)
         await page.get_by_role("button", name="All tools").tap()
         await expect(page.get_by_role("list", name="Tools")).to_be_visible()

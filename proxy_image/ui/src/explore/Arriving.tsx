@@ -2,13 +2,14 @@ import { useEffect, useRef } from "react";
 
 import styles from "./explore.module.css";
 
-/** Comes into view when it appears: what somebody just asked for. */
-export function Arriving({ children }: { children: React.ReactNode }): React.JSX.Element {
+/** Comes into view when it appears and each time that `of` changes: what somebody just asked for. Where it is seen already nothing moves. */
+export function Arriving({ of, children }: { of: string; children: React.ReactNode }): React.JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    // newer browsers return a promise, which must not become the effect's clean-up
-    place.current?.scrollIntoView({ block: "start" });
-  }, []);
+    const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    // what is longer than the window is seen from its beginning
+    place.current?.scrollIntoView({ block: "nearest", behavior: calm ? "instant" : "smooth" });
+  }, [of]);
   return (
     <div ref={place} className={styles.arriving}>
       {children}

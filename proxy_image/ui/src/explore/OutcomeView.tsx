@@ -10,20 +10,20 @@ import { milliseconds } from "~/lib/format";
 import type { LogLine } from "~/mcp/connections";
 import type { Fault } from "~/mcp/fault";
 
+import { ANSWERED, type Verdict } from "./announcement";
 import styles from "./explore.module.css";
 import type { Outcome, Running } from "./useRequest";
 
-interface Properties {
+export interface OutcomeProperties {
   outcome: Outcome;
   onCancel: () => void;
   /** How a result is shown. */
   children: (result: JsonObject) => React.ReactNode;
-  /** What a result that is none of an error is called; a tool's own error is one too. */
-  verdict?: (result: JsonObject) => { tone: "ok" | "bad"; text: string };
+  verdict?: Verdict;
 }
 
-/** A request's way: waiting with progress, then its result or why there is none. Told to screen readers as it changes. */
-export function OutcomeView({ outcome, onCancel, children, verdict = () => ({ tone: "ok", text: "Answered" }) }: Properties): React.JSX.Element | null {
+/** A request's way: waiting with progress, then its result or why there is none. `Announced` tells it to screen readers. */
+export function OutcomeView({ outcome, onCancel, children, verdict = ANSWERED }: OutcomeProperties): React.JSX.Element | null {
   if (outcome.state === "idle") return null;
   if (outcome.state === "running") return <Waiting running={outcome} onCancel={onCancel} />;
   if (outcome.state === "failed") {
@@ -37,7 +37,7 @@ export function OutcomeView({ outcome, onCancel, children, verdict = () => ({ to
   const { tone, text } = verdict(outcome.result);
   return (
     <div className={styles.stack}>
-      <p className={styles.outcomeHead} role="status">
+      <p className={styles.outcomeHead}>
         <Status tone={tone}>{text}</Status>
         <span>{milliseconds(outcome.milliseconds)}</span>
         {outcome.version !== undefined && <span className="muted">MCP {outcome.version}</span>}
@@ -57,9 +57,7 @@ function Waiting({ running: { progress, logs }, onCancel }: { running: Running; 
   return (
     <div className={styles.stack}>
       <div className={styles.outcomeHead}>
-        <span role="status">
-          <Status tone="info">Waiting</Status>
-        </span>
+        <Status tone="info">Waiting</Status>
         <Seconds />
         <Button icon={X} onClick={onCancel}>
           Cancel

@@ -9,9 +9,8 @@ import { Card } from "~/components/Page";
 import { Status } from "~/components/Status";
 import { Blocks } from "~/content/Blocks";
 import { blocksOf } from "~/content/blocks";
-import { Arriving } from "~/explore/Arriving";
 import styles from "~/explore/explore.module.css";
-import { OutcomeView } from "~/explore/OutcomeView";
+import { OutcomeCard } from "~/explore/OutcomeCard";
 import { useRequest } from "~/explore/useRequest";
 import type { JsonObject, JsonSchema } from "~/forms/json";
 import { SchemaForm } from "~/forms/SchemaForm";
@@ -45,19 +44,14 @@ export function CallPanel({ detail, onOpen }: { detail: ToolDetail; onOpen: (uri
           </div>
         </SchemaForm>
       </Card>
-      {outcome.state !== "idle" && (
-        <Arriving>
-          <Card title="Result">
-            <OutcomeView
-              outcome={outcome}
-              onCancel={cancel}
-              verdict={(result) => (result.isError === true ? { tone: "bad", text: "Error of the tool" } : { tone: "ok", text: "Called" })}
-            >
-              {(result) => <ToolResult result={result} schema={outputSchema} onOpen={onOpen} />}
-            </OutcomeView>
-          </Card>
-        </Arriving>
-      )}
+      <OutcomeCard
+        title="Result"
+        outcome={outcome}
+        onCancel={cancel}
+        verdict={(result) => (result.isError === true ? { tone: "bad", text: "Error of the tool" } : { tone: "ok", text: "Called" })}
+      >
+        {(result) => <ToolResult result={result} schema={outputSchema} onOpen={onOpen} />}
+      </OutcomeCard>
     </>
   );
 }

@@ -6,6 +6,8 @@ import { Button } from "~/components/Button";
 import { JsonView } from "~/components/JsonView";
 import { Card } from "~/components/Page";
 import explore from "~/explore/explore.module.css";
+import { Announced } from "~/explore/Announced";
+import { Arriving } from "~/explore/Arriving";
 import { OutcomeView } from "~/explore/OutcomeView";
 import { useRequest } from "~/explore/useRequest";
 import { parseArguments } from "~/forms/arguments";
@@ -64,12 +66,15 @@ export function Replay({ exchange }: { exchange: ExchangeItem }): React.JSX.Elem
           </Button>
         </div>
       </form>
+      <Announced outcome={outcome} />
       {outcome.state !== "idle" && (
-        <div className={styles.again}>
-          <OutcomeView outcome={outcome} onCancel={cancel}>
-            {(result) => <Compared result={result} before={exchange.client.response} />}
-          </OutcomeView>
-        </div>
+        <Arriving of={outcome.state}>
+          <div className={styles.again}>
+            <OutcomeView outcome={outcome} onCancel={cancel}>
+              {(result) => <Compared result={result} before={exchange.client.response} />}
+            </OutcomeView>
+          </div>
+        </Arriving>
       )}
     </Card>
   );
