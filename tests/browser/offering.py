@@ -82,10 +82,13 @@ class Shop:
     def __init__(self) -> None:
         self.go_on = asyncio.Event()
         self.cancelled = asyncio.Event()
+        self.completed: list[tuple[str, str, dict[str, str]]] = []
+        """What was completed: the argument, what was typed of it, and the other arguments."""
         self.mcp: FastMCP[Any] = FastMCP("Shop", version="3.1.0")
         for tool in (self.order, self.refuse, self.export, self.confirm, self.media, self.hostile):
             self.mcp.add_tool(Tool.from_function(tool))
         self.mcp.prompt(self.greeting)
+        self.mcp.completion(self.complete)
         self.mcp.resource("shop://catalogue", mime_type="application/json", description="What there is.")(
             self.catalogue
         )
@@ -148,6 +151,22 @@ class Shop:
 
     def hostile(self, what: Literal["markup", "long", "hebrew"] = "markup") -> str:
         return {"markup": HOSTILE, "long": LONG, "hebrew": HEBREW}[what]
+
+    async def complete(self, _: Any, argument: Any, context: Any) -> list[str]:
+        """Tones, and for Ada one of her own; article numbers. `slow` waits until it is cancelled."""
+        others = dict((context.arguments if context else None) or {})
+        self.completed.append((argument.name, argument.value, others))
+        if argument.value == "slow":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled.set()
+                raise
+        if argument.value == "broken":
+            raise ValueError("the tones are lost")
+        tones = ["formal", "frank", "friendly", *(["familiar"] if others.get("name") == "Ada" else [])]
+        known = {"tone": tones, "sku": ["apple", "apricot", "pear"]}.get(argument.name, [])
+        return [one for one in known if one.startswith(argument.value)]
 
     def greeting(self, name: str, tone: str = "friendly") -> str:
         """A greeting for a customer."""

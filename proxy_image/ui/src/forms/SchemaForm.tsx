@@ -6,8 +6,10 @@ import type { RJSFSchema, RJSFValidationError, UiSchema } from "@rjsf/utils";
 import { useId, useMemo, useState } from "react";
 
 import { Choices } from "~/components/Fields";
+import type { Completion } from "~/mcp/completion";
 
 import { argumentsOf, parseArguments } from "./arguments";
+import { Completing } from "./CompletedInput";
 import type { JsonObject, JsonSchema } from "./json";
 import { formSchema } from "./schema";
 import { templates } from "./theme";
@@ -19,6 +21,8 @@ interface Properties {
   /** What it starts with. */
   initial?: JsonObject;
   onSubmit: (values: JsonObject) => void;
+  /** Who proposes values for its texts. */
+  completion?: Completion | null;
   /** Below the fields: the buttons, of which one submits. */
   children: React.ReactNode;
 }
@@ -32,7 +36,7 @@ const UI: UiSchema = {
 const DEFAULTS = { arrayMinItems: { populate: "requiredOnly" }, emptyObjectFields: "populateAllDefaults", allOf: "populateDefaults" } as const;
 
 /** Values for a JSON Schema, by fields or as JSON text; both are checked against the schema before they are submitted. */
-export function SchemaForm({ schema, initial = {}, onSubmit, children }: Properties): React.JSX.Element {
+export function SchemaForm({ schema, initial = {}, onSubmit, completion = null, children }: Properties): React.JSX.Element {
   const [mode, setMode] = useState<Mode>("form");
   const [data, setData] = useState<unknown>(initial);
   const [text, setText] = useState("");
@@ -58,9 +62,11 @@ export function SchemaForm({ schema, initial = {}, onSubmit, children }: Propert
         />
       </div>
       {mode === "form" ? (
-        <Fields schema={schema} data={data} onChange={setData} onSubmit={onSubmit}>
-          {children}
-        </Fields>
+        <Completing value={completion === null ? null : { completion, data }}>
+          <Fields schema={schema} data={data} onChange={setData} onSubmit={onSubmit}>
+            {children}
+          </Fields>
+        </Completing>
       ) : (
         <JsonText schema={schema} text={text} onChange={setText} onSubmit={onSubmit}>
           {children}
@@ -70,7 +76,7 @@ export function SchemaForm({ schema, initial = {}, onSubmit, children }: Propert
   );
 }
 
-interface FieldsProperties extends Omit<Properties, "initial"> {
+interface FieldsProperties extends Omit<Properties, "initial" | "completion"> {
   data: unknown;
   onChange: (data: unknown) => void;
 }
@@ -116,7 +122,7 @@ function JsonText({
   onChange,
   onSubmit,
   children,
-}: Omit<Properties, "initial"> & { text: string; onChange: (text: string) => void }): React.JSX.Element {
+}: Omit<Properties, "initial" | "completion"> & { text: string; onChange: (text: string) => void }): React.JSX.Element {
   const id = useId();
   const [told, setTold] = useState<string[]>([]);
   const submit = (event: React.SyntheticEvent): void => {

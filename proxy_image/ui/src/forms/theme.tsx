@@ -13,9 +13,11 @@ import {
 } from "@rjsf/utils";
 import getDefaultRegistry from "@rjsf/core/lib/getDefaultRegistry.js";
 import { ArrowDown, ArrowUp, Copy, type LucideIcon, Plus, X } from "lucide-react";
-import { isValidElement } from "react";
+import { isValidElement, use } from "react";
 
 import { Button, IconButton } from "~/components/Button";
+
+import { CompletedInput, Completing } from "./CompletedInput";
 
 /** How the form library's fields look here. Titles and descriptions come from servers: they are text. */
 
@@ -50,8 +52,10 @@ function ArrayItem({ children, buttonsProps, hasToolbar, registry, index }: Arra
 }
 
 function Input(properties: BaseInputTemplateProps): React.JSX.Element {
+  const completing = use(Completing);
   const wrong = (properties.rawErrors?.length ?? 0) > 0;
-  return <PlainInput {...properties} autoComplete="off" spellCheck={false} aria-invalid={wrong} />;
+  const input = { ...properties, autoComplete: "off", spellCheck: false, "aria-invalid": wrong };
+  return completing === null ? <PlainInput {...input} /> : <CompletedInput {...completing} input={input} field={PlainInput} />;
 }
 
 function FieldErrors({ errors = [], fieldPathId }: FieldErrorProps): React.JSX.Element | null {

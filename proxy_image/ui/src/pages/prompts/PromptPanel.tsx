@@ -7,17 +7,18 @@ import { Card } from "~/components/Page";
 import { Blocks } from "~/content/Blocks";
 import { blocksOf } from "~/content/blocks";
 import { visible } from "~/content/text";
-import { Arriving } from "~/explore/Arriving";
 import styles from "~/explore/explore.module.css";
-import { OutcomeView } from "~/explore/OutcomeView";
+import { OutcomeCard } from "~/explore/OutcomeCard";
 import { useRequest } from "~/explore/useRequest";
 import { isObject, type JsonObject } from "~/forms/json";
 import { SchemaForm } from "~/forms/SchemaForm";
+import { useCompletion } from "~/mcp/completion";
 import { promptSchema } from "~/mcp/templates";
 
 export function PromptPanel({ route, prompt }: { route: string; prompt: Prompt }): React.JSX.Element {
   const { outcome, start, cancel } = useRequest();
   const navigate = useNavigate();
+  const completion = useCompletion(route, { type: "ref/prompt", name: prompt.name });
   return (
     <>
       <header className={styles.head}>
@@ -38,6 +39,7 @@ export function PromptPanel({ route, prompt }: { route: string; prompt: Prompt }
       <Card title="Arguments">
         <SchemaForm
           schema={promptSchema(prompt.arguments ?? [])}
+          completion={completion}
           onSubmit={(values) => start({ route, asked: { method: "prompts/get", params: { name: prompt.name, arguments: values } } })}
         >
           <div className={styles.actions}>
@@ -47,15 +49,9 @@ export function PromptPanel({ route, prompt }: { route: string; prompt: Prompt }
           </div>
         </SchemaForm>
       </Card>
-      {outcome.state !== "idle" && (
-        <Arriving>
-          <Card title="Messages">
-            <OutcomeView outcome={outcome} onCancel={cancel}>
-              {(result) => <Messages result={result} onOpen={(uri) => void navigate({ to: "/resources", search: { route, uri } })} />}
-            </OutcomeView>
-          </Card>
-        </Arriving>
-      )}
+      <OutcomeCard title="Messages" outcome={outcome} onCancel={cancel}>
+        {(result) => <Messages result={result} onOpen={(uri) => void navigate({ to: "/resources", search: { route, uri } })} />}
+      </OutcomeCard>
     </>
   );
 }

@@ -7,11 +7,11 @@ import { Tag } from "~/components/Status";
 import { Blocks } from "~/content/Blocks";
 import { contentsOf } from "~/content/blocks";
 import { bytes, visible } from "~/content/text";
-import { Arriving } from "~/explore/Arriving";
 import styles from "~/explore/explore.module.css";
-import { OutcomeView } from "~/explore/OutcomeView";
+import { OutcomeCard } from "~/explore/OutcomeCard";
 import { useRequest } from "~/explore/useRequest";
 import { SchemaForm } from "~/forms/SchemaForm";
+import { useCompletion } from "~/mcp/completion";
 import { expanded, templateSchema } from "~/mcp/templates";
 
 interface Properties {
@@ -40,18 +40,12 @@ export function ReadPanel({ route, uri, template, known, onOpen }: Properties): 
             Read
           </Button>
         ) : (
-          <TemplateForm template={template ?? ""} busy={outcome.state === "running"} onRead={read} />
+          <TemplateForm route={route} template={template ?? ""} busy={outcome.state === "running"} onRead={read} />
         )}
       </Card>
-      {outcome.state !== "idle" && (
-        <Arriving>
-          <Card title="Contents">
-            <OutcomeView outcome={outcome} onCancel={cancel} verdict={() => ({ tone: "ok", text: "Read" })}>
-              {(result) => <Blocks blocks={contentsOf(result.contents)} label="Contents" onOpen={onOpen} />}
-            </OutcomeView>
-          </Card>
-        </Arriving>
-      )}
+      <OutcomeCard title="Contents" outcome={outcome} onCancel={cancel} verdict={() => ({ tone: "ok", text: "Read" })}>
+        {(result) => <Blocks blocks={contentsOf(result.contents)} label="Contents" onOpen={onOpen} />}
+      </OutcomeCard>
     </>
   );
 }
@@ -76,7 +70,8 @@ function Known({ known }: { known: Resource | ResourceTemplateType }): React.JSX
   );
 }
 
-function TemplateForm({ template, busy, onRead }: { template: string; busy: boolean; onRead: (uri: string) => void }): React.JSX.Element {
+function TemplateForm({ route, template, busy, onRead }: { route: string; template: string; busy: boolean; onRead: (uri: string) => void }): React.JSX.Element {
+  const completion = useCompletion(route, { type: "ref/resource", uri: template });
   let schema;
   try {
     schema = templateSchema(template);
@@ -84,7 +79,7 @@ function TemplateForm({ template, busy, onRead }: { template: string; busy: bool
     return <p className="muted">This is no URI template: {error instanceof Error ? error.message : String(error)}</p>;
   }
   return (
-    <SchemaForm schema={schema} onSubmit={(values) => onRead(expanded(template, values))}>
+    <SchemaForm schema={schema} completion={completion} onSubmit={(values) => onRead(expanded(template, values))}>
       <div className={styles.actions}>
         <Button type="submit" kind="primary" icon={BookOpen} disabled={busy}>
           Read
