@@ -74,7 +74,7 @@ class Draft:
 
     __slots__ = (
         "answered", "asked", "at", "began", "lane", "method", "name", "number", "outcome", "principal", "route", "seconds",
-        "sent", "server", "session", "told",
+        "secrets", "sent", "server", "session", "told",
     )  # fmt: skip
 
     def __init__(self, route: str, principal: Principal | None, session: str | None, sent: bytes | None) -> None:
@@ -93,6 +93,8 @@ class Draft:
         self.answered: Body | None = None
         """By the server."""
         self.server: str | None = None
+        self.secrets: tuple[str, ...] = ()
+        """What the server was shown, and may repeat."""
         self.method = ""
         self.name: str | None = None
         self.outcome = "ok"
@@ -106,11 +108,12 @@ class Draft:
         bodies = (self.sent, self.told, self.asked, self.answered)
         return 512 + sum(body.kept for body in bodies if body is not None)
 
-    def ask(self, server: str, method: str, params: Mapping[str, Any]) -> None:
+    def ask(self, server: str, method: str, params: Mapping[str, Any], secrets: tuple[str, ...] = ()) -> None:
         """A server is asked by the library, which makes the id. Of several questions the last one counts."""
         if self.number:  # what goes on with a call that has asked its user
             return
         self.server, self.answered = server, None
+        self.secrets += secrets
         self.asked = Body(_encoded({"jsonrpc": "2.0", "method": method, "params": params}))
 
     def answer(self, result: Mapping[str, Any]) -> None:
@@ -236,7 +239,8 @@ class _Posted:
         data = message.get("body", b"")
         if self._standing is not None:
             self._tell(self._standing, data)
-        draft.told.add(data)
+        else:
+            draft.told.add(data)
         if not message.get("more_body", False):
             self._end()
 

@@ -246,7 +246,7 @@ class BackendSession:
         began = time.perf_counter()
         draft = CURRENT.get()
         if draft is not None:
-            draft.ask(self.server, method, params)
+            draft.ask(self.server, method, params, self._secrets())
         try:
             async with call.deadline.running():
                 result = await self._send(method, params, call, attempt)

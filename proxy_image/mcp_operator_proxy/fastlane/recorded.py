@@ -71,6 +71,7 @@ class RecordedExchange(Exchange):
         draft = self._draft
         draft.asked = Body(self.outgoing.partition(b"\r\n\r\n")[2])
         draft.answered = Body()
+        draft.secrets += self.hot.upstream.backend.secrets()
         super().start()
 
     def headed(self, status: int, headers: dict[bytes, bytes]) -> None:

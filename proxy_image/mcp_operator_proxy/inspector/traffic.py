@@ -17,7 +17,6 @@ from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.recording import EVERYBODY, Body, Draft
 from mcp_operator_proxy.services.rest import problems
 from mcp_operator_proxy.services.rest.problems import ProblemError
-from mcp_operator_proxy.services.users.identity import user_of
 
 router = APIRouter()
 LOOK_SECONDS: Final = 1.0
@@ -93,8 +92,7 @@ async def own(proxy: Proxy, seen: dict[int, int], who: str) -> Traffic:
     last = cursor({number: recorder.last if told[-1:] == mine[-1:] else told[-1].number})
     if not told:
         return Traffic(exchanges=[], last=last)
-    secrets = [_secrets(proxy, one) for one in told]
-    items = await asyncio.to_thread(lambda: [item(number, *one) for one in zip(told, secrets, strict=True)])
+    items = await asyncio.to_thread(lambda: [item(number, one) for one in told])
     return Traffic(exchanges=items, last=last)
 
 
@@ -108,8 +106,9 @@ def _page(drafts: Sequence[Draft]) -> Iterator[Draft]:
         yield draft
 
 
-def item(worker: int, draft: Draft, secrets: Collection[str]) -> ExchangeItem:
+def item(worker: int, draft: Draft) -> ExchangeItem:
     """An exchange as it is shown; what it means is found out only now."""
+    secrets = draft.secrets
     sent, told = _side(draft.sent, secrets), _side(draft.told, secrets)
     asked, answered = _side(draft.asked, secrets), _side(draft.answered, secrets)
     client = Leg(request=sent[0], response=told[0], truncated=sent[1] or told[1])
@@ -137,17 +136,6 @@ def item(worker: int, draft: Draft, secrets: Collection[str]) -> ExchangeItem:
 
 def _side(body: Body | None, secrets: Collection[str]) -> tuple[object, bool]:
     return (None, False) if body is None else shown(body.messages(), body.size, secrets)
-
-
-def _secrets(proxy: Proxy, draft: Draft) -> Collection[str]:
-    """What the proxy shows to the server, and must not be seen where the server repeats it."""
-    state = proxy.state
-    if state is None or draft.server is None:
-        return ()
-    backend = state.backends.get(draft.server)
-    if backend is None and draft.server in state.personal:
-        backend = proxy.services.users.instances.held(draft.server, user_of(draft.principal, state.config.users))
-    return backend.secrets() if backend is not None else ()
 
 
 def cursor(seen: dict[int, int]) -> str:

@@ -1,9 +1,11 @@
 """Servers of which each user has an instance of its own: nobody sees what another one's has, says or does."""
 
+import asyncio
 import json
 from typing import Any
 
 from mcp_operator_proxy.inspector.models import Fleet, ServerDetail, ToolDetail, Tools, Traffic
+from mcp_operator_proxy.services.credentials.token import Token
 from support.gateway import Gateway
 from unit.proxy.rest.conftest import problem
 from unit.proxy.users.setting import connected, key_of, one_gateway
@@ -51,3 +53,17 @@ async def _sees_its_own(gateway: Gateway, name: str, other: str) -> None:
     assert f"tok-{other}" not in text
     for path in ("sessions", "swaps", "definitions", "fleet", "servers/ns/p", "tools"):
         assert f"tok-{other}" not in json.dumps(await of(path)), path
+
+
+async def test_a_users_token_is_not_seen_where_the_server_repeats_it_to_an_application() -> None:
+    more = {"inspector": {"operators": ["app"]}, "users": {"applications": ["app"]}, "rest": {"prefix": "/api"}}
+    async with one_gateway(["app"], **more) as (gateway, personal, _):
+        personal.held.setdefault("now", asyncio.Event()).set()
+        await gateway.proxy.services.users.start("zoe", "corp", Token("tok-of-zoe"), ["ns/p"])
+        await ask(gateway, "traffic", key_of("app"))
+        body = {"tool_id": "p.hold", "user_id": "zoe", "parameters": {"key": "now"}}
+        called = await gateway.http.post(f"{gateway.base}/api/tools/call", json=body, headers=key(key_of("app")))
+        assert "tok-of-zoe" in called.text, called.text
+        text = json.dumps(await ask(gateway, "traffic", key_of("app")))
+        assert "p.hold" in text
+        assert "tok-of-zoe" not in text
