@@ -71,7 +71,9 @@ def gateway(proxy: McpProxy, objects: DataObjects, operator_key: bytes | None) -
     elif spec.inspector.enabled and spec.rest is not None and within(spec.rest.prefix, config.UI_PATH):
         fields.tell("InvalidValue", f"spec.inspector: spec.rest.prefix {spec.rest.prefix} is its own; take another")
     elif spec.inspector.enabled:
-        settings["inspector"] = config.Inspector(operators=spec.inspector.operators, traffic=spec.inspector.traffic)
+        settings["inspector"] = config.Inspector(
+            operators=spec.inspector.operators, traffic=spec.inspector.traffic, name=proxy.id
+        )
     if spec.audit is not None:
         settings["audit"] = audit(spec.audit)
     if spec.notices is not None and (notices := _notices(spec.notices, fields)) is not None:

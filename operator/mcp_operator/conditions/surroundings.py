@@ -30,7 +30,9 @@ def exposed(proxy: McpProxy, seen: Surroundings, url: str) -> Verdict | None:
         return unknown(Type.EXPOSED, Reason.WAITING, f"the {missing} has not been made yet")
     if "HTTPRoute" in asked and (verdict := _attached(proxy, seen.live["HTTPRoute"])):
         return verdict
-    return yes(Type.EXPOSED, Reason.EXPOSED, f"{' and '.join(asked)} lead to it: {url}")
+    return yes(
+        Type.EXPOSED, Reason.EXPOSED, f"{' and '.join(asked)} {'leads' if len(asked) == 1 else 'lead'} to it: {url}"
+    )
 
 
 def _attached(proxy: McpProxy, route: Body) -> Verdict | None:

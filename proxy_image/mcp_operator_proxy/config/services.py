@@ -32,6 +32,8 @@ class Inspector(ConfigModel):
     """Let callers watch exchanges, each his own, operators all. While nobody watches nothing is recorded."""
     traffic_size: Annotated[int, Field(ge=1, le=10_000)] = 256
     """Exchanges that each worker keeps."""
+    name: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = None
+    """What the page calls this proxy."""
 
 
 class Stores(ConfigModel):

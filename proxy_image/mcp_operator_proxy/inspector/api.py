@@ -47,8 +47,8 @@ async def fleet(look: Look) -> Fleet:
     """The servers that the caller may see."""
     seen = await look.servers()
     found = own.fleet(look.proxy)
-    others = await look.proxy.services.siblings.ask("/inspector/fleet", Fleet)
-    shown = together.fleet(found, others.by_worker)
+    others = await look.proxy.services.siblings.ask_all("/inspector/fleet", Fleet)
+    shown = together.fleet(found, others)
     return Fleet(servers=[server for server in shown.servers if server.id in seen])
 
 
@@ -60,8 +60,8 @@ async def server(look: Look, namespace: str, name: str) -> ServerDetail:
     if found is None:
         raise ProblemError(problems.UNKNOWN_SERVER, "there is no server of this name")
     target = f"/inspector/server?{urlencode({'server': server_id})}"
-    others = await look.proxy.services.siblings.ask(target, ServerFound)
-    shown = together.detail(found, others.by_worker.values())
+    others = await look.proxy.services.siblings.ask_all(target, ServerFound)
+    shown = together.detail(found, others)
     return shown if look.is_operator else _for_others(look, shown)
 
 
@@ -90,14 +90,17 @@ def _schemes(config: ProxyConfig) -> list[Literal["apiKey", "bearer"]]:
 
 def _proxy(look: Looking, *, unknown: bool) -> ProxyInfo:
     proxy = look.proxy
+    name = look.settings.name or proxy.name
+    workers = max(1, len(proxy.holder.workers))
     if unknown:
-        return ProxyInfo(name=proxy.name, version=__version__, revision=None, started_at=None, workers=None)
+        return ProxyInfo(name=name, version=__version__, revision=None, started_at=None, workers=None, replicas=None)
     return ProxyInfo(
-        name=proxy.name,
+        name=name,
         version=__version__,
         revision=look.state.config.revision,
         started_at=proxy.started_at,
-        workers=max(1, len(proxy.holder.workers)),
+        workers=workers,
+        replicas=1 + len(proxy.services.siblings.replicas) // workers,
     )
 
 

@@ -1,4 +1,4 @@
-"""What a worker tells its siblings of what the inspector shows. They have checked who asks."""
+"""What a worker tells its siblings and other replicas of what the inspector shows. They have checked who asks."""
 
 from pydantic import BaseModel
 from starlette.datastructures import QueryParams

@@ -33,7 +33,8 @@ class ProxyInfo(Shape):
     version: str
     revision: str | None
     started_at: datetime | None
-    workers: int | None
+    workers: int | None = Field(description="Of each replica.")
+    replicas: int | None = Field(description="That are thought to be up.")
 
 
 class RouteInfo(Shape):

@@ -27,8 +27,8 @@ MOST = 1000
 @router.get("/sessions")
 async def sessions(look: Look) -> Sessions:
     """An operator's answer has those of all; anybody else's his own."""
-    others = await look.proxy.services.siblings.ask("/inspector/sessions", ClientSessions)
-    client = together.sessions(own.sessions(look.proxy), others.by_worker.values())
+    others = await look.proxy.services.siblings.ask_all("/inspector/sessions", ClientSessions)
+    client = together.sessions(own.sessions(look.proxy), others)
     users = await look.proxy.services.users.list()
     if not look.is_operator:
         client = [session for session in client if look.caller_key is not None and session.caller == look.caller_key]

@@ -15,8 +15,8 @@ HIDDEN = "only operators of the inspector are told why"
 @router.get("/swaps")
 async def swaps(look: Look) -> Swaps:
     """The newest first. Who is no operator is told of the servers and routes that he sees."""
-    others = await look.proxy.services.siblings.ask("/inspector/swaps", Swaps)
-    shown = together.swaps(own.swaps(look.proxy), others.by_worker.values())
+    others = await look.proxy.services.siblings.ask_all("/inspector/swaps", Swaps)
+    shown = together.swaps(own.swaps(look.proxy), others)
     if look.is_operator:
         return shown
     servers = await look.servers()
@@ -28,8 +28,8 @@ async def swaps(look: Look) -> Swaps:
 async def definitions(look: Look) -> Definitions:
     """Of servers that the caller may see: definitions that are not approved. What a quarantined one says is for operators."""
     seen = await look.servers()
-    others = await look.proxy.services.siblings.ask("/inspector/definitions", Definitions)
-    shown = together.definitions(own.definitions(look.proxy), others.by_worker.values())
+    others = await look.proxy.services.siblings.ask_all("/inspector/definitions", Definitions)
+    shown = together.definitions(own.definitions(look.proxy), others)
     mine = [item for item in shown.items if item.server in seen]
     if look.is_operator:
         return Definitions(items=mine)

@@ -1,6 +1,6 @@
-"""One answer out of those of several workers: of what they see differently, the worse is told. Pure."""
+"""One answer out of those of several workers, of all replicas: of what they see differently, the worse is told. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from mcp_operator_proxy.inspector.models import (
@@ -21,9 +21,9 @@ SAME_SECONDS: Final = 60.0
 STATES: Final = ("ready", "pending", "error")
 
 
-def fleet(own: Fleet, others: Mapping[int, Fleet]) -> Fleet:
+def fleet(own: Fleet, others: Iterable[Fleet]) -> Fleet:
     """The servers that `own` has, in its order."""
-    seen = [{server.id: server for server in each.servers} for each in others.values()]
+    seen = [{server.id: server for server in each.servers} for each in others]
     return Fleet(servers=[_server([one, *(each[one.id] for each in seen if one.id in each)]) for one in own.servers])
 
 

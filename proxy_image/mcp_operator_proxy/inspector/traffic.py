@@ -1,8 +1,9 @@
 """`traffic`: exchanges as they happen, each caller his own, operators all."""
 
 import asyncio
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Annotated, Final
 from urllib.parse import urlencode
 
@@ -17,14 +18,17 @@ from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.recording import EVERYBODY, Body, Draft
 from mcp_operator_proxy.services.rest import problems
 from mcp_operator_proxy.services.rest.problems import ProblemError
+from mcp_operator_proxy.sessions.holder import Holder
 
 router = APIRouter()
 LOOK_SECONDS: Final = 1.0
-"""Between two questions to siblings while somebody waits."""
+"""Between two questions to siblings and replicas while somebody waits."""
 BREATH_SECONDS: Final = 0.05
 """After something has come: more may come with it, and it may be of others."""
 PAGE: Final = 200
 """Exchanges of one answer of one worker: the newest."""
+PROCESSES: Final = 100
+"""Of whom a cursor tells: what is gone falls out of it."""
 PAGE_BYTES: Final = 2**20
 """Of what was kept of them; what is left is told when somebody asks on."""
 
@@ -32,7 +36,9 @@ PAGE_BYTES: Final = 2**20
 @router.get("/traffic")
 async def traffic(
     look: Look,
-    after: Annotated[str, Query(max_length=4000, pattern=r"^([0-9]+\.[0-9]+(,[0-9]+\.[0-9]+)*)?$")] = "",
+    after: Annotated[
+        str, Query(max_length=4000, pattern=r"^([A-Za-z0-9_-]+\.[0-9]+(,[A-Za-z0-9_-]+\.[0-9]+)*)?$")
+    ] = "",
     wait: Annotated[float, Query(ge=0, le=30)] = 0,
 ) -> Traffic:
     """What came `after`; with `wait`, and nothing there, as soon as there is something, at most so many seconds later."""
@@ -53,10 +59,10 @@ async def traffic(
         await asyncio.sleep(BREATH_SECONDS)
 
 
-async def _gathered(look: Look, who: str, seen: dict[int, int]) -> Traffic:
+async def _gathered(look: Look, who: str, seen: Mapping[str, int]) -> Traffic:
     query = urlencode({"after": cursor(seen), "who": who})
-    others = await look.proxy.services.siblings.ask(f"/inspector/traffic?{query}", Traffic)
-    views = [await own(look.proxy, seen, who), *others.by_worker.values()]
+    others = await look.proxy.services.siblings.ask_all(f"/inspector/traffic?{query}", Traffic)
+    views = [await own(look.proxy, seen, who), *others]
     last = dict(seen)
     for view in views:
         last |= cursor_of(view.last)
@@ -77,22 +83,22 @@ async def _something(proxy: Proxy, seconds: float) -> None:
         pass
 
 
-async def own(proxy: Proxy, seen: dict[int, int], who: str) -> Traffic:
+async def own(proxy: Proxy, seen: Mapping[str, int], who: str) -> Traffic:
     """What this worker has recorded for who watches; from now on it records.
 
     In a thread: to read and mask what was kept takes longer than a call may be held up.
     """
-    number = proxy.holder.number
+    instance = proxy.holder.instance
     recorder = proxy.services.inspector.watch(who)
     if recorder is None:
         return Traffic(exchanges=[], last=cursor({}))
-    drafts = recorder.after(seen.get(number, 0))
+    drafts = recorder.after(seen.get(instance, 0))
     mine = [one for one in drafts if who == EVERYBODY or (one.principal is not None and one.principal.key == who)]
     told = list(_page(mine[-PAGE:]))
-    last = cursor({number: recorder.last if told[-1:] == mine[-1:] else told[-1].number})
+    last = cursor({instance: recorder.last if told[-1:] == mine[-1:] else told[-1].number})
     if not told:
         return Traffic(exchanges=[], last=last)
-    items = await asyncio.to_thread(lambda: [item(number, one) for one in told])
+    items = await asyncio.to_thread(lambda: [item(proxy.holder, one) for one in told])
     return Traffic(exchanges=items, last=last)
 
 
@@ -106,7 +112,7 @@ def _page(drafts: Sequence[Draft]) -> Iterator[Draft]:
         yield draft
 
 
-def item(worker: int, draft: Draft) -> ExchangeItem:
+def item(holder: Holder, draft: Draft) -> ExchangeItem:
     """An exchange as it is shown; what it means is found out only now."""
     secrets = draft.secrets
     sent, told = _side(draft.sent, secrets), _side(draft.told, secrets)
@@ -116,7 +122,7 @@ def item(worker: int, draft: Draft) -> ExchangeItem:
     if draft.asked is not None:
         backend = Leg(request=asked[0], response=answered[0], truncated=asked[1] or answered[1])
     return ExchangeItem(
-        id=f"{worker}.{draft.number}",
+        id=f"{holder.instance}.{draft.number}",
         at=datetime.fromtimestamp(draft.at, UTC),
         route=draft.route,
         caller=caller_of(draft.principal),
@@ -127,7 +133,7 @@ def item(worker: int, draft: Draft) -> ExchangeItem:
         outcome=draft.outcome,
         milliseconds=round(draft.seconds * 1000, 3),
         lane=draft.lane,
-        worker=worker,
+        worker=holder.number,
         client=client,
         backend=backend,
         rewritten=rewrites((sent[0], told[0]), (asked[0], answered[0])) if backend is not None else [],
@@ -138,10 +144,11 @@ def _side(body: Body | None, secrets: Collection[str]) -> tuple[object, bool]:
     return (None, False) if body is None else shown(body.messages(), body.size, secrets)
 
 
-def cursor(seen: dict[int, int]) -> str:
-    """Numbers of the newest exchanges, by worker."""
-    return ",".join(f"{worker}.{number}" for worker, number in sorted(seen.items()))
+def cursor(seen: Mapping[str, int]) -> str:
+    """Numbers of the newest exchanges, by process; of many the newest, as numbers begin with a process's time."""
+    newest = sorted(seen.items(), key=itemgetter(1), reverse=True)[:PROCESSES]
+    return ",".join(f"{instance}.{number}" for instance, number in sorted(newest))
 
 
-def cursor_of(text: str) -> dict[int, int]:
-    return {int(worker): int(number) for worker, _, number in (part.partition(".") for part in text.split(",") if part)}
+def cursor_of(text: str) -> dict[str, int]:
+    return {instance: int(number) for instance, _, number in (part.partition(".") for part in text.split(",") if part)}

@@ -1,4 +1,4 @@
-"""What a worker answers its siblings, on the internal listener and to nobody else."""
+"""What a worker answers its siblings and, in part, other replicas, on the internal listener and to nobody else."""
 
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -10,12 +10,14 @@ from starlette.types import Receive, Scope, Send
 
 from mcp_operator_proxy.bodies import read_body
 from mcp_operator_proxy.services.wishes import Wishes
-from mcp_operator_proxy.workers.siblings import HEADER, proven
+from mcp_operator_proxy.workers.siblings import HEADER, proven, replica_keys, worker_keys
 
 if TYPE_CHECKING:
     from mcp_operator_proxy.proxy import Proxy
 
 MAX_BYTES: Final = 2**24
+FOR_REPLICAS: Final = "/inspector/"
+"""They may ask for what is beneath it, and for nothing else."""
 _NOTHING: Final = 204
 
 
@@ -29,8 +31,11 @@ class Inner:
         body = await read_body(receive, MAX_BYTES)
         query = scope["query_string"].decode("latin-1")
         target = quote(scope["path"]) + (f"?{query}" if query else "")
-        header = Headers(scope=scope).get(HEADER, "")
-        if body is None or not proven(self._proxy.holder, header, scope["method"], target, body):
+        header, holder = Headers(scope=scope).get(HEADER, ""), self._proxy.holder
+        keys = worker_keys(holder)
+        if scope["method"] == "GET" and scope["path"].startswith(FOR_REPLICAS):
+            keys += replica_keys(holder)
+        if body is None or not proven(keys, header, scope["method"], target, body):
             response: Response = JSONResponse({"error": "this is for the workers of one pod"}, 403)
         else:
             response = await self._answer(scope["method"], scope["path"], QueryParams(query), body)

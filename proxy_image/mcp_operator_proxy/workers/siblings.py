@@ -1,7 +1,8 @@
-"""The other workers of this pod: what one asks and tells them on their internal listeners.
+"""The other workers of this pod, and those of other replicas: what one asks and tells them on their internal listeners.
 
 A request carries a proof that whoever sends it knows the key that the workers inherited from their parent. No other
 replica has that key, and no client ever sees it: a caller's rights were checked by the worker that the caller met.
+What replicas ask each other, which is less, is proven by a key derived from the one that signs their sessions.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import hashlib
 import hmac
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -26,25 +27,35 @@ TELL_SECONDS: Final = 10.0
 """After this, who tells something does not wait any longer for those who have not heard it."""
 PAUSE_SECONDS: Final = 0.5
 FRESH_SECONDS: Final = 30.0
-"""A proof counts for so long; the clock is that of one machine."""
+"""A proof counts for so long; clocks of replicas may differ by less."""
 _LABEL: Final = b"mcp-operator worker\0"
+_REPLICA: Final = b"mcp-operator replica\0"
 M = TypeVar("M", bound=BaseModel)
 
 
-def prove(holder: Holder, method: str, target: str, body: bytes, at: int) -> str:
+def worker_keys(holder: Holder) -> list[bytes]:
+    """What the workers of this pod have in common."""
+    return holder.own_keys.derived(_LABEL)
+
+
+def replica_keys(holder: Holder) -> list[bytes]:
+    """What the replicas have in common: the first proves, all are believed."""
+    return holder.keys.derived(_REPLICA)
+
+
+def prove(key: bytes, method: str, target: str, body: bytes, at: int) -> str:
     """Header of a request. `target` is path and query."""
-    (key,) = holder.own_keys.derived(_LABEL)
     text = f"{at} {method} {target} {hashlib.sha256(body).hexdigest()}"
     return f"{at};{hmac.new(key, text.encode(), hashlib.sha256).hexdigest()}"
 
 
-def proven(holder: Holder, header: str, method: str, target: str, body: bytes) -> bool:
-    """Whether `header` is of a request that a worker of this pod made just now."""
+def proven(keys: Iterable[bytes], header: str, method: str, target: str, body: bytes) -> bool:
+    """Whether `header` is of a request that somebody who has one of the keys made just now."""
     now = time.time()
     at, _, _ = header.partition(";")
     if not header.isascii() or not at.isdigit() or len(at) > 12 or abs(int(at) - now) > FRESH_SECONDS:
         return False
-    return hmac.compare_digest(prove(holder, method, target, body, int(at)), header)
+    return any(hmac.compare_digest(prove(key, method, target, body, int(at)), header) for key in keys)
 
 
 @dataclass(frozen=True)
@@ -80,10 +91,36 @@ class Siblings:
         known = {n: answer for n, answer in zip(others, found, strict=True) if answer is not None}
         return Answers(known, len(others) - len(known))
 
-    async def _asked(self, address: str, target: str, kind: type[M]) -> M | None:
+    async def ask_all(self, target: str, kind: type[M]) -> list[M]:
+        """What each of them, and each worker of the other replicas, answers to a GET, in ASK_SECONDS. Who gives none is left out."""
+        key = replica_keys(self._holder)[0]
+        asking = asyncio.gather(*(self._asked_far(address, target, kind, key) for address in self.replicas))
+        near, far = await asyncio.gather(self.ask(target, kind), asking)
+        return [*near.by_worker.values(), *(answer for answer in far if answer is not None)]
+
+    @property
+    def replicas(self) -> list[str]:
+        """Addresses of internal listeners of the other replicas' workers, of those that are thought to be up."""
+        holder = self._holder
+        if holder.forwarder is None:
+            return []
+        return sorted(holder.forwarder.peers.live() - {holder.address, *holder.workers})
+
+    async def _asked_far(self, address: str, target: str, kind: type[M], key: bytes) -> M | None:
+        """Of who has shown to know the key as well: the address of a pod that is gone may be somebody else's now."""
+        assert self._holder.forwarder is not None
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                response = await self._send("GET", address, target)
+                if await self._holder.forwarder.instance(address, self._holder.keys) is None:
+                    return None
+                return await self._asked(address, target, kind, key)
+        except TimeoutError:
+            return None
+
+    async def _asked(self, address: str, target: str, kind: type[M], key: bytes | None = None) -> M | None:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                response = await self._send("GET", address, target, key=key)
             return kind.model_validate_json(response.content) if response.is_success else None
         except (httpx2.HTTPError, ValidationError, TimeoutError):
             return None
@@ -114,8 +151,12 @@ class Siblings:
                 return
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _send(self, method: str, address: str, target: str, data: bytes = b"") -> httpx2.Response:
+    async def _send(
+        self, method: str, address: str, target: str, data: bytes = b"", *, key: bytes | None = None
+    ) -> httpx2.Response:
         if self._http is None:  # no CA bundle is to be loaded: it is plain HTTP
             self._http = httpx2.AsyncClient(trust_env=False, verify=False, timeout=None)
-        headers = {HEADER: prove(self._holder, method, target, data, int(time.time()))}
+        if key is None:
+            (key,) = worker_keys(self._holder)
+        headers = {HEADER: prove(key, method, target, data, int(time.time()))}
         return await self._http.request(method, f"http://{address}{target}", content=data, headers=headers)

@@ -221,7 +221,10 @@ export interface ProxyInfo {
   version: string;
   revision: string | null;
   startedAt: string | null;
+  /** Of each replica. */
   workers: number | null;
+  /** That are thought to be up. */
+  replicas: number | null;
 }
 
 export interface Rewrite {

@@ -134,7 +134,7 @@ function Links({ me, chosen }: { me: Me; chosen?: () => void }): React.JSX.Eleme
 }
 
 function Foot({ me }: { me: Me }): React.JSX.Element {
-  const { version, revision, workers } = me.proxy;
+  const { version, revision, workers, replicas } = me.proxy;
   return (
     <dl className={styles.foot}>
       <dt>Version</dt>
@@ -145,6 +145,12 @@ function Foot({ me }: { me: Me }): React.JSX.Element {
           <dd className="mono" title={revision}>
             {revision.slice(0, 12)}
           </dd>
+        </>
+      )}
+      {replicas !== null && replicas > 1 && (
+        <>
+          <dt>Replicas</dt>
+          <dd>{replicas}</dd>
         </>
       )}
       <dt>Workers</dt>

@@ -14,7 +14,7 @@ import pytest
 
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.sessions.holder import Holder
-from mcp_operator_proxy.workers.siblings import HEADER, prove, proven
+from mcp_operator_proxy.workers.siblings import HEADER, prove, proven, worker_keys
 from support.program import Program, running_program, write_config
 from support.waiting import Eventually
 from unit.proxy.rest.backends import STDIO, calculator
@@ -100,7 +100,7 @@ async def test_every_worker_answers_for_both_and_stops_in_both(
 
 async def test_what_workers_ask_each_other_is_for_them_alone(program: Program, http: httpx2.AsyncClient) -> None:
     port = program.base.rpartition(":")[2]
-    forged = {HEADER: prove(Holder(), "PUT", "/restart?server=ns%2Fcalc", b"", int(time.time()))}
+    forged = {HEADER: prove(worker_keys(Holder())[0], "PUT", "/restart?server=ns%2Fcalc", b"", int(time.time()))}
     public = await http.put(f"{program.base}/restart?server=ns%2Fcalc", headers=forged)
     assert public.status_code in (404, 405)
     internal = {p for pid in program.workers() for p in _listening(pid)} - {int(port)}
@@ -118,13 +118,14 @@ def _listening(pid: int) -> set[int]:
 
 
 def test_a_proof_is_for_one_request_and_one_moment() -> None:
-    holder, now = Holder(), int(time.time())
-    header = prove(holder, "PUT", "/wishes", b"{}", now)
-    assert proven(holder, header, "PUT", "/wishes", b"{}")
-    assert not proven(Holder(), header, "PUT", "/wishes", b"{}")
-    assert not proven(holder, header, "GET", "/wishes", b"{}")
-    assert not proven(holder, header, "PUT", "/servers", b"{}")
-    assert not proven(holder, header, "PUT", "/wishes", b"")
-    assert not proven(holder, prove(holder, "PUT", "/wishes", b"{}", now - 60), "PUT", "/wishes", b"{}")
+    keys, now = worker_keys(Holder()), int(time.time())
+    header = prove(keys[0], "PUT", "/wishes", b"{}", now)
+    assert proven(keys, header, "PUT", "/wishes", b"{}")
+    assert proven([*worker_keys(Holder()), *keys], header, "PUT", "/wishes", b"{}")
+    assert not proven(worker_keys(Holder()), header, "PUT", "/wishes", b"{}")
+    assert not proven(keys, header, "GET", "/wishes", b"{}")
+    assert not proven(keys, header, "PUT", "/servers", b"{}")
+    assert not proven(keys, header, "PUT", "/wishes", b"")
+    assert not proven(keys, prove(keys[0], "PUT", "/wishes", b"{}", now - 60), "PUT", "/wishes", b"{}")
     for wrong in ("", ";", "x;y", f"{now};", "é;", f"{now};é"):
-        assert not proven(holder, wrong, "PUT", "/wishes", b"{}")
+        assert not proven(keys, wrong, "PUT", "/wishes", b"{}")

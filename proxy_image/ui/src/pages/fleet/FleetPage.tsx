@@ -72,7 +72,7 @@ function Servers({ servers }: { servers: FleetServer[] }): React.JSX.Element {
         <SearchField label="Search servers" value={query} onChange={(q) => change({ q })} />
         <Choices label="Show" choices={CHOICES.map((choice) => ({ ...choice, count: found.shown[choice.value] }))} value={show} onChange={(value) => change({ show: value === "all" ? "" : value })} />
         <span className="muted" role="status">
-          {rows.length === servers.length ? `${count(rows.length)} servers` : `${count(rows.length)} of ${count(servers.length)} servers`}
+          {rows.length === servers.length ? (rows.length === 1 ? "1 server" : `${count(rows.length)} servers`) : `${count(rows.length)} of ${count(servers.length)} servers`}
         </span>
       </Toolbar>
       {rows.length === 0 ? (
