@@ -80,11 +80,15 @@ class ToolQuarantined(CallFailed):
 
 
 class BadArguments(CallFailed):
-    """They do not fit the tool's schema, or the server does not take them."""
+    """They do not fit the tool's schema: the call is not made."""
 
     def __init__(self, message: str, found: tuple[ArgumentProblem, ...] = ()) -> None:
         super().__init__(message)
         self.problems = found
+
+
+class ArgumentsRefused(BadArguments):
+    """The server was asked, and does not take them."""
 
 
 class CallLimited(CallFailed):
@@ -406,5 +410,5 @@ def _refusal(error: MCPError) -> CallFailed:
     if error.code == URL_ELICITATION_REQUIRED:
         return ToolAsks("the tool sends its user to a web page first, which only a client of MCP can do")
     if error.code == INVALID_PARAMS:
-        return BadArguments(f"the server does not take the parameters: {error.message}")
+        return ArgumentsRefused(f"the server does not take the parameters: {error.message}")
     return ServerRefused(error.message, error.code)

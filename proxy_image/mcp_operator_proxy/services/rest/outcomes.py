@@ -32,6 +32,7 @@ _KINDS: Final[Mapping[type[CallFailed], Kind]] = {
     calls.CallForbidden: problems.UNKNOWN_TOOL,
     calls.ToolQuarantined: problems.QUARANTINED,
     calls.BadArguments: problems.BAD_PARAMETERS,
+    calls.ArgumentsRefused: problems.BAD_PARAMETERS,
     calls.CallLimited: problems.RATE_LIMITED,
     calls.CallTimedOut: problems.TIMEOUT,
     calls.ToolAsks: problems.INPUT_REQUIRED,

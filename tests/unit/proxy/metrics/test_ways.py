@@ -64,6 +64,17 @@ async def test_over_rest() -> None:
         assert "calc.gone" not in found.by(EXECUTIONS, "tool_id")
 
 
+async def test_parameters_that_the_server_itself_refuses_are_an_error_of_its_own() -> None:
+    """Other than those that do not fit the schema, it was asked: `refused` says that a call was not sent."""
+    async with calling("modern", lane=True, rest={}) as through:
+        answer = await through.gateway.http.post(f"{through.gateway.base}/tools/call", json={"tool_id": "a.refused"})
+        assert (answer.status_code, answer.json()["type"].rpartition("/")[2]) == (422, "bad-parameters")
+        assert len(through.scripted.calls) == 1
+        await through.ended("refused", "error")
+        await through.raw.call("a_refused")
+        await through.ended("refused", "error", 2)
+
+
 @pytest.mark.parametrize("rest", [True, False])
 async def test_what_the_circuit_holds_back_is_refused(rest: bool) -> None:
     breaker = {"circuitBreaker": {"failures": 1, "openSeconds": 600}, "callTimeoutSeconds": 0.2}
