@@ -3,6 +3,7 @@
 Names and attributes: OpenTelemetry's semantic conventions for HTTP servers.
 """
 
+import re
 import time
 from typing import Final
 
@@ -12,6 +13,8 @@ from mcp_operator_proxy.tracing.context import of_lines
 from mcp_operator_proxy.tracing.spans import MAX_TEXT, MAX_URI, Attributes, Failure, Trace, Tracer, current, passing
 
 _HEADERS: Final = frozenset({b"traceparent", b"tracestate"})
+_PRIVATE: Final = re.compile(r"(/sessions/|/oauth/start/).+", re.DOTALL)
+"""A user's id, and what lets whoever has it sign in as that user."""
 CLOSED: Final = 499
 """The client has gone before the answer."""
 
@@ -55,7 +58,7 @@ def _ended(trace: Trace, scope: Scope, status: int, route: str | None) -> None:
     method, client = scope["method"], scope.get("client")
     found: Attributes = {
         "http.request.method": method,
-        "url.path": scope["path"][:MAX_URI],
+        "url.path": _PRIVATE.sub(r"\1…", scope["path"])[:MAX_URI],
         "url.scheme": scope.get("scheme", "http"),
         "http.response.status_code": status,
         "network.transport": "tcp",

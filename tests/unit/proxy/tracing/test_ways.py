@@ -84,6 +84,29 @@ async def test_failures_over_rest(  # noqa: PLR0917
         assert (got.attributes["error.type"], got.error, len(asked)) == (error, is_error, legs)
 
 
+@pytest.mark.parametrize("prefix", ["", "/api"])
+async def test_neither_users_nor_their_sign_ins_are_in_a_path(prefix: str, eventually: Eventually) -> None:
+    async with stage(rest={"prefix": prefix}) as on:
+        before = len([span for span in on.collector.spans if span.is_server])
+        asked = [
+            ("DELETE", f"{prefix}/sessions/carol"),
+            ("PATCH", f"{prefix}/sessions/carol"),
+            ("GET", "/oauth/start/carol"),
+        ]
+        for method, path in asked:
+            assert (await on.client.http.request(method, on.gateway.base + path)).status_code >= 400
+
+        def there() -> bool:
+            return len([span for span in on.collector.spans if span.is_server]) >= before + len(asked)
+
+        await eventually(there)
+        assert {span.attributes["url.path"] for span in on.collector.spans if "url.path" in span.attributes} == {
+            f"{prefix}/sessions/…",
+            "/oauth/start/…",
+        }
+        assert "carol" not in str(on.collector.spans)
+
+
 async def test_rest_without_tracing_sends_the_context_on() -> None:
     async with stage(rest={}, tracing={"sampleRatio": 0}) as on:
         body = {"tool_id": "a.text", "parameters": {}}
