@@ -82,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
         help="of the names of Services (MCP_PROXY_CLUSTER_DOMAIN)",
     )
     serve.add_argument(
+        "--namespace",
+        default=env.get("MCP_PROXY_NAMESPACE", ""),
+        help="where names of one label are Services, with enforced egress (MCP_PROXY_NAMESPACE, none)",
+    )
+    serve.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default=env.get("LOG_LEVEL", "info").lower(),
@@ -144,7 +149,7 @@ def _serve(args: argparse.Namespace) -> int:
 
     logs.configure(args.log_level, args.log_format)
     try:
-        egress = Egress.parse(args.egress, args.egress_allow, args.cluster_domain)
+        egress = Egress.parse(args.egress, args.egress_allow, args.cluster_domain, args.namespace)
     except ValueError as error:
         print(f"mcp-operator-proxy: {error}", file=sys.stderr)
         return 2

@@ -5,8 +5,9 @@ link-local (RFC 3927, RFC 4291; the metadata services of clouds), other private 
 server has (multicast, unspecified, reserved). Addresses that carry another one (mapped, NAT64, 6to4, Teredo) count as that one too.
 """
 
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, TypeAlias
 
@@ -22,17 +23,22 @@ METADATA: Final[frozenset[Address]] = frozenset(
 """Of clouds; some stand in ranges that look private or public. Only a network that names it and little else opens one."""
 _SHARED: Final = ip_network("100.64.0.0/10")
 _NAT64: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+_LABEL: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _NARROW: Final = {4: 30, 6: 126}
 """A network of at least this prefix length means its addresses one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Egress:
-    """What is allowed beside public addresses. `cluster_domain` is that of Services' names (`svc.cluster.local`)."""
+    """What is allowed beside public addresses. `cluster_domain` is that of Services' names (`svc.cluster.local`).
+
+    `namespace` is the pod's: a name of one label is that of a Service in it, as it is for a pod's resolver.
+    """
 
     loopback: bool = False
     networks: tuple[Network, ...] = ()
     cluster_domain: str = CLUSTER_DOMAIN
+    namespace: str = ""
 
     @classmethod
     def of(
@@ -42,7 +48,7 @@ class Egress:
         return cls(loopback, tuple(ip_network(network) for network in networks), cluster_domain)
 
     @classmethod
-    def parse(cls, mode: str, allow: str, cluster_domain: str) -> "Egress | None":
+    def parse(cls, mode: str, allow: str, cluster_domain: str, namespace: str = "") -> "Egress | None":
         """From the words of a process's settings: `off` (None) or `enforce`, and what is allowed, by commas. Raises ValueError."""
         words = [word.strip() for word in allow.split(",") if word.strip()]
         networks = [word for word in words if word != LOOPBACK]
@@ -54,12 +60,20 @@ class Egress:
             raise ValueError(f"what egress allows is loopback or networks such as 10.0.0.0/8: {error}") from None
         if mode not in MODES:
             raise ValueError(f"egress is {' or '.join(MODES)}, not {mode!r}")
-        return found if mode == "enforce" else None
+        return replace(found, namespace=namespace.strip()) if mode == "enforce" else None
 
     @property
     def allowed(self) -> str:
         """What `parse` takes."""
         return ",".join([*([LOOPBACK] if self.loopback else []), *map(str, self.networks)])
+
+    def looked_up(self, host: str) -> str:
+        """The name that is asked for in the place of `host`: of a Service of the namespace the whole one, so that nothing else
+        that the resolver's search list may have is meant by it."""
+        label = host.lower()
+        if not self.namespace or label == "localhost" or not _LABEL.fullmatch(label):
+            return host
+        return f"{label}.{self.namespace}.svc.{self.cluster_domain}"
 
     def refusal(self, host: str, address: str) -> str | None:
         """Why no connection to `address` may be made for the name (or literal address) `host`; None where it may.

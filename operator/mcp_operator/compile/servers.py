@@ -1,5 +1,8 @@
 """Facts about one McpServer that follow from its spec alone."""
 
+import re
+from typing import Final
+
 from pydantic import AnyHttpUrl, ValidationError
 
 from mcp_operator.api.meta import CATEGORY_KEY
@@ -9,6 +12,9 @@ from mcp_operator.compile.problems import Problem
 BRIDGE_PORT = 8080
 BRIDGE_PATH = "/mcp"
 MAX_CATEGORY = 128
+_ONE_LABEL: Final = re.compile(
+    r"^https?://(?!localhost(?:[:/?#]|$))[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?=[:/?#]|$)", re.IGNORECASE
+)
 IDENTITY_KEY = "key"
 """Key in that Secret's data."""
 
@@ -53,10 +59,18 @@ def endpoint(server: McpServer) -> tuple[int, str] | None:
 
 
 def cluster_url(server: McpServer) -> str:
-    """Where pods of the cluster reach the server: its own URL, or its Service's."""
+    """Where pods of the cluster reach the server: its own URL, or its Service's.
+
+    A URL whose host has one label names a Service of the server's namespace, whichever namespace it is asked from.
+    """
     if server.spec.remote:
-        return server.spec.remote.url
+        return _whole(server.spec.remote.url, server.metadata.namespace)
     address = endpoint(server)
     assert address
     port, path = address
     return f"http://{child_name(server)}.{server.metadata.namespace}.svc:{port}{path}"
+
+
+def _whole(url: str, namespace: str) -> str:
+    """With the whole name of the Service, where its host is one label."""
+    return _ONE_LABEL.sub(rf"\g<0>.{namespace}.svc", url, count=1)

@@ -197,7 +197,9 @@ def _container(proxy: McpProxy, settings: HostingSettings) -> Object:
             {"name": "MCP_PROXY_INTERNAL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
             {"name": "MCP_PROXY_INTERNAL_PORT", "value": str(INTERNAL_PORT)},
             {"name": "MCP_PROXY_PEERS", "value": f"{peers_name(proxy)}.{proxy.metadata.namespace}.svc:{INTERNAL_PORT}"},
-            *_egress(settings),
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "OTEL_RESOURCE_ATTRIBUTES", "value": _resource_attributes(proxy)},
+            *_egress(settings, proxy.metadata.namespace),
         ],
         "ports": [
             {"name": "mcp", "containerPort": PORT, "protocol": "TCP"},
@@ -216,13 +218,20 @@ def _container(proxy: McpProxy, settings: HostingSettings) -> Object:
     }
 
 
-def _egress(settings: HostingSettings) -> list[Object]:
+def _resource_attributes(proxy: McpProxy) -> str:
+    """By which spans tell the replica (OpenTelemetry's semantic conventions of Kubernetes). POD_NAME stands before it."""
+    namespace = proxy.metadata.namespace
+    return f"service.namespace={namespace},k8s.namespace.name={namespace},k8s.pod.name=$(POD_NAME)"
+
+
+def _egress(settings: HostingSettings, namespace: str) -> list[Object]:
     if settings.egress is None:
         return []
     return [
         {"name": "MCP_PROXY_EGRESS", "value": "enforce"},
         {"name": "MCP_PROXY_EGRESS_ALLOW", "value": settings.egress.allowed},
         {"name": "MCP_PROXY_CLUSTER_DOMAIN", "value": settings.egress.cluster_domain},
+        {"name": "MCP_PROXY_NAMESPACE", "value": namespace},
     ]
 
 

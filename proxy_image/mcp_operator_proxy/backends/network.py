@@ -33,9 +33,10 @@ async def allowed(egress: Egress, host: str, port: int) -> list[str]:
         EgressDenied: there are addresses, and none of them may be.
         OSError: the name does not resolve (socket.gaierror).
     """
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    name = egress.looked_up(host)
+    found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_STREAM)
     addresses = dict.fromkeys(_text(info[4]) for info in found)
-    refusals = {address: egress.refusal(host, address) for address in addresses}
+    refusals = {address: egress.refusal(name, address) for address in addresses}
     open_ = [address for address, refusal in refusals.items() if refusal is None]
     if not open_:
         raise EgressDenied(next((r for r in refusals.values() if r is not None), f"{host} resolves to no address"))

@@ -175,6 +175,22 @@ def test_what_the_proxy_would_refuse_is_left_out_alone() -> None:
     assert [server.id for server in validate.parse(to_json(outcome.config).encode()).servers] == ["team-a/good"]
 
 
+@pytest.mark.parametrize(
+    ("url", "reached"),
+    [
+        ("http://search:8080/mcp", "http://search.team-a.svc:8080/mcp"),
+        ("https://search", "https://search.team-a.svc"),
+        ("http://localhost:8080/mcp", "http://localhost:8080/mcp"),
+        ("http://localhost-2/mcp", "http://localhost-2.team-a.svc/mcp"),
+        ("http://search.tools/mcp", "http://search.tools/mcp"),
+        ("http://10.0.0.1/mcp", "http://10.0.0.1/mcp"),
+        ("http://[fd00::1]/mcp", "http://[fd00::1]/mcp"),
+    ],
+)
+def test_a_host_of_one_label_is_a_service_of_the_servers_namespace(url: str, reached: str) -> None:
+    assert cluster_url(models.server(resources.remote("search", url, labels=CORE))) == reached
+
+
 def test_two_thousand_servers(record_property: Any) -> None:
     """Half are chosen by the selector; the others by name, each by a route of its own, at a path of its own."""
     servers = [

@@ -18,7 +18,7 @@ from mcp_operator.probe.mcp import probe
 from mcp_operator.probe.target import Target as ProbeTarget
 from mcp_operator_proxy.authn.jwks import IssuerKeys
 from mcp_operator_proxy.backends.connect import Target
-from mcp_operator_proxy.backends.network import EgressDenied, guarded_client, reach
+from mcp_operator_proxy.backends.network import EgressDenied, allowed, guarded_client, reach
 from mcp_operator_proxy.backends.oauth import explain
 from mcp_operator_proxy.config import JwtIssuer
 from mcp_operator_proxy.egress import Egress
@@ -300,3 +300,9 @@ def test_settings_in_words(mode: str, allow: str, rule: Egress | None) -> None:
 def test_settings_that_say_nothing_clear_are_refused(mode: str, allow: str) -> None:
     with pytest.raises(ValueError, match="egress"):
         Egress.parse(mode, allow, "cluster.local")
+
+
+async def test_a_service_is_asked_for_by_its_whole_name(names: Names) -> None:
+    names["collector.team.svc.corp.example"] = lambda: ["10.0.0.7"]
+    found = await allowed(Egress(namespace="team", cluster_domain="corp.example"), "collector", 4318)
+    assert found == ["10.0.0.7"]

@@ -96,3 +96,24 @@ def test_another_cluster_domain() -> None:
 def test_what_is_no_network_is_refused(network: str) -> None:
     with pytest.raises(ValueError, match=r"network|host bits|netmask"):
         Egress.of([network])
+
+
+@pytest.mark.parametrize(
+    ("host", "looked_up"),
+    [
+        ("otel-collector", "otel-collector.team.svc.cluster.local"),
+        ("Otel", "otel.team.svc.cluster.local"),
+        ("2130706433", "2130706433.team.svc.cluster.local"),
+        ("localhost", "localhost"),
+        ("otel.", "otel."),
+        ("otel.other", "otel.other"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("::1", "::1"),
+        ("-x", "-x"),
+    ],
+)
+def test_a_name_of_one_label_is_a_service_of_the_namespace(host: str, looked_up: str) -> None:
+    egress = Egress(namespace="team")
+    assert egress.looked_up(host) == looked_up
+    assert (egress.refusal(egress.looked_up(host), "10.0.0.7") is None) == looked_up.endswith(".svc.cluster.local")
+    assert Egress().looked_up(host) == host
