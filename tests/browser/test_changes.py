@@ -1,5 +1,7 @@
 """Swaps as they happen, and definitions that wait to be approved."""
 
+import re
+
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
@@ -75,7 +77,9 @@ async def test_a_changed_definition_waits_and_its_markup_is_text(chromium: Brows
                 await expect(difference.locator("ins")).to_contain_text("<img src=x onerror")
                 assert await page.locator("main :is(img, script)").count() == 0
                 assert "taken over" not in await page.title()
-                await expect(item.get_by_role("figure", name="How to approve read")).to_be_visible()
+                how = item.get_by_role("figure", name="How to approve read")
+                await expect(how).to_have_text(re.compile("^kubectl annotate mcps files -n team-a [^ ]*/approve=[^ ]+$"))
+                await expect(item.get_by_text("Or in Git: spec.approvedDefinitions.tools")).to_be_visible()
                 await screenshot(page, f"definitions-{'dark' if dark else 'light'}")
                 await item.get_by_text("The definition as it is now").click()
                 await expect(item.get_by_role("figure", name="Definition of read")).to_contain_text('"description"')

@@ -75,6 +75,17 @@ async def test_a_server_is_found_and_opened(chromium: Browser, thousand: World) 
         await expect(page.get_by_text("No server is like that")).to_be_visible()
 
 
+async def test_why_a_server_is_down_is_seen_at_once(chromium: Browser) -> None:
+    async with small_world() as world:
+        for width in (390, 1280):
+            async with visit(chromium, world.gateway.base, phone=width == 390) as page:
+                await page.set_viewport_size({"width": width, "height": 800})
+                why = rows(page).filter(has_text="away").get_by_text("ConnectionRefused")
+                await expect(why).to_be_in_viewport()
+                columns = page.get_by_role("table", name="Servers")
+                assert not await columns.evaluate("table => table.scrollWidth > table.parentElement.clientWidth")
+
+
 async def test_what_is_in_trouble_is_shown_alone(chromium: Browser, thousand: World) -> None:
     async with visit(chromium, thousand.gateway.base, "/?show=trouble") as page:
         await expect(page.get_by_text(f"{AWAY} of 1,000 servers")).to_be_visible()

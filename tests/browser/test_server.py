@@ -41,6 +41,12 @@ async def test_what_a_server_said_and_how_it_is(chromium: Browser, world: World)
         await handshake.get_by_text("As the server said it").click()
         await expect(handshake.get_by_role("figure")).to_contain_text('"serverInfo"')
         await accessible(page)
+        await page.get_by_role("link", name="Its traffic").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Traffic")
+        await page.go_back()
+        await page.get_by_role("link", name="Its tools").click()
+        names = page.get_by_role("list", name="Tools").get_by_role("listitem")
+        await expect(names).to_contain_text(["weather_forecast", "weather_warnings"])
 
 
 async def test_the_logs_of_a_process(chromium: Browser, world: World) -> None:

@@ -42,8 +42,11 @@ async def test_both_legs_of_a_call_and_what_was_rewritten(chromium: Browser, sho
         await accessible(page)
         await row.get_by_role("link").click()
         changed = page.get_by_role("table", name="Rewritten")
-        await expect(changed.get_by_role("row").filter(has_text="params.name")).to_contain_text('"shop_refuse"')
-        await expect(changed.get_by_role("row").filter(has_text="params.name")).to_contain_text('"refuse"')
+        sides = {"params.name": ('"shop_refuse"', '"refuse"'), "serverInfo\"].name": ('"mcp-operator-proxy"', '"Shop"')}
+        for path, (client_side, server_side) in sides.items():
+            cells = changed.get_by_role("row").filter(has_text=path).get_by_role("cell")
+            await expect(cells.nth(0)).to_have_text(client_side)
+            await expect(cells.nth(1)).to_have_text(server_side)
         mine = page.get_by_role("figure", name="Client and gateway: request")
         theirs = page.get_by_role("figure", name="Gateway and team-a/shop: request")
         await expect(mine).to_contain_text('"name": "shop_refuse"')
@@ -69,6 +72,21 @@ async def test_ids_alone_are_nothing_that_was_rewritten(chromium: Browser) -> No
         changed = page.get_by_role("table", name="Rewritten").get_by_role("row")
         await expect(changed.filter(has_text="request.id")).to_have_count(1)
         await expect(changed.filter(has_text="response.id")).to_have_count(1)
+
+
+async def test_what_was_opened_stays_in_view(chromium: Browser, shop: tuple[World, Shop]) -> None:
+    world, _ = shop
+    async with visit(chromium, world.gateway.base, "/traffic?q=first-of-many") as page:
+        table = await watching(page)
+        async with Client(world.gateway.url) as client:
+            for _ in range(13):
+                with contextlib.suppress(MCPError):
+                    await client.get_prompt("first-of-many", {})
+        rows = table.locator("[data-index]")
+        await expect(rows).to_have_count(13)
+        await rows.last.get_by_role("link").click()
+        await expect(page.get_by_role("region", name="Exchange")).to_be_visible()
+        await expect(table.locator("[data-selected=true]")).to_be_in_viewport(ratio=0.9)
 
 
 async def test_filters(chromium: Browser, shop: tuple[World, Shop]) -> None:

@@ -70,7 +70,8 @@ def _listed(server: Server, report: ServerReport, seen: Seen) -> Condition:
             type="Listed", status="Unknown", reason="EachUser", message="its lists are the users' own", since=None
         )
     if report.phase == "initialized":
-        said = f"{len(report.tools)} tools, {report.prompts} prompts, {report.resources} resources"
+        counts = {"tool": len(report.tools), "prompt": report.prompts, "resource": report.resources}
+        said = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
         return Condition(type="Listed", status="True", reason="ListsRead", message=said, since=seen.since)
     if report.error is not None and report.digest:
         said = "the last good lists are shown"

@@ -17,6 +17,9 @@ export function Button({ kind = "plain", icon: Icon, className = "", children, t
   );
 }
 
+/** How a link looks that stands among buttons. */
+export const BUTTON_CLASS = `${styles.button} ${styles.plain} ${styles.link}`;
+
 interface IconButtonProperties extends Omit<ButtonHTMLAttributes<HTMLButtonElement>, "children"> {
   icon: LucideIcon;
   label: string;

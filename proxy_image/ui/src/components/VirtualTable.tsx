@@ -1,6 +1,6 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { ArrowDown, ArrowUp } from "lucide-react";
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useEffectEvent, useRef, useState } from "react";
 
 import { moved, type Sort } from "~/lib/rows";
 
@@ -15,8 +15,8 @@ export interface Column<Row> {
   align?: "end";
   /** What sorting compares; left out: the column does not sort. */
   value?: (row: Row) => string | number | null;
-  /** On a phone a row is a card: its title, what stands beside that, a line with a label, or not at all. */
-  phone?: "title" | "side" | "line" | "hide";
+  /** On a phone a row is a card: its title, what stands beside that, what stands below both, a line with a label, or not at all. */
+  phone?: "title" | "side" | "below" | "line" | "hide";
 }
 
 interface Properties<Row> {
@@ -59,6 +59,18 @@ export function VirtualTable<Row>({ label, columns, rows, rowKey, sort = null, o
     pending.current = null;
     target.focus();
   });
+
+  // what was chosen stays in view, also where what is shown of it takes some of the table's room
+  const chosen = selected === null ? -1 : rows.findIndex((row) => rowKey(row) === selected);
+  const isThere = chosen >= 0;
+  const show = useEffectEvent(() => {
+    const row = scroller.current?.querySelector<HTMLElement>(`[data-index="${chosen}"]`);
+    if (row === null || row === undefined) virtual.scrollToIndex(chosen);
+    else row.scrollIntoView({ block: "nearest" });
+  });
+  useEffect(() => {
+    if (isThere) show();
+  }, [selected, isThere]);
 
   const pressed = (event: React.KeyboardEvent): void => {
     if (!(event.target instanceof HTMLElement) || event.target.closest("[data-index]") === null) return;

@@ -94,13 +94,29 @@ function Item({ item }: { item: DefinitionItem }): React.JSX.Element {
             <JsonView value={parsed(item.definition)} label={`Definition of ${item.tool}`} />
           </details>
         )}
-        {item.how !== "" && (
+        {item.how !== "" && item.digest === "" && <p className="muted">{item.how}</p>}
+        {item.how !== "" && item.digest !== "" && (
           <div className={styles.how}>
             <h3>To approve it</h3>
-            <Code text={item.how} label={`How to approve ${item.tool}`} />
+            <How text={item.how} tool={item.tool} />
           </div>
         )}
       </div>
     </article>
+  );
+}
+
+/** The command can be copied as it is; what follows it is another way. */
+function How({ text, tool }: { text: string; tool: string }): React.JSX.Element {
+  const [command = "", ...others] = text.split("\n");
+  return (
+    <>
+      <Code text={command} label={`How to approve ${tool}`} />
+      {others.map((other) => (
+        <p key={other} className="muted">
+          {other.replace(/^in Git: /, "Or in Git: ")}
+        </p>
+      ))}
+    </>
   );
 }

@@ -63,7 +63,7 @@ function Servers({ servers }: { servers: FleetServer[] }): React.JSX.Element {
           { label: "Servers", value: count(found.shown.all), note: `${count(found.shown.healthy)} healthy` },
           { label: "Tools", value: count(found.tools), ...(found.unapproved > 0 ? { note: `${count(found.unapproved)} unapproved` } : {}) },
           { label: "Calls", value: count(found.calls) },
-          { label: "Errors", value: count(found.errors), note: share(found.errors, found.calls) },
+          { label: "Errors", value: count(found.errors), ...(found.calls > 0 ? { note: share(found.errors, found.calls) } : {}) },
           { label: "Restarts", value: count(found.restarts) },
           { label: "Sessions", value: count(found.sessions) },
         ]}

@@ -11,28 +11,28 @@ export const COLUMNS: Column<FleetServer>[] = [
   {
     id: "server",
     header: "Server",
-    width: "minmax(180px, 1.6fr)",
+    width: "minmax(150px, 1.6fr)",
     phone: "title",
     value: (server) => server.id,
     cell: (server) => <ServerLink id={server.id} />,
   },
-  { id: "state", header: "State", width: "100px", phone: "side", value: rank, cell: State },
+  { id: "state", header: "State", width: "92px", phone: "side", value: rank, cell: State },
+  { id: "note", header: "Note", width: "minmax(96px, 2fr)", phone: "below", cell: Note },
   {
     id: "reached",
     header: "Reached by",
-    width: "132px",
+    width: "128px",
     phone: "line",
     value: (server) => `${reached(server) ?? ""} ${server.era ?? ""}`,
     cell: Reached,
   },
-  { id: "p50", header: "p50", width: "62px", align: "end", value: (server) => server.latency.p50, cell: (server) => milliseconds(server.latency.p50) },
-  { id: "p95", header: "p95", width: "62px", align: "end", phone: "hide", value: (server) => server.latency.p95, cell: (server) => milliseconds(server.latency.p95) },
-  { id: "calls", header: "Calls", width: "58px", align: "end", value: (server) => server.calls, cell: (server) => count(server.calls) },
-  { id: "errors", header: "Errors", width: "80px", align: "end", phone: "hide", value: (server) => server.errors, cell: Errors },
-  { id: "restarts", header: "Restarts", width: "62px", align: "end", phone: "hide", value: (server) => server.restarts, cell: (server) => <Number value={server.restarts} /> },
-  { id: "tools", header: "Tools", width: "46px", align: "end", value: (server) => server.tools, cell: (server) => <Number value={server.tools} /> },
-  { id: "sessions", header: "Sessions", width: "62px", align: "end", phone: "hide", value: (server) => server.sessions, cell: (server) => <Number value={server.sessions} /> },
-  { id: "note", header: "Note", width: "minmax(110px, 2.4fr)", phone: "hide", cell: Note },
+  { id: "p50", header: "p50", width: "56px", align: "end", value: (server) => server.latency.p50, cell: (server) => milliseconds(server.latency.p50) },
+  { id: "p95", header: "p95", width: "56px", align: "end", phone: "hide", value: (server) => server.latency.p95, cell: (server) => milliseconds(server.latency.p95) },
+  { id: "calls", header: "Calls", width: "50px", align: "end", value: (server) => server.calls, cell: (server) => count(server.calls) },
+  { id: "errors", header: "Errors", width: "72px", align: "end", phone: "hide", value: (server) => server.errors, cell: Errors },
+  { id: "restarts", header: "Restarts", width: "60px", align: "end", phone: "hide", value: (server) => server.restarts, cell: (server) => <Number value={server.restarts} /> },
+  { id: "tools", header: "Tools", width: "44px", align: "end", value: (server) => server.tools, cell: (server) => <Number value={server.tools} /> },
+  { id: "sessions", header: "Sessions", width: "60px", align: "end", phone: "hide", value: (server) => server.sessions, cell: (server) => <Number value={server.sessions} /> },
 ];
 
 function State(server: FleetServer): React.JSX.Element {
@@ -67,9 +67,11 @@ function Errors(server: FleetServer): React.JSX.Element {
   );
 }
 
-function Note(server: FleetServer): React.JSX.Element {
+function Note(server: FleetServer): React.JSX.Element | null {
   const { why, tone } = health(server);
-  const text = why ?? (server.unapproved > 0 ? `${server.unapproved} definitions wait for approval` : "");
+  const waiting = server.unapproved === 1 ? "1 definition waits for approval" : `${server.unapproved} definitions wait for approval`;
+  const text = why ?? (server.unapproved > 0 ? waiting : "");
+  if (text === "") return null;
   return (
     <span className={tone === "bad" ? styles.errors : "muted"} title={text}>
       {text}

@@ -1,8 +1,9 @@
 import { Link, useParams } from "@tanstack/react-router";
-import { ChevronLeft } from "lucide-react";
+import { Activity, ChevronLeft, Wrench } from "lucide-react";
 
 import { useMe, useServer } from "~/api/queries";
 import type { ServerDetail } from "~/api/types";
+import { BUTTON_CLASS } from "~/components/Button";
 import { Figures } from "~/components/Facts";
 import { Page } from "~/components/Page";
 import { Query } from "~/components/Query";
@@ -28,12 +29,30 @@ export function ServerPage(): React.JSX.Element {
           <ChevronLeft size={14} aria-hidden /> Fleet
         </Link>
       }
+      actions={<Ways id={`${namespace}/${name}`} />}
       beside={server.data !== undefined && <Badges server={server.data} />}
     >
       <Query query={server} label="Asking for the server">
         {(data) => <Server server={data} />}
       </Query>
     </Page>
+  );
+}
+
+/** To what else is known of it. */
+function Ways({ id }: { id: string }): React.JSX.Element {
+  const traffic = useMe().data?.features.traffic === true;
+  return (
+    <>
+      <Link to="/tools" search={{ server: id }} className={BUTTON_CLASS}>
+        <Wrench size={14} aria-hidden /> Its tools
+      </Link>
+      {traffic && (
+        <Link to="/traffic" search={{ server: id }} className={BUTTON_CLASS}>
+          <Activity size={14} aria-hidden /> Its traffic
+        </Link>
+      )}
+    </>
   );
 }
 
@@ -66,7 +85,7 @@ function Server({ server }: { server: ServerDetail }): React.JSX.Element {
           { label: "Latency p50", value: milliseconds(server.latency.p50) },
           { label: "Latency p95", value: milliseconds(server.latency.p95) },
           { label: "Calls", value: count(server.calls) },
-          { label: "Errors", value: count(server.errors), note: share(server.errors, server.calls) },
+          { label: "Errors", value: count(server.errors), ...(server.calls > 0 ? { note: share(server.errors, server.calls) } : {}) },
           { label: "Restarts", value: count(server.restarts) },
           { label: "Tools", value: count(server.tools) },
           { label: "Prompts", value: count(server.prompts) },

@@ -5,9 +5,11 @@ import styles from "./traffic.module.css";
 
 interface Properties {
   label: string;
+  /** Heads of the two columns. */
   before: string;
   after: string;
-  rows: { path: string; before: JsonValue | undefined; after: JsonValue | undefined }[];
+  /** `reversed`: what was before stands in the second column. */
+  rows: { path: string; before: JsonValue | undefined; after: JsonValue | undefined; reversed?: boolean }[];
 }
 
 /** Where two values differ. */
@@ -26,8 +28,9 @@ export function Differences({ label, before, after, rows }: Properties): React.J
           {rows.map((row, index) => (
             <tr key={index}>
               <th scope="row">{visible(row.path)}</th>
+              {row.reversed === true && <td className={styles.after}>{short(row.after)}</td>}
               <td className={styles.before}>{short(row.before)}</td>
-              <td className={styles.after}>{short(row.after)}</td>
+              {row.reversed !== true && <td className={styles.after}>{short(row.after)}</td>}
             </tr>
           ))}
         </tbody>

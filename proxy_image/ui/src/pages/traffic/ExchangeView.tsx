@@ -52,7 +52,8 @@ export function ExchangeView({ exchange, onClose }: { exchange: ExchangeItem; on
               label="Rewritten"
               before="Client's side"
               after="Server's side"
-              rows={rewritten.map(({ path, from, to }) => ({ path, before: from, after: to }))}
+              // a response comes from the server and goes on to the client
+              rows={rewritten.map(({ path, from, to }) => ({ path, before: from, after: to, reversed: path.startsWith("response") }))}
             />
           </div>
         )}

@@ -47,28 +47,30 @@ export function TrafficPage(): React.JSX.Element {
         </Button>
       }
     >
-      <Toolbar>
-        <SearchField label="Search traffic" value={q} onChange={(value) => change({ q: value })} />
-        <Select
-          label="Method"
-          value={method}
-          onChange={(value) => change({ method: value })}
-          options={[{ value: "", label: "All" }, ...options(valuesOf(exchanges, "method"))]}
-        />
-        <Select
-          label="Server"
-          value={server}
-          onChange={(value) => change({ server: value })}
-          options={[{ value: "", label: "All" }, ...options(valuesOf(exchanges, "server"))]}
-        />
-        <Select
-          label="Outcome"
-          value={outcome}
-          onChange={(value) => change({ outcome: value })}
-          options={[{ value: "", label: "All" }, { value: "failed", label: "Anything but good" }, ...options(valuesOf(exchanges, "outcome"))]}
-        />
-        <span className="muted">{rows.length === exchanges.length ? count(rows.length) : `${count(rows.length)} of ${count(exchanges.length)}`}</span>
-      </Toolbar>
+      <div className={styles.filters} data-chosen={chosen !== undefined}>
+        <Toolbar>
+          <SearchField label="Search traffic" value={q} onChange={(value) => change({ q: value })} />
+          <Select
+            label="Method"
+            value={method}
+            onChange={(value) => change({ method: value })}
+            options={[{ value: "", label: "All" }, ...options(valuesOf(exchanges, "method"))]}
+          />
+          <Select
+            label="Server"
+            value={server}
+            onChange={(value) => change({ server: value })}
+            options={[{ value: "", label: "All" }, ...options(valuesOf(exchanges, "server"))]}
+          />
+          <Select
+            label="Outcome"
+            value={outcome}
+            onChange={(value) => change({ outcome: value })}
+            options={[{ value: "", label: "All" }, { value: "failed", label: "Anything but good" }, ...options(valuesOf(exchanges, "outcome"))]}
+          />
+          <span className="muted">{rows.length === exchanges.length ? count(rows.length) : `${count(rows.length)} of ${count(exchanges.length)}`}</span>
+        </Toolbar>
+      </div>
       {problem !== null && <ProblemPanel problem={problem} />}
       <div className={styles.panes} data-chosen={chosen !== undefined}>
         <div className={styles.table}>

@@ -29,7 +29,7 @@ export function clock(at: string): string {
 }
 
 export const COLUMNS: Column<ExchangeItem>[] = [
-  { id: "at", header: "Time", width: "100px", cell: ({ at }) => <span className="mono">{clock(at)}</span>, phone: "side" },
+  { id: "at", header: "Time", width: "100px", cell: ({ at }) => <span className="mono">{clock(at)}</span>, phone: "line" },
   {
     id: "method",
     header: "Method",
@@ -45,17 +45,17 @@ export const COLUMNS: Column<ExchangeItem>[] = [
     id: "name",
     header: "Name",
     width: "minmax(160px, 2fr)",
-    cell: ({ name }) => <bdi className="mono">{name === null ? "" : visible(name)}</bdi>,
-    phone: "title",
+    cell: ({ name }) => name !== null && <bdi className="mono">{visible(name)}</bdi>,
+    phone: "below",
   },
   { id: "outcome", header: "Outcome", width: "116px", cell: ({ outcome }) => <OutcomeStatus outcome={outcome} />, phone: "side" },
   { id: "milliseconds", header: "Took", width: "72px", align: "end", cell: (row) => milliseconds(row.milliseconds), phone: "line" },
-  { id: "server", header: "Server", width: "minmax(120px, 1fr)", cell: ({ server }) => server ?? UNKNOWN, phone: "line" },
+  { id: "server", header: "Server", width: "minmax(120px, 1fr)", cell: ({ server }) => server, phone: "line" },
   {
     id: "caller",
     header: "Caller",
     width: "minmax(80px, 0.7fr)",
-    cell: ({ caller }) => <bdi>{caller === null ? UNKNOWN : visible(caller)}</bdi>,
+    cell: ({ caller }) => caller !== null && <bdi>{visible(caller)}</bdi>,
     phone: "line",
   },
   {
@@ -63,11 +63,16 @@ export const COLUMNS: Column<ExchangeItem>[] = [
     header: "Notes",
     width: "150px",
     phone: "line",
-    cell: (exchange) => (
-      <>
-        {isRewritten(exchange) && <Tag title="What the gateway changed between its two sides">rewritten</Tag>}{" "}
-        {exchange.lane && <Tag title="It took the fast lane">fast lane</Tag>}
-      </>
-    ),
+    cell: Notes,
   },
 ];
+
+function Notes(exchange: ExchangeItem): React.JSX.Element | null {
+  const rewritten = isRewritten(exchange);
+  if (!rewritten && !exchange.lane) return null;
+  return (
+    <>
+      {rewritten && <Tag title="What the gateway changed between its two sides">rewritten</Tag>} {exchange.lane && <Tag title="It took the fast lane">fast lane</Tag>}
+    </>
+  );
+}
