@@ -78,7 +78,9 @@ async def test_a_changed_definition_waits_and_its_markup_is_text(chromium: Brows
                 assert await page.locator("main :is(img, script)").count() == 0
                 assert "taken over" not in await page.title()
                 how = item.get_by_role("figure", name="How to approve read")
-                await expect(how).to_have_text(re.compile("^kubectl annotate mcps files -n team-a [^ ]*/approve=[^ ]+$"))
+                await expect(how).to_have_text(
+                    re.compile("^kubectl annotate mcps files -n team-a [^ ]*/approve=[^ ]+$")
+                )
                 await expect(item.get_by_text("Or in Git: spec.approvedDefinitions.tools")).to_be_visible()
                 await screenshot(page, f"definitions-{'dark' if dark else 'light'}")
                 await item.get_by_text("The definition as it is now").click()

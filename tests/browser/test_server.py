@@ -70,6 +70,15 @@ async def test_a_server_that_is_away(chromium: Browser, world: World) -> None:
         await accessible(page)
 
 
+async def test_a_long_capability_on_a_phone(chromium: Browser, world: World) -> None:
+    async with visit(chromium, world.gateway.base, "/servers/team-a/weather", phone=True) as page:
+        handshake = card(page, "Handshake")
+        tag = handshake.get_by_text("extensions.io.modelcontextprotocol/ui")
+        await expect(tag).to_be_visible()
+        right = "element => element.getBoundingClientRect().right"
+        assert await tag.evaluate(right) < await handshake.evaluate(right)
+
+
 async def test_in_the_dark_and_on_a_phone(chromium: Browser, world: World) -> None:
     async with visit(chromium, world.gateway.base, "/servers/team-b/noisy", dark=True) as page:
         await expect(page.get_by_role("log")).to_be_visible()
