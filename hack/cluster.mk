@@ -14,8 +14,8 @@ cluster-shell: ## open a shell where the cluster can be reached, with kubectl an
 kubernetes-build: ## build the Kubernetes programs into the cache (once, about 8 minutes on two cores)
 	@hack/cluster build
 
-prometheus-operator: ## build the Prometheus operator that cluster tests start into the cache, and fetch its definitions (once, 1 minute)
-	@hack/cluster build --only prometheus-operator
+prometheus-operator: ## build into the cache what cluster tests of monitors start: the Prometheus operator, with its definitions, and Prometheus' discovery (once, 1 minute)
+	@hack/cluster build --only prometheus-operator prometheus-discovery
 
 images: ## build the project's images and load them into the cluster that runs
 	@hack/image build-all

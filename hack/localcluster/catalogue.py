@@ -58,9 +58,13 @@ PROMETHEUS_OPERATOR = Module(
     (Program("prometheus-operator", "github.com/prometheus-operator/prometheus-operator/cmd/operator", 40),),
     definitions="example/prometheus-operator-crd",
 )
+PROMETHEUS_DISCOVERY = Module(
+    "prometheus-discovery", "github.com/prometheus/prometheus", (Program("prometheus-discovery", ".", 30),)
+)
 
 NEEDED = (COMPONENTS, COREDNS, PAUSE, HELM)
-ALL = (*NEEDED, KIND, PROMETHEUS_OPERATOR)
+MONITORING = (PROMETHEUS_OPERATOR, PROMETHEUS_DISCOVERY)
+ALL = (*NEEDED, KIND, *MONITORING)
 
 
 def version(module: Module, go_mod: str) -> str:

@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("paths", help="print where everything is, as JSON")
     build = commands.add_parser("build", help="build the Kubernetes programs into the cache")
     build.add_argument("--with-kind", action="store_true")
-    build.add_argument("--only", choices=[module.folder for module in catalogue.ALL], help="build just this one")
+    names = [module.folder for module in catalogue.ALL]
+    build.add_argument("--only", nargs="+", default=[], choices=names, metavar="MODULE", help=", ".join(names))
     commands.add_parser("kind-check", help="exit status 0 when Docker runs, so that kind can")
     kind_up = commands.add_parser("kind-up", help="create a kind cluster where Docker runs")
     kind_up.add_argument("archives", nargs="*", type=Path, metavar="IMAGE.tar")
@@ -85,11 +86,11 @@ def _dispatch(options: argparse.Namespace, paths: Paths) -> int:
     return 0
 
 
-def _build(paths: Paths, only: str | None, with_kind: bool) -> None:
-    if only is None:
+def _build(paths: Paths, only: Sequence[str], with_kind: bool) -> None:
+    if not only:
         binaries.build_all(paths.cache)
     for module in catalogue.ALL:
-        if module.folder == only or (with_kind and module is catalogue.KIND):
+        if module.folder in only or (with_kind and module is catalogue.KIND):
             binaries.build([module], paths.cache)
             if module.definitions:
                 binaries.definitions(module, paths.cache)

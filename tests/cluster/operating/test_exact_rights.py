@@ -15,6 +15,7 @@ from support.backends import ServedMCP
 from support.chart import rendered
 from support.definitions import wait_established
 from support.fickle import Fickle
+from support.prometheus_operator import definition
 from support.rights import Right, granted, used
 
 from .conftest import RIGHTS, SYSTEM, Until, World
@@ -36,37 +37,37 @@ NEEDS = {"name": "Authorization", "valueFrom": {"secretKeyRef": {"name": "token"
 SETTING = {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "level"}}}
 
 
-def _definition(kind: str, plural: str, group: str) -> Body:
-    """Of another project's API just the kind, without its schema."""
-    version = {
-        "name": "v1",
-        "served": True,
-        "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-    }
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": f"{plural}.{group}",
-            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2466"},
-        },
-        "spec": {
-            "group": group,
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
-            "scope": "Namespaced",
-            "versions": [version],
-        },
-    }
+HTTP_ROUTES: Body = {
+    "apiVersion": "apiextensions.k8s.io/v1",
+    "kind": "CustomResourceDefinition",
+    "metadata": {
+        "name": "httproutes.gateway.networking.k8s.io",
+        "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2466"},
+    },
+    "spec": {
+        "group": "gateway.networking.k8s.io",
+        "names": {"kind": "HTTPRoute", "listKind": "HTTPRouteList", "plural": "httproutes", "singular": "httproute"},
+        "scope": "Namespaced",
+        "versions": [
+            {
+                "name": "v1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+            }
+        ],
+    },
+}
+"""Of the Gateway API just the kind, without its schema."""
 
 
 @pytest.fixture
 async def optional_kinds(world: World) -> AsyncIterator[None]:
-    """The Gateway API and the Prometheus operator's, for as long as the test goes on."""
-    chosen = [(kind, WATCHED[kind]) for kind in ("HTTPRoute", "ServiceMonitor", "PodMonitor")]
-    names = [f"{plural}.{group}" for _, (group, _, plural) in chosen]
-    items = [_definition(kind, plural, group) for kind, (group, _, plural) in chosen]
-    world.plane.kubectl("apply", "-f", "-", body={"apiVersion": "v1", "kind": "List", "items": items})
+    """The Gateway API and the Prometheus operator's own, for as long as the test goes on."""
+    items = [HTTP_ROUTES, definition("servicemonitors"), definition("podmonitors")]
+    names = [body["metadata"]["name"] for body in items]
+    body = {"apiVersion": "v1", "kind": "List", "items": items}
+    world.plane.kubectl("apply", "--server-side", "-f", "-", body=body)
     wait_established(world.plane.kubectl, *names)
     yield
     world.plane.kubectl("delete", "crd", *names)

@@ -4,7 +4,7 @@ import pytest
 
 from localcluster import catalogue
 from localcluster.binaries import sources
-from localcluster.catalogue import ALL, COMPONENTS, COREDNS, HELM, PAUSE, PROMETHEUS_OPERATOR
+from localcluster.catalogue import ALL, COMPONENTS, COREDNS, HELM, MONITORING, PAUSE
 from localcluster.errors import ClusterError
 
 GO_MOD = "module m\n\ngo 1.26.0\n\nrequire k8s.io/kubernetes v1.37.0\n"
@@ -64,12 +64,12 @@ def test_committed_modules_pin_what_the_catalogue_says(module: catalogue.Module)
     assert pinned.startswith("v") or module is PAUSE
 
 
-@pytest.mark.parametrize("module", [HELM, PROMETHEUS_OPERATOR], ids=lambda module: module.folder)
+@pytest.mark.parametrize("module", [HELM, *MONITORING], ids=lambda module: module.folder)
 def test_others_are_held_to_the_same_libraries(module: catalogue.Module) -> None:
     """What is compiled once serves all; a release's own older ones would take minutes more."""
     kubernetes = catalogue.version(COMPONENTS, sources(COMPONENTS)["go.mod"].decode())
     go_mod = sources(module)["go.mod"].decode()
-    for library in ("api", "apimachinery", "client-go", "apiextensions-apiserver"):
+    for library in ("api", "apimachinery", "client-go"):
         assert f"\tk8s.io/{library} v0.{kubernetes.partition('.')[2]} // indirect\n" in go_mod
 
 
