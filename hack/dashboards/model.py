@@ -116,7 +116,6 @@ def _variable(variable: Variable) -> Body:
         "type": "query",
         "datasource": SOURCE,
         "query": {"query": variable.query, "refId": variable.name},
-        "definition": variable.query,
         "regex": variable.pattern,
         "refresh": 2,
         "sort": 1,
