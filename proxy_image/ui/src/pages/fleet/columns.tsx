@@ -11,13 +11,13 @@ export const COLUMNS: Column<FleetServer>[] = [
   {
     id: "server",
     header: "Server",
-    width: "minmax(150px, 1.6fr)",
+    width: "minmax(160px, 2fr)",
     phone: "title",
     value: (server) => server.id,
     cell: (server) => <ServerLink id={server.id} />,
   },
   { id: "state", header: "State", width: "92px", phone: "side", value: rank, cell: State },
-  { id: "note", header: "Note", width: "minmax(96px, 2fr)", phone: "below", cell: Note },
+  { id: "note", header: "Note", width: "minmax(90px, 1.2fr)", phone: "below", cell: Note },
   {
     id: "reached",
     header: "Reached by",
