@@ -48,6 +48,10 @@ stores: ## Install the Redis and the PostgreSQL that unit tests start, where the
 prometheus: ## Install the Prometheus and promtool that tests of alerts and dashboards start, where they are missing (Debian's; needs root)
 	@hack/prometheus
 
+.PHONY: valgrind
+valgrind: ## Install the valgrind that counts instructions for bench-metrics, -traces and -inspector, where it is missing (Debian's; needs root)
+	@hack/valgrind
+
 .PHONY: ui
 ui: venv ## Build the inspector's page into the proxy's package, when it has changed
 	@$(PY) -m inspector_page
@@ -117,12 +121,16 @@ bench-search: venv ## How well, how fast and for how many tokens tools are found
 	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.search
 
 .PHONY: bench-metrics
-bench-metrics: venv ## What the fast lane's counting costs: CPU time per call with it and without it, in turns; build/bench/metrics.json
-	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.metrics $(if $(filter quick,$(BENCH)),--pairs 10)
+bench-metrics: venv valgrind ## What metrics cost the fast lane: instructions, and CPU time, per call with and without them; build/bench/metrics.json
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.metrics $(if $(filter quick,$(BENCH)),--processes 1 --pairs 10)
 
 .PHONY: bench-traces
-bench-traces: venv ## What traces cost in the fast lane: CPU time per call without, unsampled and sampled, in turns; build/bench/traces.json
-	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.traces $(if $(filter quick,$(BENCH)),--rounds 4)
+bench-traces: venv valgrind ## What traces cost in the fast lane: instructions per call where they are off, CPU time where on; build/bench/traces.json
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.traces $(if $(filter quick,$(BENCH)),--processes 1 --rounds 4)
+
+.PHONY: bench-inspector
+bench-inspector: venv valgrind ## What the inspector costs in the fast lane while nobody watches: instructions per call; build/bench/instructions.json
+	@PYTHONPATH=$(PYTHONPATH):tests $(PY) -m bench.instructions inspector $(if $(filter quick,$(BENCH)),--processes 1)
 
 .PHONY: bench-operator
 bench-operator: venv ## The operator at 100, 500 and 2,000 McpServers on a real API server; figures in build/bench/operator.json

@@ -298,6 +298,7 @@ class App:
 
     async def _metrics(self, _: QueryParams, *, alone: bool = False) -> Response:
         # In a thread, as is the status: with a thousand servers it takes longer than a call may be held up.
+        self.proxy.lane.settle()
         if self._pod is None or alone:
             return Response(await asyncio.to_thread(self.proxy.told_metrics), media_type=CONTENT_TYPE)
         text = await self._pod.metrics()

@@ -19,10 +19,15 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 class InFlight:
     """A number that costs nothing to change; the gauge reads it when it is asked."""
 
-    __slots__ = ("value",)
+    __slots__ = ("beside", "value")
 
     def __init__(self) -> None:
         self.value = 0
+        self.beside: Callable[[], int] = int
+        """Those that are counted elsewhere."""
+
+    def __int__(self) -> int:
+        return self.value + self.beside()
 
     def __enter__(self) -> None:
         self.value += 1
@@ -40,7 +45,7 @@ class Metrics:
         self.registry.register(self.tallies)
         self.in_flight = InFlight()
         gauge = Gauge("mcp_proxy_requests_in_flight", "HTTP requests being answered.", registry=self.registry)
-        gauge.set_function(lambda: self.in_flight.value)
+        gauge.set_function(lambda: int(self.in_flight))
         self.swaps = Counter("mcp_proxy_swaps", "Configurations taken into use.", registry=self.registry)
         self.swap_seconds = Histogram(
             "mcp_proxy_swap_seconds",

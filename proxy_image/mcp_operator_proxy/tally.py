@@ -3,8 +3,8 @@ metrics are made of them when somebody scrapes.
 """
 
 import itertools
-from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -35,6 +35,21 @@ Way: TypeAlias = Literal["lane", "full", "rest"]
 WAYS: Final[tuple[Way, ...]] = get_args(Way)
 
 
+def places(times: Sequence[float], bounds: Sequence[float]) -> list[tuple[int, int]]:
+    """Of sorted `times`: the buckets that they are in, by these inclusive upper `bounds`, and how many in each."""
+    found, before = [], 0
+    for place, bound in enumerate(bounds):
+        upto = bisect_right(times, bound)
+        if upto != before:
+            found.append((place, upto - before))
+            if upto == len(times):
+                return found
+            before = upto
+    if before != len(times):
+        found.append((len(bounds), len(times) - before))
+    return found
+
+
 class Times:
     """A histogram with the upper bounds `ADDED`."""
 
@@ -47,6 +62,12 @@ class Times:
     def add(self, seconds: float) -> None:
         self.buckets[bisect_left(ADDED, seconds)] += 1
         self.seconds += seconds
+
+    def add_many(self, times: Sequence[float]) -> None:
+        """Sorted ones."""
+        for place, number in places(times, ADDED):
+            self.buckets[place] += number
+        self.seconds += sum(times)
 
 
 class Tally:
@@ -65,9 +86,19 @@ class Tally:
         self.buckets[bisect_left(BUCKETS, seconds)] += 1
         self.seconds += seconds
 
+    def add_many(self, number: int, places: Sequence[tuple[int, int]], total: float) -> None:
+        """Requests that were `ok`: how many are in which of the buckets, and the sum of their times."""
+        self.outcomes["ok"] = self.outcomes.get("ok", 0) + number
+        for place, those in places:
+            self.buckets[place] += those
+        self.seconds += total
+
     def count(self, outcome: str) -> None:
         """One request, without its time."""
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+
+def _nothing() -> None: ...
 
 
 class Tallies(Collector):
@@ -75,10 +106,18 @@ class Tallies(Collector):
 
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str], Tally] = {}
-        self.lane_answered = 0
+        self.lane_counted = 0
+        """Of `lane_answered`, without what is not counted yet."""
         self.lane_handed_over = 0
         self.added: Mapping[Way, Times] = {way: Times() for way in WAYS}
         """What the proxy added to the requests that a server answered."""
+        self.settle: Callable[[], None] = _nothing
+        """Counts what has been gathered and not counted yet, where it is called in the event loop's thread."""
+
+    @property
+    def lane_answered(self) -> int:
+        self.settle()
+        return self.lane_counted
 
     def of(self, route: str, method: str) -> Tally:
         """The one to add to, as long as `forget` is not called for the route."""
@@ -102,6 +141,7 @@ class Tallies(Collector):
         ]
 
     def collect(self) -> Iterable[Metric]:
+        self.settle()
         (requests, about), (seconds, time), (lane, took) = _FAMILIES
         counter = CounterMetricFamily(requests, about, labels=["route", "method", "status"])
         histogram = HistogramMetricFamily(seconds, time, labels=["route", "method"])

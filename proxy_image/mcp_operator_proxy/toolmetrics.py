@@ -84,6 +84,7 @@ class ExecutionsCollector(Collector):
 
     def _counted(self) -> dict[str, ToolUsage]:
         """By label."""
+        self._usage.settle()
         usage = dict(self._usage.tools)
         ids = self._ids.of(self._state(), usage)
         self._forget(usage, ids)

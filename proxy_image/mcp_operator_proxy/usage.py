@@ -5,7 +5,7 @@ Adding a call costs next to nothing, as the fast lane does it for each; metrics 
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
@@ -74,6 +74,16 @@ class ToolUsage:
         self.last_call_at = now
         self.recent.append(seconds)
 
+    def add_many(self, took: Sequence[float], places: Sequence[tuple[int, int]], total: float, now: float) -> None:
+        """Calls that were `ok`, the last one at `now`: their times, how many are in which of the buckets, their sum."""
+        self.statuses["ok"] = self.statuses.get("ok", 0) + len(took)
+        for place, number in places:
+            self.buckets[place] += number
+        self.seconds_total += total
+        self.seconds_max = max(self.seconds_max, *took)
+        self.last_call_at = now
+        self.recent.extend(took)
+
     def record(self, status: Status, seconds: float, now: float) -> None:
         """One call has ended, whichever way."""
         if status in UNTIMED:
@@ -109,12 +119,17 @@ class ServerUsage:
     recent: deque[float] = field(default_factory=deque)
 
 
+def _nothing() -> None: ...
+
+
 class Usage:
     """Counters by server id and the server's own name of the tool. Only tools that some route has are counted."""
 
     def __init__(self) -> None:
         self.tools: dict[tuple[str, str], ToolUsage] = {}
         self._recent: dict[str, deque[float]] = {}
+        self.settle: Callable[[], None] = _nothing
+        """Counts what has been gathered and not counted yet, where it is called in the event loop's thread."""
 
     def of(self, server: str, tool: str) -> ToolUsage:
         usage = self.tools.get((server, tool))
@@ -125,6 +140,7 @@ class Usage:
 
     def by_server(self) -> Mapping[str, ServerUsage]:
         """Of the servers of which some tool has been looked up."""
+        self.settle()
         found: dict[str, ServerUsage] = {}
         for (server, _), tool in list(self.tools.items()):
             usage = found.get(server)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from bench.procs import Process, free_port, get, module_env, running
+from bench.procs import READY_SECONDS, Process, free_port, get, module_env, running
 from bench.wire import TOOL, Era
 
 KEY: Final = "bench-key-0123456789abcdef"
@@ -70,16 +70,22 @@ def proxy(
     *args: str,
     name: str = "proxy",
     env: Mapping[str, str] | None = None,
-    module: str = "mcp_operator_proxy.cli",
+    program: Sequence[str] = ("mcp_operator_proxy.cli",),
+    under: Sequence[str] = (),
+    tools: int = 1,
+    seconds: float = READY_SECONDS,
 ) -> Iterator[tuple[str, Process]]:
-    """Our proxy over the configuration in `folder`; yields its base URL, ready. `module` is the program."""
+    """Our proxy over the configuration in `folder`; yields its base URL, ready.
+
+    `program` is a module and its first arguments, `under` what the interpreter is run by, `seconds` for it to be ready and to show `tools`.
+    """
     port = free_port()
-    argv = [sys.executable, "-m", module, "serve", "--config-dir", str(folder)]
+    argv = [*under, sys.executable, "-m", *program, "serve", "--config-dir", str(folder)]
     argv += ["--host", "127.0.0.1", "--port", str(port), *args]
     with running(argv, folder.parent / f"{name}.log", module_env(**(env or {}))) as process:
         base = f"http://127.0.0.1:{port}"
-        process.wait_until(lambda: get(f"{base}/readyz")[0] == 200)
-        process.wait_until(lambda: _tools(base) > 0)
+        process.wait_until(lambda: get(f"{base}/readyz", seconds=10)[0] == 200, seconds)
+        process.wait_until(lambda: _tools(base) >= tools, seconds)
         yield base, process
 
 

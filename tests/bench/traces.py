@@ -1,10 +1,12 @@
-"""`make bench-traces`: what traces cost in the fast lane, as ratios of CPU time per call to that without tracing.
+"""`make bench-traces`: what traces cost in the fast lane.
 
-One proxy, one backend, one collector, the same connections: the configuration is swapped between short rounds, off, on with no
-call sampled, and on with every call sampled, in an order that changes from one to the next, so that each meets the same machine.
-CPU time is that of all threads of the proxy, the exporter's too, in nanoseconds, from the kernel's scheduler.
+First what they cost where they are off, by counted instructions, as a ratio to a lane without them (`bench.instructions`). Then
+what they cost where they are on, as ratios of CPU time per call to that without tracing. One proxy, one backend, one collector,
+the same connections: the configuration is swapped between short rounds, off, on with no call sampled, and on with every call
+sampled, in an order that changes from one to the next, so that each meets the same machine. CPU time is that of all threads of
+the proxy, the exporter's too, in nanoseconds, from the kernel's scheduler.
 
-    python -m bench.traces [--rounds 10] [--seconds 0.5] [--out build/bench/traces.json]
+    python -m bench.traces [--processes 2] [--rounds 10] [--seconds 0.5] [--out build/bench/traces.json]
 """
 
 import argparse
@@ -23,8 +25,10 @@ from typing import Any, Final
 import uvicorn
 import uvloop
 
+from bench import instructions
+from bench.callgrind import Missing
 from bench.load import Client, measure, opened
-from bench.procs import Process, backend, free_port, get, module_env, running
+from bench.procs import NotReady, Process, backend, free_port, get, module_env, running
 from bench.stats import percentile
 from bench.targets import KEY, config, proxy, write_config
 from bench.wire import TOOL, Era
@@ -175,8 +179,9 @@ async def measured(front: Era, folder: Path, rounds: int, seconds: float) -> lis
     return costs(front, found)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int, default=2, help="of each variant whose instructions are counted")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one round")
     parser.add_argument("--out", type=Path, default=Path("build/bench/traces.json"))
@@ -184,7 +189,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.collect is not None:
         collect(args.collect)
-        return
+        return 0
+    try:
+        off = instructions.measured(["traces"], processes=args.processes)
+    except (Missing, NotReady, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     found: list[Cost] = []
     fronts: tuple[Era, ...] = ("legacy", "modern")
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -193,7 +203,9 @@ def main() -> None:
                 found.append(cost)
                 print(cost, flush=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps([asdict(cost) for cost in found], indent=2) + "\n")
+    told = {"off": [asdict(cost) for cost in off], "on": [asdict(cost) for cost in found]}
+    args.out.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
 
 
 if __name__ == "__main__":

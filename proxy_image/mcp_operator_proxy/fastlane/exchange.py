@@ -102,7 +102,7 @@ class Exchange:
         self.sink = incoming.sink
         self.end_status: Status | None = None
         """How a call ended, where its outcome does not say it."""
-        self.started = self.sent = self.last_sent = time.perf_counter()
+        self.started = self.sent = self.last_sent = incoming.arrived
         self.heard = 0.0
         """When the last bytes of the answer came; 0: none have."""
         self.trace = trace
@@ -143,10 +143,6 @@ class Exchange:
     def _not_connected(self, error: Exception) -> None:
         self._connecting = None
         self._fail(BackendError(classify(error, secrets=self.hot.upstream.backend.secrets()), executed=False))
-
-    def added(self, now: float) -> float:
-        """What the proxy has added to a request that ends `now`, with an answer of its server."""
-        return self.sent - self.incoming.arrived + now - self.heard
 
     @property
     def done(self) -> bool:
@@ -233,8 +229,8 @@ class Exchange:
             self._receive_events(self._events, chunk)
             return
         if self._streaming:
-            self.last_sent = time.perf_counter()
-            self.deadline = self.last_sent + self.hot.timeout
+            self.last_sent = self.heard
+            self.deadline = self.heard + self.hot.timeout
             self._failed = self._failed or b'"isError":true' in chunk  # within text its quotes would be escaped
             self.sink.write(chunk)
             return

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import logging
 import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
@@ -38,6 +39,7 @@ from mcp_operator_proxy.fastlane.rewrite import (
 )
 from mcp_operator_proxy.fastlane.route import Hot, Route
 from mcp_operator_proxy.fastlane.sink import Sink
+from mcp_operator_proxy.fastlane.spent import ENOUGH, ENOUGH_LISTS, Spent
 from mcp_operator_proxy.fastlane.upstream import Upstream, session_headers
 from mcp_operator_proxy.guard import refusal
 from mcp_operator_proxy.policy import ALLOW_ALL, is_open
@@ -85,9 +87,10 @@ class Lane:
         self.enabled = True
         """False: it declines everything."""
         self._proxy = proxy
-        self._metrics = proxy.metrics
         self._tallies = proxy.metrics.tallies
-        self._added = self._tallies.added["lane"]
+        self._spent = Spent(self._tallies)
+        self._gathered = self._spent.gathered
+        self._tallies.settle = proxy.usage.settle = self.settle = self._spent.settle
         self.recorder: Recorder | None = None
         """While somebody watches."""
         self._off = os.environ.get(SWITCH, "on").lower() in ("off", "0", "false")
@@ -100,6 +103,7 @@ class Lane:
         self._audit: Audit | None = None
         self.tracing: LaneTracing | None = None
         self._in_flight: set[Exchange] = set()
+        proxy.metrics.in_flight.beside = self.__len__
         self._numbers = itertools.count(_FIRST_NUMBER)
         self._ticking: asyncio.TimerHandle | None = None
 
@@ -352,9 +356,8 @@ class Lane:
         kind = RecordedExchange if watched else Exchange
         exchange = kind(incoming, request, side, hot, number, outgoing, ticket, self._over, trace)
         self._in_flight.add(exchange)
-        self._metrics.in_flight.value += 1
         if self._ticking is None:
-            self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+            self._keep_time()
         incoming.enter(request.id, exchange)
         exchange.start()
         return exchange
@@ -371,7 +374,6 @@ class Lane:
         incoming, request = exchange.incoming, exchange.request
         incoming.leave(request.id)
         self._in_flight.discard(exchange)
-        self._metrics.in_flight.value -= 1
         if exchange.trace is not None:
             settle(exchange, exchange.trace, outcome)
         if outcome is None:
@@ -379,18 +381,32 @@ class Lane:
                 window.take_back()
             self._tallies.lane_handed_over += 1
             return
-        ended, now = time.perf_counter(), time.time()
+        ended = time.perf_counter()
         seconds = ended - exchange.started
-        if exchange.heard and outcome != "error":
-            self._added.add(exchange.added(ended))
         hot = exchange.hot
-        if hot.usage is not None:
-            how = exchange.end_status
-            if how is None:
-                hot.usage.add(outcome, seconds, now)
-            else:
-                hot.usage.record(how, seconds, now)
-        self._observe(incoming, request, outcome, status, seconds, now, hot.upstream.backend.id)
+        added = exchange.sent - exchange.started + ended - exchange.heard
+        if outcome == "ok":
+            gathered = self._gathered
+            gathered.extend((hot, seconds, added))
+            if len(gathered) >= ENOUGH:
+                self.settle()
+        else:
+            self._count(exchange, outcome, seconds, added)
+        self._observe(incoming, request, outcome, status, seconds, hot.upstream.backend.id)
+
+    def _count(self, exchange: Exchange, outcome: Status, seconds: float, added: float) -> None:
+        """A call that did not end well."""
+        hot, how = exchange.hot, exchange.end_status
+        hot.tally.add(outcome, seconds)
+        self._tallies.lane_counted += 1
+        if exchange.heard and outcome != "error":
+            self._tallies.added["lane"].add(added)
+        if hot.usage is None:
+            return
+        if how is None:
+            hot.usage.add(outcome, seconds, time.time())
+        else:
+            hot.usage.record(how, seconds, time.time())
 
     def _observe(  # noqa: PLR0917
         self,
@@ -399,26 +415,22 @@ class Lane:
         outcome: str,
         status: int,
         seconds: float,
-        now: float,
         server: str | None,
     ) -> None:
         head = incoming.head
-        route = head.route
-        route.tallies[request.method].add(outcome, seconds)
         if self.recorder is not None and isinstance(incoming.sink, RecordingSink):
             incoming.sink.observed(request, outcome, seconds, server)
-        self._tallies.lane_answered += 1
         if self._audit is not None and server is not None:
-            self._audit.add_from_lane(incoming, request, outcome, seconds, now, server)
+            self._audit.add_from_lane(incoming, request, outcome, seconds, time.time(), server)
         access = self._proxy.access
         if access is None or not head.state.config.access_log:
             return
         principal, trace = head.principal, head.found.get(b"traceparent")
         access.add(
             Line(
-                time=now,
+                time=time.time(),
                 client=incoming.client,
-                route=route.path,
+                route=head.route.path,
                 http="POST",
                 status=status,
                 method=request.method,
@@ -435,7 +447,6 @@ class Lane:
     def _list(self, incoming: Incoming, request: Request, version: str, session: bytes | None) -> bool:
         if not is_open(incoming.head.state.policy, incoming.head.principal):  # a list of the caller's own
             return False
-        started = time.perf_counter()
         route = incoming.head.route
         fresh = self._proxy.freshness(route.path, request.method) if version in MODERN_PROTOCOL_VERSIONS else STALE
         page = route.lists.page(request.method, version, request.name, route.stamp, fresh)
@@ -443,13 +454,25 @@ class Lane:
             return False
         if self.tracing is not None:
             self.tracing.listed(incoming, request, version)
-        self._observe(incoming, request, "ok", 200, time.perf_counter() - started, time.time(), None)
+        seconds = time.perf_counter() - incoming.arrived
+        lists = self._spent.lists
+        lists.extend((route.tallies[request.method], seconds))
+        if len(lists) >= ENOUGH_LISTS:
+            self.settle()
+        if self._ticking is None:
+            self._keep_time()
+        self._observe(incoming, request, "ok", 200, seconds, None)
         incoming.sink.answer(200, result_body(request.id, page), session)
         return True
 
     # Time
 
+    def _keep_time(self) -> None:
+        self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+        self._spent.thread = threading.get_ident()
+
     def _tick(self) -> None:
+        self.settle()
         now = time.perf_counter()
         for exchange in list(self._in_flight):
             if not exchange.done:
@@ -467,6 +490,7 @@ class Lane:
             upstream.close()
         self._upstreams.clear()
         self._routes.clear()
+        self.settle()
         self._state = None
 
 
@@ -475,7 +499,7 @@ _TOKEN: Final = frozenset({"progressToken"})
 
 def _without_context(incoming: Incoming, meta: bytes | None) -> bytes | None:
     """A request's `_meta` without the context of a trace, which `incoming` has then: without it, it is the same each time."""
-    if meta is None or b'"trace' not in meta:
+    if meta is None or meta.find(b'"trace') < 0:
         return meta
     incoming.carried, rest = parted(meta)
     return rest

@@ -164,7 +164,7 @@ def parse(body: bytes) -> Request | None:
     if len(body) > 2 * _SHALLOW and body.count(b"[") + body.count(b"{") > _SHALLOW and not _is_plain(body):
         return None
     try:
-        if _TOOLS_CALL in body and (call := _tool_call(body)) is not None:
+        if body.find(_TOOLS_CALL) >= 0 and (call := _tool_call(body)) is not None:
             return call
         envelope = _ENVELOPE.decode(body)
         method = envelope.method
@@ -245,7 +245,7 @@ def _id(raw: Raw | UnsetType) -> bytes | None:
         return None
     text = bytes(raw)
     if text[:1] == b'"':
-        return text if b"\\" not in text else None
+        return text if text.find(b"\\") < 0 else None
     digits = text[1:] if text[:1] == b"-" else text
     return text if digits.isdigit() and len(digits) <= _LONG_NUMBER else None
 
@@ -290,7 +290,7 @@ def without(text: bytes, keys: frozenset[str], more: bytes = b"") -> bytes | Non
 
 def progress_token(meta: bytes | None) -> bytes | None:
     """The progress token of a request's `_meta`, as JSON; None where there is none."""
-    if meta is None or b'"progressToken"' not in meta:
+    if meta is None or meta.find(b'"progressToken"') < 0:
         return None
     found = (members(meta) or {}).get("progressToken")
     return None if found is None else bytes(found)

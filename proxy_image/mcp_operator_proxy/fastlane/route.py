@@ -29,7 +29,7 @@ LONG_NAME: Final = 1024
 
 
 class Hot:
-    """One thing that a route shows, ready to be called. `usage` is that of a tool."""
+    """One thing that a route shows, ready to be called. `tally` is that of its method on the route, `usage` that of a tool."""
 
     __slots__ = (
         "_lines",
@@ -39,6 +39,7 @@ class Hot:
         "header_name",
         "method",
         "repeatable",
+        "tally",
         "timeout",
         "upstream",
         "usage",
@@ -53,6 +54,7 @@ class Hot:
         timeout: float,
         *,
         repeatable: bool,
+        tally: Tally,
         usage: ToolUsage | None,
     ) -> None:
         self.method = method
@@ -63,6 +65,7 @@ class Hot:
         self.expose = expose
         self.timeout = timeout
         self.repeatable = repeatable
+        self.tally = tally
         self.usage = usage
         self._lines = ("", b"")
 
@@ -130,6 +133,7 @@ class Route:
             self._exposers[server],
             tool.timeout if tool is not None else backend.call_timeout,
             repeatable=tool.idempotent if tool is not None else True,
+            tally=self.tallies[method],
             usage=self._usage.of(server, entry.name) if tool is not None else None,
         )
 

@@ -481,6 +481,7 @@ class ToolProxy(WithLocalTools):
 
     def stats(self) -> Stats:
         """Calls, errors and times of each server and tool, by whatever way the calls came."""
+        self._proxy.usage.settle()
         return stats(self._proxy.usage.tools, self._names)
 
     def config(self) -> dict[str, Any]:

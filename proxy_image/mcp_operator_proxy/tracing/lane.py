@@ -55,7 +55,6 @@ def settle(exchange: "Exchange", trace: Trace, outcome: str | None) -> None:
     incoming, request, hot = exchange.incoming, exchange.request, exchange.hot
     now, wall = time.perf_counter(), time.time_ns()
     trace.start = wall - int((now - incoming.arrived) * 1e9)
-    leg.start = wall - int((now - exchange.started) * 1e9)
     failure = TOOL_ERROR if outcome == "tool_error" else trace.failure
     session = incoming.backend_session
     version = session.connected.protocol_version if session is not None else hot.upstream.spoken
