@@ -1,6 +1,6 @@
 """The runbooks' commands on a real API server: they are understood, name fields and objects that there are, and end well.
 
-What needs pods (logs, top, the proxy of the API server) or the Prometheus operator is left to whoever has them.
+What needs pods (logs, the proxy of the API server) or the Prometheus operator is run by tests/e2e/test_docs.py.
 """
 
 import os
@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from support.documents import RUNBOOK, scenario
+from support.reader import lines
 from support.tls import issue
 
 from .conftest import Kubectl
 
-NOT_HERE = re.compile(r" logs | top |/proxy/|servicemonitor|^\s|^done|while read")
+NOT_HERE = re.compile(r" logs |/proxy/|servicemonitor|while read")
 SERVER = {"remote": {"url": "https://files.example.com/mcp"}, "canary": {"tool": "read"}}
 PROXY: dict[str, Any] = {
     "servers": {"selector": {}},
@@ -30,9 +31,7 @@ PROXY: dict[str, Any] = {
         "encryptionKeys": [{"secretKeyRef": {"name": "stores", "key": "key"}}],
     },
 }
-COMMANDS = [
-    line for block in scenario(RUNBOOK) for line in block.commands.splitlines() if line and not NOT_HERE.search(line)
-]
+COMMANDS = [line for line in lines(*scenario(RUNBOOK)) if not NOT_HERE.search(line)]
 
 
 def _ours(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.kubectl import Namespace, eventually, kubectl
-from support.product import RELEASE, SYSTEM, backend_objects
+from support.product import RELEASE, SYSTEM, backend_objects, install
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,19 +24,7 @@ def product() -> Iterator[Namespace]:
     if "KUBECONFIG" not in os.environ:
         pytest.fail("KUBECONFIG names no cluster; `make e2e` starts one and runs these tests in it")
     subprocess.run(["helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait"], check=True)
-    command = ["helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "mcp-operator"), "--namespace", SYSTEM]
-    command += [
-        "--create-namespace",
-        "--wait",
-        "--timeout",
-        "3m",
-        "--values",
-        str(ROOT / "tests" / "e2e" / "values.yaml"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    if done.returncode != 0:
-        pods = kubectl("-n", SYSTEM, "describe", "pods", check=False)
-        pytest.fail(f"helm: {done.stderr}\n{pods[-4000:]}")
+    install()
     yield Namespace(SYSTEM)
     eventually(lambda: not kubectl("get", "namespaces", "-l", TEST_LABEL, "-o", "name"), timeout=120)
 

@@ -1,11 +1,50 @@
-"""Custom resource definitions that a test gave to an API server."""
+"""Custom resource definitions that a test gives to an API server."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 ESTABLISHED_SECONDS = 60.0
 POLL_SECONDS = 0.1
+
+
+def open_definition(kind: str, plural: str, group: str, version: str = "v1") -> dict[str, Any]:
+    """Of another project's API just the kind, without its schema."""
+    served = {
+        "name": version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{group}",
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2466"},
+        },
+        "spec": {
+            "group": group,
+            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
+            "scope": "Namespaced",
+            "versions": [served],
+        },
+    }
+
+
+@contextmanager
+def open_definitions(kubectl: Callable[..., str], *kinds: tuple[str, str, str, str]) -> Iterator[None]:
+    """Let the API server know kinds of other projects (kind, plural, group, version) for a while."""
+    names = [f"{plural}.{group}" for _, plural, group, _ in kinds]
+    items = [open_definition(*kind) for kind in kinds]
+    kubectl("apply", "-f", "-", body={"apiVersion": "v1", "kind": "List", "items": items})
+    try:
+        wait_established(kubectl, *names)
+        yield
+    finally:
+        kubectl("delete", "crd", *names)
 
 
 def wait_established(kubectl: Callable[..., str], *names: str) -> None:

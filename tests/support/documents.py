@@ -6,7 +6,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,12 +18,15 @@ HERE: Final = frozenset({"desktop", "local", "proxy", "rest", "without-a-cluster
 """Scenarios that need no cluster: tests/unit/docs/test_running.py."""
 CLUSTER: Final = frozenset(
     {
+        "cluster-chart",
         "cluster-desktop",
         "cluster-egress",
         "cluster-gitops",
+        "cluster-image",
         "cluster-install",
         "cluster-kind",
         "cluster-look",
+        "cluster-monitoring",
         "cluster-pinning",
         "cluster-readme",
         "cluster-scale-out",
@@ -31,9 +34,19 @@ CLUSTER: Final = frozenset(
         "cluster-user-oauth",
     }
 )
-"""Scenarios of a cluster: tests/cluster/test_docs.py runs them against a real API server."""
+"""Scenarios of a cluster: tests/e2e/test_docs.py runs them on a node, tests/cluster/test_docs.py without pods on an API server."""
 RUNBOOK: Final = "runbook"
-"""Looks at a cluster where something is wrong: tests/cluster/test_runbooks.py runs what needs no pod there."""
+"""Looks at a cluster where something is wrong: run by tests/e2e/test_docs.py, and without pods by tests/cluster/test_runbooks.py."""
+NOT_RUN: Final[Mapping[str, str]] = {
+    r"make ": "a target is run by whoever builds the project; that it exists is tested in test_documents.py",
+    r"hack/(cluster|image) ": "the scripts that the e2e tests themselves are started with",
+    r"docker ": "there is no container engine on the project's machines",
+    r"kind ": "kind needs a container engine",
+    r"flux ": "Flux is not installed there; its manifests are tested in tests/unit/gitops",
+    r"argocd ": "Argo CD is not installed there; its health scripts run in tests/cluster/test_gitops.py",
+    r"kubectl (-n \S+ )?top ": "metrics-server is not installed there",
+}
+"""Commands (regular expressions on their beginnings) that no test runs, and why."""
 SHELL: Final = frozenset({"sh", "bash", "console"})
 
 _FENCE: Final = re.compile(
@@ -81,6 +94,23 @@ def read(page: Path) -> Iterator[Block]:
 
 
 BLOCKS: Final = tuple(block for page in PAGES for block in read(page))
+
+_SAID: Final = re.compile(r"`((?:mcp-operator(?:-proxy)?|helm|kubectl) [^`\n]+)`")
+_FORM: Final = re.compile(r"…|\b[A-Z]{4,}\b|\bNAME\b")
+
+
+def prose(page: Path) -> str:
+    """The text of a page without its blocks."""
+    return re.sub(r"^( *)(`{3,}).*?^\1\2 *$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def said(page: Path) -> list[str]:
+    """Commands between backticks in the text of a page, but those that are forms to fill in."""
+    return [text for text in _SAID.findall(prose(page).replace(r"\|", "|")) if _FORM.search(text) is None]
+
+
+SAID: Final = tuple(dict.fromkeys(text for page in PAGES for text in said(page) if len(text.split()) > 2))
+"""Those of all pages that are whole: more than a program and what it is asked for."""
 
 
 def scenario(test: str, page: str = "") -> list[Block]:

@@ -1,9 +1,15 @@
 """The product as its users meet it: names of its installation, backends to put behind it, a client in front of it."""
 
 import asyncio
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from fastmcp import Client
+
+from support.kubectl import kubectl
+
+ROOT = Path(__file__).parents[2]
 
 SYSTEM = "mcp-system"
 RELEASE = "mcp-operator"
@@ -11,6 +17,17 @@ PROXY_IMAGE = "mcp-operator/proxy:dev"
 BACKEND_IMAGE = "mcp-operator-test/backend:dev"
 PACKAGES_IMAGE = "mcp-operator-test/packages:dev"
 PLAIN_IMAGE = "mcp-operator-test/plain:dev"
+
+
+def install() -> None:
+    """Install or upgrade the product by its chart, as tests/e2e/values.yaml says, and wait until it is ready."""
+    chart, values = ROOT / "charts" / "mcp-operator", ROOT / "tests" / "e2e" / "values.yaml"
+    command = ["helm", "upgrade", "--install", RELEASE, str(chart), "--namespace", SYSTEM, "--create-namespace"]
+    command += ["--wait", "--timeout", "3m", "--values", str(values)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    if done.returncode != 0:
+        pods = kubectl("-n", SYSTEM, "describe", "pods", check=False)
+        raise AssertionError(f"helm: {done.stderr}\n{pods[-4000:]}")
 
 
 def backend_objects(

@@ -1,12 +1,16 @@
 """The commands of the documents that need no cluster, run as they stand there, in a folder that has what the page says it has.
 
-What lies outside of the machine is replaced: `https://….example.com` by a server on loopback, `uvx` and `npx` (which would fetch
-packages) by programs that start a server with the tool `get_current_time`; and what listens does so on a free port.
+A command that tests elsewhere start as a process (tests/unit/library/test_command.py, tests/cluster/test_docs.py) is run within this
+one, as each start takes seconds. What lies outside of the machine is replaced: `https://….example.com` by a server on loopback,
+`uvx` and `npx` (which would fetch packages) by programs that start a server with the tool `get_current_time`; and what listens does
+so on a free port.
 """
 
+import argparse
 import ast
 import asyncio
 import contextlib
+import io
 import json
 import os
 import re
@@ -17,7 +21,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import yaml
 from fastmcp import Client
@@ -25,7 +28,10 @@ from fastmcp.client.transports import SSETransport
 
 from mcp_operator.cli.main import main as operator
 from mcp_operator_proxy.config import ProxyConfig
-from support.backends import eventually
+from mcp_operator_proxy.library.command import _made as made
+from mcp_operator_proxy.library.command import _parser as parser
+from mcp_operator_proxy.library.run import run_http
+from mcp_operator_proxy.tasks import cancel
 from support.documents import BLOCKS, ROOT, Block, scenario
 from support.gateway import make_config, running_gateway
 from unit.library.servers import clock
@@ -64,6 +70,16 @@ class World:
         for block in BLOCKS:
             if block.file and block.page in pages:
                 (self.folder / block.file).write_text(self.here(block.text))
+
+    def run_here(self, command: str) -> str:
+        """Run `mcp-operator …`, maybe with `> FILE`, in the folder and within this process; what it prints on standard output."""
+        words, _, file = self.here(command).strip().partition(" > ")
+        out = io.StringIO()
+        with contextlib.chdir(self.folder), contextlib.redirect_stdout(out):
+            assert operator(shlex.split(words)[1:]) == 0
+        if file:
+            (self.folder / file).write_text(out.getvalue())
+        return out.getvalue()
 
     async def run(self, script: str, **more: str) -> tuple[int, str, str]:
         """Run a whole block by bash, which ends at the first command that fails."""
@@ -105,17 +121,15 @@ async def _tools(client: Client[Any]) -> set[str]:
         return {tool.name for tool in await client.list_tools()}
 
 
-async def test_moving_from_a_desktop_client(world: World) -> None:
+async def test_moving_from_a_desktop_client(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     """Import, look, run: the client's file becomes one endpoint, and credentials are nowhere but in the file for them."""
     world.write("docs/desktop-clients.md")
     imported, rendered, local = (block.commands for block in scenario("desktop", "docs/desktop-clients.md"))
-    code, _, err = await world.run(imported)
-    assert code == 0, err
-    assert "github-issues" in err
+    world.run_here(imported)
+    assert "github-issues" in capsys.readouterr().err
     assert "ghp_" not in (world.folder / "servers.yaml").read_text()
     assert (world.folder / "secrets.yaml").stat().st_mode & 0o777 == 0o600
-    code, out, err = await world.run(rendered)
-    assert code == 0, err
+    out = world.run_here(rendered)
     assert {"Deployment", "Service", "ConfigMap"} <= {body["kind"] for body in yaml.safe_load_all(out) if body}
     assert "example-token" not in out
     (entry,) = [block for block in BLOCKS if block.test == "local-entry" and block.page == "docs/desktop-clients.md"]
@@ -126,7 +140,7 @@ async def test_moving_from_a_desktop_client(world: World) -> None:
         expected = json.loads(entry.text)
         assert expected["mcpServers"]["tools"].pop("url") == re.sub(r":\d+/", ":8080/", url)
         assert said == expected
-        await running.said("McpProxy/default/tools ready=True")
+        await running.said("McpProxy/default/tools ready=True", seconds=60)
         assert {"time_get_current_time", "github-issues_get_current_time", "docs_get_current_time"} <= await _tools(
             Client(url)
         )
@@ -152,7 +166,7 @@ async def test_local_mode(world: World) -> None:
     """The quickstart, whose packages are replaced as said above; `make demo` runs it with the real ones."""
     (command,) = [command for command in WITHOUT_A_CLUSTER if " local " in command]
     async with world.serving(command, "--port", "0", "--no-table") as running:
-        await running.said("McpProxy/default/tools ready=True")
+        await running.said("McpProxy/default/tools ready=True", seconds=60)
         wanted = {"time_get_current_time", "fetch_get_current_time", "everything_get_current_time"}
         assert wanted <= await _tools(Client(await running.url()))
 
@@ -169,19 +183,29 @@ PROXIES = commands(*scenario("proxy"))
 
 
 @pytest.mark.parametrize("command", PROXIES)
-async def test_the_proxy_command(world: World, command: str, unused_tcp_port: int) -> None:
+async def test_the_proxy_command(world: World, command: str) -> None:
     world.write("docs/proxy-command.md")
     wanted = "proxy.time.now" if "--config" in command else "get_current_time"
-    listening = "--port" in command or "--transport sse" in command
-    if not listening:
+    args = parser("mcp-operator proxy").parse_args(shlex.split(world.here(command))[2:])
+    if args.port is None and args.transport != "sse":
         assert wanted in await _over_stdio(world, command)
         return
-    command = re.sub(r" --port \d+", "", command)
-    base = f"http://127.0.0.1:{unused_tcp_port}"
-    client: Client[Any] = Client(SSETransport(f"{base}/sse") if "sse" in command else f"{base}/mcp")
-    async with world.serving(command, "--port", str(unused_tcp_port)) as running:
-        await _answers(base, running)
+    async with _on_a_port(args) as base:
+        client: Client[Any] = Client(SSETransport(f"{base}/sse") if args.transport == "sse" else f"{base}/mcp")
         assert wanted in await _tools(client)
+
+
+@contextlib.asynccontextmanager
+async def _on_a_port(args: argparse.Namespace) -> AsyncIterator[str]:
+    """The command within this process, on a free port; its base URL."""
+    announced: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    proxy = made(args, args.transport or "http", os.environ)
+    serving = asyncio.create_task(run_http(proxy, "127.0.0.1", 0, announced.set_result))
+    try:
+        await asyncio.wait([announced, serving], return_when=asyncio.FIRST_COMPLETED)
+        yield announced.result()
+    finally:
+        await cancel([serving])
 
 
 async def _over_stdio(world: World, command: str) -> set[str]:
@@ -204,18 +228,6 @@ async def _over_stdio(world: World, command: str) -> set[str]:
     process.stdin.close()
     assert await process.wait() == 0
     return {tool["name"] for tool in listed["result"]["tools"]}
-
-
-async def _answers(base: str, running: Local) -> None:
-    async def asked() -> bool:
-        assert running.process.returncode is None, running.lines
-        with contextlib.suppress(httpx2.TransportError):
-            await http.get(f"{base}/healthz")
-            return True
-        return False
-
-    async with httpx2.AsyncClient() as http:
-        await eventually(asked)
 
 
 def test_what_is_said_of_a_wrong_config(

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,24 @@ from mcp_operator.api import meta
 from mcp_operator.cli.main import COMMANDS, MODULES
 from mcp_operator.cli.main import main as operator
 from mcp_operator_proxy.library.command import _parser as proxy_parser
-from support.documents import BLOCKS, CLUSTER, HERE, PAGES, ROOT, RUNBOOK, SHELL, Block, invocations, name
-
-NOT_RUN: Mapping[str, str] = {
-    r"make ": "a target is run by whoever builds the project; that it exists is tested in test_documents.py",
-    r"hack/(cluster|image) ": "the scripts that the e2e tests themselves are started with",
-    r"docker ": "there is no container engine on the project's machines",
-    r"kind ": "kind needs a container engine",
-    r"flux ": "Flux is not installed there; its manifests are tested in tests/unit/gitops",
-    r"kubectl apply -f examples/gitops/flux/": "needs the definitions of Flux; the same",
-    r"argocd ": "Argo CD is not installed there; its health scripts run in tests/cluster/test_gitops.py",
-    r"kubectl apply -f examples/gitops/argocd/": "needs the definitions of Argo CD; the same",
-    r"kubectl port-forward ": "does not end; tests reach Services from within the cluster",
-    r"helm .* --values monitoring.yaml ": "needs the Prometheus operator's API; tests/cluster/chart renders the chart with such values",
-    r"helm upgrade --install mcp-operator \. ": "the chart's own page, read in its folder: the command of docs/install.md",
-}
-"""Commands (regular expressions on their beginnings) that no test runs, and why. They are looked at below like all others."""
+from support.documents import (
+    BLOCKS,
+    CLUSTER,
+    HERE,
+    NOT_RUN,
+    PAGES,
+    ROOT,
+    RUNBOOK,
+    SHELL,
+    Block,
+    invocations,
+    name,
+    said,
+)
 
 SHELLS = [block for block in BLOCKS if block.language in SHELL]
 shells = pytest.mark.parametrize("block", SHELLS, ids=str)
 COMMANDS_OF_BLOCKS = [(block, words) for block in SHELLS for words in invocations(block)]
-INLINE = re.compile(r"`((?:mcp-operator(?:-proxy)?|helm|kubectl) [^`\n]+)`")
 
 
 def _of(*programs: str) -> Any:
@@ -51,9 +49,8 @@ def _of(*programs: str) -> Any:
 
 def _inline() -> Iterator[tuple[str, list[str]]]:
     for page in PAGES:
-        prose = re.sub(r"^( *)(`{3,}).*?^\1\2 *$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-        for text in INLINE.findall(prose.replace(r"\|", "|")):
-            if re.search(r"[…|]|\b[A-Z]{4,}\b|\bNAME\b", text) is None:  # a form to fill in, and no command
+        for text in said(page):
+            if "|" not in text:
                 yield name(page), text.replace("'", "").replace('"', "").split()
 
 
@@ -70,14 +67,15 @@ def test_every_command_is_run_or_says_why_not(block: Block) -> None:
 
 @pytest.mark.parametrize("known", NOT_RUN)
 def test_the_list_has_nothing_that_stands_nowhere(known: str) -> None:
-    if known.split(maxsplit=1)[0] in {"flux", "argocd", "git"}:
-        return
-    assert any(re.match(known, " ".join(words) + " ") for block, words in COMMANDS_OF_BLOCKS if not block.test)
+    assert any(re.match(known, " ".join(words) + " ") for _, words in COMMANDS_OF_BLOCKS)
 
 
 @pytest.mark.parametrize("test", sorted(HERE | CLUSTER))
 def test_every_scenario_has_steps(test: str) -> None:
+    """And a test that runs them, which names it."""
     assert [block for block in SHELLS if block.test == test]
+    file = "unit/docs/test_running.py" if test in HERE else "e2e/test_docs.py"
+    assert f'"{test}"' in (ROOT / "tests" / file).read_text()
 
 
 @shells
@@ -214,6 +212,20 @@ def test_files_that_are_read_are_there_or_on_the_page(block: Block) -> None:
                     or re.search(rf"`{re.escape(path)}`|> {re.escape(path)}|--secrets-file {re.escape(path)}", text)
                 )
                 assert there, f"{block}: {path}"
+
+
+def test_images_are_built_as_by_the_project() -> None:
+    """Those commands that need a container engine say what hack/images/images.toml says, which the e2e tests are run with."""
+    images = tomllib.loads((ROOT / "hack" / "images" / "images.toml").read_text())["image"]
+    wanted = {image["name"]: (image["dockerfile"], image.get("target"), image["context"]) for image in images}
+    parser = argparse.ArgumentParser()
+    for flag in ("--tag", "--file", "--target"):
+        parser.add_argument(flag)
+    parser.add_argument("context")
+    built = [parser.parse_args(words[2:]) for _, words in COMMANDS_OF_BLOCKS if words[:2] == ["docker", "build"]]
+    assert {args.tag: (args.file, args.target, args.context) for args in built} == wanted
+    loaded = [words for _, words in COMMANDS_OF_BLOCKS if words[:3] == ["kind", "load", "docker-image"]]
+    assert [set(words) & wanted.keys() for words in loaded] == [wanted.keys()]
 
 
 def test_charts_are_named_by_their_folder() -> None:
