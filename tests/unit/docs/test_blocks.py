@@ -1,7 +1,7 @@
 """Every fenced block of the documents is accounted for: manifests and configurations are read by what reads them in earnest.
 
 What a block is follows from its content, or from a comment before it (`<!-- test: … -->`, see support/documents.py). Commands are
-judged in test_shell.py and run in test_running.py and tests/cluster/test_docs.py.
+judged in test_shell.py and run in test_running.py, tests/cluster/test_docs.py and tests/e2e/test_docs.py.
 """
 
 import ast
