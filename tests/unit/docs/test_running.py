@@ -188,7 +188,7 @@ async def test_the_proxy_command(world: World, command: str) -> None:
     wanted = "proxy.time.now" if "--config" in command else "get_current_time"
     args = parser("mcp-operator proxy").parse_args(shlex.split(world.here(command))[2:])
     if args.port is None and args.transport != "sse":
-        assert wanted in await _over_stdio(world, command)
+        await _over_stdio(world, command, wanted)
         return
     async with _on_a_port(args) as base:
         client: Client[Any] = Client(SSETransport(f"{base}/sse") if args.transport == "sse" else f"{base}/mcp")
@@ -208,26 +208,31 @@ async def _on_a_port(args: argparse.Namespace) -> AsyncIterator[str]:
         await cancel([serving])
 
 
-async def _over_stdio(world: World, command: str) -> set[str]:
-    """Names of the tools, asked for as a desktop client does: lines on stdin and stdout. The command ends when stdin does."""
+async def _over_stdio(world: World, command: str, wanted: str) -> None:
+    """Lists tools as a desktop client does, by lines on stdin and stdout, until the tool is there; the command ends when stdin does."""
     process = await asyncio.create_subprocess_exec(
         "bash", "-c", f"exec {world.here(command)}", cwd=world.folder, env=world.environment, stdin=PIPE, stdout=PIPE
     )
     assert process.stdin
     assert process.stdout
-    client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "docs", "version": "1"}}
-    for message in (
-        {"id": 1, "method": "initialize", "params": client},
-        {"method": "notifications/initialized"},
-        {"id": 2, "method": "tools/list"},
-    ):
+
+    def say(message: dict[str, Any]) -> None:
+        assert process.stdin
         process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-    listed: dict[str, Any] = {}
-    while listed.get("id") != 2:
-        listed = json.loads(await process.stdout.readline())
+
+    client = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "docs", "version": "1"}}
+    say({"id": 1, "method": "initialize", "params": client})
+    say({"method": "notifications/initialized"})
+    say({"id": 2, "method": "tools/list"})
+    names: set[str] = set()
+    while wanted not in names:
+        heard = json.loads(await process.stdout.readline())
+        if heard.get("id") == 2:
+            names = {tool["name"] for tool in heard["result"]["tools"]}
+        elif heard.get("method") == "notifications/tools/list_changed":  # a server has come that was slow to start
+            say({"id": 2, "method": "tools/list"})
     process.stdin.close()
     assert await process.wait() == 0
-    return {tool["name"] for tool in listed["result"]["tools"]}
 
 
 def test_what_is_said_of_a_wrong_config(
