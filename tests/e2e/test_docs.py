@@ -140,7 +140,6 @@ def test_what_the_text_says_to_type(reader: Reader, readme: Namespace) -> None:
             eventually(lambda text=text: reader.attempt(text).returncode == 0)
         else:
             reader.run(text)
-    assert "kubectl-replace" not in readme.run("get", "mcpp", "tools", "-o", "yaml", "--show-managed-fields")
     readme.wait("mcpp", "tools", "Programmed", "Unknown", reason="Paused")
     reader.run("kubectl annotate mcpp tools mcp-operator.dev/paused-")
     for text in (text for text in SAID if "rollout restart" in text):
