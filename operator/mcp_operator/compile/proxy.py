@@ -23,7 +23,7 @@ from mcp_operator.compile.pins import pinned
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import Resolved, resolve
 from mcp_operator.compile.selection import Entry, Selection, attached_routes, select
-from mcp_operator.compile.servers import category, unsupported
+from mcp_operator.compile.servers import category, logs_elsewhere, unsupported
 from mcp_operator.compile.tls import certificate
 from mcp_operator_proxy import config
 
@@ -79,13 +79,15 @@ def compile_proxy(
     session_key: bytes | None = None,
     namespace_labels: Mapping[str, str] | None = None,
     operator_key: bytes | None = None,
+    logs_elsewhere: Callable[[McpServer], str] = logs_elsewhere,
 ) -> Compiled:
     """Compile what `proxy` serves: routes of its own namespace, and servers of it or of others that allow it.
 
     `namespace_labels` are those of that namespace, which consents may ask for; None where they can't be read.
 
     `session_key` signs session ids, so that all replicas know them; None where there is one process, which makes its own.
-    `operator_key` is the operator's own API key, for a proxy that authenticates its callers.
+    `operator_key` is the operator's own API key, for a proxy that authenticates its callers. `logs_elsewhere` says where the
+    standard error of a server is read beside the proxy.
 
     A server that is refused, refers to something missing or has no URL yet is left out, alone.
     """
@@ -108,6 +110,10 @@ def compile_proxy(
         else:
             chosen[server.id] = outcome
             secrets.update(resolved.secrets)
+            if shows_logs(proxy) and not server.spec.remote:
+                logs, keys = _logs(resolved, logs_elsewhere(server))
+                chosen[server.id] = outcome.model_copy(update={"logs": logs})
+                secrets.update(keys)
     settings = dict(around.settings)
     if "auth" in settings:
         settings["auth"] = with_canaries(settings["auth"], _canaries(entries, chosen))
@@ -195,6 +201,19 @@ def _server(server: McpServer, url: str | None, resolved: Resolved) -> config.Se
         )
     except ValidationError as error:
         return Problem("InvalidValue", f"McpServer {server.id} can't be served: {describe(error)}")
+
+
+def shows_logs(proxy: McpProxy) -> bool:
+    """Whether operators of the gateway read there what servers wrote: only then it has the keys for that."""
+    return proxy.spec.inspector.enabled or proxy.spec.rest is not None
+
+
+def _logs(resolved: Resolved, elsewhere: str) -> tuple[config.ServerLogs, Mapping[str, bytes]]:
+    """How the proxy comes by a server's logs, and the secret file that it needs for it."""
+    if resolved.logs_key is None:
+        return config.ServerLogs(elsewhere=elsewhere), {}
+    ref, key = resolved.logs_key
+    return config.ServerLogs(key=ref, elsewhere=elsewhere), {ref.file: key}
 
 
 def _treatment(spec: ServerSpec) -> dict[str, object]:

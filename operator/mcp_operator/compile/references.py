@@ -15,11 +15,13 @@ from mcp_operator.api.server import Container, Stdio
 from mcp_operator.compile.credentials import credential
 from mcp_operator.compile.lookup import DataId, DataKind, DataObjects, Fields, certificates, key_of
 from mcp_operator.compile.problems import Problem
-from mcp_operator.compile.servers import IDENTITY_KEY, identity_name
+from mcp_operator.compile.servers import IDENTITY_KEY, has_key, identity_name
 from mcp_operator_proxy import config
 
 _FIELD_VALUE: Final = re.compile(rb"([\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?)?\n?")
 """What may be sent as a header's value (RFC 9110, section 5.5, without its obsolete text); one line end after it is dropped."""
+_KEY: Final = re.compile(rb"[\x21-\x7e]{32,}")
+"""A key of a server's that a bridge takes; what somebody else wrote there must not be refused by a proxy with all the rest."""
 _PULL_KEYS: Final = frozenset({".dockerconfigjson", ".dockercfg"})
 
 
@@ -53,6 +55,8 @@ class Resolved:
     """What keeps the image from being pulled. A pod that runs needs it no more, so the server is served all the same."""
     identity: config.SecretRef | None = None
     """Secret file with the key that signs for whom proxies call."""
+    logs_key: tuple[config.SecretRef, bytes] | None = field(default=None, repr=False)
+    """Secret file and value of the key that signs what proxies ask the server's bridge for its logs; for those that show them."""
     credential: config.Credential | None = None
     """What is shown to the server besides."""
 
@@ -163,16 +167,26 @@ def resolve(server: McpServer, objects: DataObjects) -> Resolved:
             lookup.whole(data_kind, data)
         for secret in server.spec.image_pull_secrets:
             lookup.credentials(secret.name)
-    identity = None
-    if server.spec.isolation == "user" and (held := objects.get(("Secret", namespace, identity_name(server)))):
-        identity = config.SecretRef(file=f"{namespace}.{name}.identity.{held.version}")
-        secrets[identity.file] = held.data.get(IDENTITY_KEY, b"")
+    key = _key(server, objects)
+    identity = key[0] if key is not None and server.spec.isolation == "user" else None
+    if key is not None and identity is not None:
+        secrets[identity.file] = key[1]
+    logs_key = key if key is not None and _KEY.fullmatch(key[1]) else None
     fields = Fields(namespace, objects)
     shown = credential(server.spec.credential, fields)
     lookup.problems += fields.problems
     secrets |= fields.secrets
     problems, pulling = tuple(lookup.problems), tuple(lookup.pulling)
-    return Resolved(tuple(headers), secrets, ca_bundle, problems, pulling, identity, shown)
+    return Resolved(tuple(headers), secrets, ca_bundle, problems, pulling, identity, logs_key, shown)
+
+
+def _key(server: McpServer, objects: DataObjects) -> tuple[config.SecretRef, bytes] | None:
+    """Secret file and value of the key that the server's bridge knows, if it is there."""
+    namespace, name = server.metadata.namespace, server.metadata.name
+    held = objects.get(("Secret", namespace, identity_name(server))) if has_key(server) else None
+    if held is None:
+        return None
+    return config.SecretRef(file=f"{namespace}.{name}.identity.{held.version}"), held.data.get(IDENTITY_KEY, b"")
 
 
 class _Lookup:

@@ -41,9 +41,23 @@ def child_name(server: McpServer) -> str:
     return f"{server.metadata.name}-server"
 
 
+def has_key(server: McpServer) -> bool:
+    """Whether the server has a Secret with a key: what runs behind a bridge that keeps its standard error."""
+    return server.spec.stdio is not None and server.spec.stdio.image is None
+
+
 def identity_name(server: McpServer) -> str:
-    """Name of the Secret with the key by which proxies sign for whom they call: of a server with a process for each user."""
+    """Name of the Secret with the key that the server's bridge knows: by it proxies sign what they ask it for its logs, and for
+    whom they call a server that has a process for each user."""
     return f"{server.metadata.name}-server-identity"
+
+
+def logs_elsewhere(server: McpServer) -> str:
+    """How an operator of the cluster reads what a hosted server wrote, in words; empty for a remote one."""
+    if server.spec.remote:
+        return ""
+    where = f"kubectl -n {server.metadata.namespace} logs deploy/{child_name(server)} -c server"
+    return f"Its standard error is in the log of its container: {where}"
 
 
 def pins_name(server: McpServer) -> str:

@@ -162,9 +162,9 @@ def _bridge_options(server: McpServer) -> list[str]:
 
 def _identity(server: McpServer) -> list[Object]:
     """The key that the bridge believes. It keeps its own variables from the processes that it runs."""
+    source: Object = {"name": identity_name(server), "key": IDENTITY_KEY}
     if server.spec.isolation != "user":
-        return []
-    source = {"name": identity_name(server), "key": IDENTITY_KEY}
+        source["optional"] = True  # without it only the logs cannot be asked for
     return [{"name": "MCP_BRIDGE_IDENTITY_KEY", "valueFrom": {"secretKeyRef": source}}]
 
 

@@ -1,11 +1,11 @@
-"""Objects of a hosted McpServer: a Deployment and a Service, and a Secret where it keeps its users apart. A remote one has none."""
+"""Objects of a hosted McpServer: a Deployment and a Service, and a Secret where a bridge runs it. A remote one has none."""
 
 import base64
 from datetime import datetime
 
 from mcp_operator.api import meta
 from mcp_operator.api.resources import McpServer
-from mcp_operator.compile.servers import IDENTITY_KEY, child_name, endpoint, identity_name
+from mcp_operator.compile.servers import IDENTITY_KEY, child_name, endpoint, has_key, identity_name
 from mcp_operator.desired.common import Object, labels, metadata, pull_secrets, selector
 from mcp_operator.desired.containers import Workload, workload
 from mcp_operator.desired.files import with_files
@@ -23,7 +23,7 @@ def server_objects(
 ) -> list[Object]:
     """Objects that shall exist for `server`, in the order of their writing. `restarted_at` is when the operator last ordered a
     restart, `environment` the digest of what stands behind its environment: another one rolls the pods. `identity` is the
-    key by which proxies sign for whom they call, where each user has a process.
+    key by which proxies sign what they ask the server's bridge.
 
     Raises PodTemplateRefused.
     """
@@ -32,7 +32,7 @@ def server_objects(
     annotations = {meta.ANNOTATION_ENVIRONMENT: environment} if environment else {}
     if restarted_at:
         annotations[meta.ANNOTATION_RESTARTED_AT] = restarted_at.isoformat()
-    first = [_identity(server, identity)] if identity and server.spec.isolation == "user" else []
+    first = [_identity(server, identity)] if identity and has_key(server) else []
     return [*first, _deployment(server, settings, annotations), _service(server)]
 
 

@@ -1,5 +1,6 @@
 """What all files say together, over time: the last good version of everything, who is older, what contradicts itself."""
 
+import hmac
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -8,7 +9,7 @@ from typing import TypeVar, cast
 
 from mcp_operator.api.resources import McpProxy, McpRoute, McpServer, Resource
 from mcp_operator.compile.lookup import DataId, DataKind, DataObject
-from mcp_operator.compile.servers import IDENTITY_KEY, identity_name
+from mcp_operator.compile.servers import IDENTITY_KEY, has_key, identity_name
 from mcp_operator.engine.keys import Key
 from mcp_operator.local.manifests import Diagnostic, FileContent, Manifest, Severity, named
 
@@ -48,13 +49,19 @@ class Snapshot:
 
 
 def with_identities(snapshot: Snapshot, key: bytes) -> Snapshot:
-    """With a key for each server that has a process for each user: in a cluster the operator makes them."""
+    """With a key for each server that runs behind a bridge, derived from `key`: in a cluster the operator makes them."""
     keys: dict[DataId, DataObject] = {
-        ("Secret", server.metadata.namespace, identity_name(server)): DataObject("new", {IDENTITY_KEY: key})
+        ("Secret", server.metadata.namespace, identity_name(server)): DataObject(
+            "new", {IDENTITY_KEY: _derived(key, server.id)}
+        )
         for server in snapshot.servers
-        if server.spec.isolation == "user"
+        if has_key(server)
     }
     return replace(snapshot, objects={**keys, **snapshot.objects}) if keys else snapshot
+
+
+def _derived(key: bytes, server_id: str) -> bytes:
+    return hmac.digest(key, server_id.encode(), "sha256").hex().encode()
 
 
 @dataclass(slots=True)

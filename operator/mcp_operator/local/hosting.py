@@ -84,6 +84,10 @@ class Hosting:
         hosted = self._hosted.get(key)
         return hosted.current.url if hosted and hosted.current else None
 
+    def log(self, key: Key) -> Path | None:
+        """The file with what it writes; None where that goes to the terminal."""
+        return self._log_of(log_name(key))
+
     def ready(self, key: Key) -> bool:
         """Whether the process in use is ready now."""
         hosted = self._hosted.get(key)
@@ -151,7 +155,7 @@ class Hosting:
             key.name,
             launch,
             launch.port or free_port(HOST),
-            log=self._log_of(f"{key.namespace}.{key.name}.log"),
+            log=self.log(key),
             http=self._http,
             on_change=changed,
             host=HOST,
@@ -186,6 +190,11 @@ class Hosting:
             task = self._stopping[process] = asyncio.get_running_loop().create_task(_end(process, linger))
             task.add_done_callback(lambda _: self._stopping.pop(process, None))
         return self._stopping[process]
+
+
+def log_name(key: Key) -> str:
+    """Of the file with what a server writes."""
+    return f"{key.namespace}.{key.name}.log"
 
 
 async def _end(process: Supervised, linger: float) -> None:

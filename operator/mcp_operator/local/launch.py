@@ -123,10 +123,10 @@ def launch(server: McpServer, objects: DataObjects, base: Mapping[str, str]) -> 
 
 
 def _identity(server: McpServer, objects: DataObjects) -> dict[str, str]:
-    """The key that the bridge of a server with a process for each user believes; the processes do not see it."""
-    if server.spec.isolation != "user":
-        return {}
+    """The key that the bridge believes; the processes do not see it."""
     held = objects.get(("Secret", server.metadata.namespace, identity_name(server)))
+    if held is None and server.spec.isolation != "user":
+        return {}
     if held is None:
         raise CannotRun(Reason.REF_NOT_FOUND, "isolation: user needs a key that vouches for users, and there is none")
     return {IDENTITY_VARIABLE: held.data[IDENTITY_KEY].decode()}

@@ -153,6 +153,7 @@ class World:
             url_of=self._url,
             namespace_labels=snapshot.labels.get(key.namespace, {}),
             operator_key=self._operator_key,
+            logs_elsewhere=self._logs_elsewhere,
         )
         if compiled.held is not None and (given := self._given.get(key)) is not None:
             compiled = with_previous(proxy, compiled, given.config, given.secrets)
@@ -179,6 +180,11 @@ class World:
 
     def _url(self, server: McpServer) -> str | None:
         return server.spec.remote.url if server.spec.remote else self._hosting.url(key_of(server))
+
+    def _logs_elsewhere(self, server: McpServer) -> str:
+        file = self._hosting.log(key_of(server))
+        where = "on the terminal of mcp-operator local" if file is None else f"in the file {file}"
+        return f"What it writes to standard error is {where}"
 
     def _settled(self, key: Key, proxy: McpProxy) -> bool:
         """Whether the proxy is known to use its newest configuration, or to use none at all."""

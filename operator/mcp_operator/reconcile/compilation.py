@@ -4,7 +4,7 @@ A proxy is looked at whenever a pod, a probe or a replica has something to tell:
 """
 
 import secrets
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -13,13 +13,14 @@ from mcp_operator.api.resources import McpProxy, McpRoute, McpServer
 from mcp_operator.compile import Compiled, compile_proxy, pins
 from mcp_operator.compile.access import OPERATOR_KEY_FILE
 from mcp_operator.compile.consent import allows
-from mcp_operator.compile.lookup import DataObjects
-from mcp_operator.compile.proxy import SESSION_KEY_FILE
+from mcp_operator.compile.lookup import DataId, DataObject, DataObjects
+from mcp_operator.compile.proxy import SESSION_KEY_FILE, shows_logs
 from mcp_operator.compile.references import decoded
 from mcp_operator.compile.selection import is_attached
-from mcp_operator.compile.servers import cluster_url
+from mcp_operator.compile.servers import cluster_url, has_key, identity_name
 from mcp_operator.desired.names import secret_name
 from mcp_operator.engine.keys import Key
+from mcp_operator.engine.store import is_controlled_by
 from mcp_operator.kube.paths import built_in
 from mcp_operator.reconcile.context import Context
 
@@ -50,7 +51,7 @@ async def compiled_now(context: Context, key: Key, proxy: McpProxy) -> Compiled:
     inputs = Inputs(
         versions=frozenset([version_of(proxy), *map(version_of, attached), *map(version_of, servers)]),
         namespace_labels=labels,
-        objects=await context.world.data([*servers, proxy]),
+        objects={**await context.world.data([*servers, proxy]), **_keys_of_logs(context, proxy, servers)},
         session_key=await _own_key(context, key, proxy, SESSION_KEY_FILE),
         operator_key=await operator_key(context, key, proxy),
     )
@@ -69,6 +70,23 @@ async def compiled_now(context: Context, key: Key, proxy: McpProxy) -> Compiled:
     )
     context.compilations[key] = inputs, compiled
     return compiled
+
+
+def wants_logs(proxy: object) -> bool:
+    """Whether it is a proxy that shows operators what servers wrote."""
+    return isinstance(proxy, McpProxy) and shows_logs(proxy)
+
+
+def _keys_of_logs(context: Context, proxy: McpProxy, servers: Iterable[McpServer]) -> DataObjects:
+    """The keys by which the proxy may ask bridges for logs, as far as the store has them: who makes one has the proxy look again."""
+    found: dict[DataId, DataObject] = {}
+    for server in servers if shows_logs(proxy) else ():
+        key = Key("Secret", server.metadata.namespace, identity_name(server))
+        held = context.world.store.get(key) if has_key(server) else None
+        if held is not None and is_controlled_by(held, server.metadata.uid):
+            version = str(held["metadata"].get("resourceVersion", ""))
+            found["Secret", key.namespace, key.name] = DataObject(version, decoded("Secret", held))
+    return found
 
 
 def version_of(resource: McpServer | McpProxy | McpRoute) -> Version:

@@ -1,5 +1,6 @@
 """McpServer: its Deployment and Service if it is hosted, its probe, its status."""
 
+import logging
 import secrets
 from collections.abc import Iterable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from mcp_operator.compile.consent import consent_problem
 from mcp_operator.compile.content import files_digest
 from mcp_operator.compile.problems import Problem
 from mcp_operator.compile.references import Resolved, decoded, resolve
-from mcp_operator.compile.servers import IDENTITY_KEY, child_name, cluster_url, identity_name
+from mcp_operator.compile.servers import IDENTITY_KEY, child_name, cluster_url, has_key, identity_name
 from mcp_operator.conditions.notices import noted_before
 from mcp_operator.conditions.server import Clients, ServerObservation, server_status
 from mcp_operator.conditions.workload import workload_verdict
@@ -24,6 +25,7 @@ from mcp_operator.engine.worker import Result
 from mcp_operator.kube.paths import built_in
 from mcp_operator.reconcile.canary import call_canary
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
+from mcp_operator.reconcile.compilation import wants_logs
 from mcp_operator.reconcile.context import Context
 from mcp_operator.reconcile.definitions import PinWork, look_at_pins
 from mcp_operator.reconcile.hosted import hosted_children, template_annotations
@@ -31,6 +33,8 @@ from mcp_operator.reconcile.hurry import hurry
 from mcp_operator.reconcile.observed import health_view, is_paused, probe_target
 from mcp_operator.reconcile.pinning import live_pins, take_away_approval, tell_of_pins
 from mcp_operator.reconcile.swaps import annotated_with
+
+log = logging.getLogger(__name__)
 
 
 async def reconcile_server(context: Context, key: Key, server: McpServer) -> Result:
@@ -113,11 +117,11 @@ def _undecided(context: Context, server: McpServer) -> Problem | None:
 
 
 async def _identity_key(context: Context, server: McpServer) -> bytes | None:
-    """The key by which proxies sign for whom they call, as its Secret holds it; a new one where there is none.
+    """The key by which proxies sign what they ask the server's bridge, as its Secret holds it; a new one where there is none.
 
-    What the store lacks is asked for: another key would roll the pods and be refused until every proxy has it.
+    What the store lacks is asked for: another key would be refused until every proxy and pod has it.
     """
-    if server.spec.isolation != "user":
+    if not has_key(server):
         return None
     key = Key("Secret", server.metadata.namespace, identity_name(server))
     held = context.world.store.get(key) or await context.kube.get(built_in("Secret").path(key.namespace, key.name))
@@ -144,9 +148,19 @@ async def _apply(
 ) -> tuple[Refused | None, Refused | None]:
     """Apply and prune; why that cannot be done, if so, and why the definitions cannot be kept, without which it serves."""
     try:
-        done = await apply_children(context.kube, context.world, server, desired, soft=("ConfigMap",))
+        # Where nobody signs for users its Secret is for logs alone.
+        soft = ("ConfigMap",) if server.spec.isolation == "user" else ("ConfigMap", "Secret")
+        done = await apply_children(context.kube, context.world, server, desired, soft=soft)
     except Refused as refused:
         return refused, None
+    if Key("Secret", server.metadata.namespace, identity_name(server)) in done.written:
+        for proxy in sorted(
+            context.world.proxies_of(Key(server.kind, server.metadata.namespace, server.metadata.name))
+        ):
+            if wants_logs(context.world.model(proxy)):
+                context.enqueue(proxy)
+    if (keyless := done.refused.get("Secret")) is not None:
+        log.info("proxies cannot ask for the logs of %s: %s", server.id, keyless)
     if restarts.count > past.count:
         context.status.tell_restart(server, restarts.count)
         context.on_restart()

@@ -23,6 +23,8 @@ class ResolvedServer:
     """Of the process: decides which addresses may be connected to. None: all."""
     waits: str = ""
     """Why it cannot be reached yet; empty where it can. Only a token that is not there yet is such a reason."""
+    logs_key: str | None = None
+    """Key that signs requests for the lines of standard error which the bridge at its URL keeps."""
     owner: str | None = None
     """The user whose instance this is, and in whose name all is asked, lists too; None: of all."""
     sealed: str | None = None

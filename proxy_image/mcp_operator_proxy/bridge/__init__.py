@@ -9,5 +9,6 @@ connection         JSON-RPC over a process: calls in flight, their streams
 supervisor         start, restart with backoff, wait until ready
 hub, shared, isolated   HTTP sessions on one process, or one process each
 endpoint, app      streamable HTTP; health, status and metrics
+logs               what processes wrote, for who has the key
 guard              the parent of it all: reaps, forwards signals, leaves no orphan
 """

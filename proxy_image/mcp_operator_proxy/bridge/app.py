@@ -1,4 +1,4 @@
-"""The bridge's HTTP surface: the MCP endpoint, and beside it health, status and metrics."""
+"""The bridge's HTTP surface: the MCP endpoint, and beside it health, status, metrics, and for who has the key the logs."""
 
 import time
 from typing import Any
@@ -13,10 +13,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcp_operator_proxy import __version__
 from mcp_operator_proxy.bridge.endpoint import McpEndpoint
 from mcp_operator_proxy.bridge.hub import Hub
+from mcp_operator_proxy.bridge.logs import PATH as LOGS
+from mcp_operator_proxy.bridge.logs import LogsEndpoint
 
 
 def create_app(hub: Hub) -> ASGIApp:
-    """`/healthz`: the bridge lives. `/readyz`: the server answers. `/status`, `/metrics`: for people and machines."""
+    """`/healthz`: the bridge lives. `/readyz`: the server answers. `/status`, `/metrics`: for people and machines.
+
+    `/logs`: for proxies that have the key; without a key there is no such path.
+    """
     endpoint = McpEndpoint(hub)
 
     async def healthz(_request: Request) -> Response:
@@ -39,6 +44,7 @@ def create_app(hub: Hub) -> ASGIApp:
             Route("/readyz", readyz),
             Route("/status", status),
             Route("/metrics", metrics),
+            *([Route(LOGS, LogsEndpoint(hub), methods=["GET"])] if hub.settings.logs_key is not None else []),
         ]
     )
 

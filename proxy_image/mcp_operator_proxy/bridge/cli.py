@@ -15,7 +15,7 @@ _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)?")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OWN_PATHS: Final = frozenset({"/healthz", "/readyz", "/status", "/metrics"})
+_OWN_PATHS: Final = frozenset({"/healthz", "/readyz", "/status", "/metrics", "/logs"})
 _MIB: Final = 2**20
 _LOOK_FIRST: Final = 0.1
 _LOOK_MOST: Final = 1.0
@@ -23,13 +23,14 @@ _LOOK_MOST: Final = 1.0
 
 USAGE: Final = "mcp-bridge [OPTIONS] -- COMMAND [ARGS…], or mcp-bridge [OPTIONS] --pipes FOLDER"
 EPILOG: Final = """Each option has an environment variable: MCP_BRIDGE_ and its name in capitals, as in MCP_BRIDGE_MAX_SESSIONS.
+MCP_BRIDGE_IDENTITY_KEY is the key by which proxies prove that they may read the lines of standard error (/logs).
 Durations are seconds, or end in ms, s, m or h. Exit codes: 0 stopped by a signal, 1 the address can't be had, 2 usage."""
 
 
 def main(argv: list[str]) -> int:
     """Run a bridge until SIGTERM; returns its exit code."""
     settings = parse(argv)
-    if settings.identity_key is not None:
+    if settings.identity_key is not None or settings.logs_key is not None:
         guard.hide_environment()
     return guard.run(lambda: _serve(settings))
 
@@ -51,6 +52,7 @@ def parse(argv: list[str]) -> Settings:
         pipes=args.pipes or None,
         isolation=args.isolation,
         identity_key=key if args.isolation == "user" else None,
+        logs_key=key if len(key or "") >= LEAST_KEY else None,
         credential_env=args.credential_env or None,
         max_sessions=args.max_sessions or (OWN_PROCESS_SESSIONS if args.isolation == "session" else SHARED_SESSIONS),
         idle_timeout=args.idle_timeout,

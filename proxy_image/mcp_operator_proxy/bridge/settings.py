@@ -33,6 +33,8 @@ class Settings:
     Who may open it is trusted: it may say for which user a session is. Its folder must be private."""
     identity_key: str | None = field(default=None, repr=False)
     """Key that signs, over TCP, for which user a request is (isolation `user`). Who does not sign may list, and call nothing."""
+    logs_key: str | None = field(default=None, repr=False)
+    """Key that signs requests for the lines of standard error; None: nobody gets them over HTTP."""
     credential_env: str | None = None
     """Environment variable that holds the token of a user's process; with `identity_key` alone. It comes with the user's requests,
     encrypted, and without one there is no process, nor a list for all."""

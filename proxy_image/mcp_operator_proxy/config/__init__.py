@@ -62,7 +62,17 @@ from mcp_operator_proxy.config.route import (
     naming_problem,
     shortened,
 )
-from mcp_operator_proxy.config.server import CircuitBreaker, EnvVar, Pin, Retry, Server, Stdio, ToolSettings, Transport
+from mcp_operator_proxy.config.server import (
+    CircuitBreaker,
+    EnvVar,
+    Pin,
+    Retry,
+    Server,
+    ServerLogs,
+    Stdio,
+    ToolSettings,
+    Transport,
+)
 from mcp_operator_proxy.config.services import (
     Audit,
     EmbeddingEndpoint,
@@ -126,6 +136,7 @@ __all__ = [
     "Search",
     "SecretRef",
     "Server",
+    "ServerLogs",
     "Sessions",
     "Stdio",
     "Stores",

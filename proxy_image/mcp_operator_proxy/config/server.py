@@ -91,6 +91,15 @@ class Pin(ConfigModel):
     """The approved definition as canonical JSON, to tell what has changed; unset: only that it has."""
 
 
+class ServerLogs(ConfigModel):
+    """How to come by what the processes of a server at `url` wrote to standard error."""
+
+    key: SecretRef | None = None
+    """Key that signs requests for the newest lines, of a server behind a bridge that knows the key too."""
+    elsewhere: Annotated[str, StringConstraints(max_length=1024)] = ""
+    """Where else they are read, in words for people: told where there are no lines to show."""
+
+
 class Server(ConfigModel):
     """One backend MCP server: exactly one of `url` and `stdio`."""
 
@@ -102,6 +111,8 @@ class Server(ConfigModel):
     headers: tuple[Header, ...] = ()
     identity: SecretRef | None = None
     """Key that signs for whom the proxy calls: of a server at `url` that has a process for each user and knows the key too."""
+    logs: ServerLogs | None = None
+    """Of a server at `url`, for operators of the inspector and of REST."""
     ca_bundle: str | None = None
     """PEM certificates that sign the backend's certificate, instead of the system's."""
     http2: bool = False
@@ -142,6 +153,7 @@ class Server(ConfigModel):
             raise ValueError(f"server {self.id} has both url and stdio; it needs exactly one of them")
         remote: dict[str, object] = {"headers": self.headers, "caBundle": self.ca_bundle, "http2": self.http2}
         remote["identity"] = self.identity is not None
+        remote["logs"] = self.logs is not None
         remote["transport"] = self.transport != "auto"
         if self.stdio is not None and (used := next((name for name, value in remote.items() if value), None)):
             raise ValueError(f"server {self.id} runs over stdio: {used} can be set only for a url")

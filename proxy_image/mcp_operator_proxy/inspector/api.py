@@ -62,7 +62,18 @@ async def server(look: Look, namespace: str, name: str) -> ServerDetail:
     target = f"/inspector/server?{urlencode({'server': server_id})}"
     others = await look.proxy.services.siblings.ask_all(target, ServerFound)
     shown = together.detail(found, others)
-    return shown if look.is_operator else _for_others(look, shown)
+    return await _for_operators(look, shown) if look.is_operator else _for_others(look, shown)
+
+
+async def _for_operators(look: Looking, shown: ServerDetail) -> ServerDetail:
+    """With what a server in a pod of its own has written, as its bridge tells."""
+    behind = await look.proxy.services.bridges_logs.of(shown.id, own.LOG_LINES)
+    if behind is None:
+        return shown
+    told: dict[str, object] = {"logs": [line.text for line in behind.lines], "logs_hint": behind.elsewhere}
+    if behind.process is not None:
+        told |= {"process": behind.process, "restarts": behind.process.restarts}
+    return shown.model_copy(update=told)
 
 
 def _for_others(look: Looking, shown: ServerDetail) -> ServerDetail:

@@ -147,6 +147,7 @@ class ServerDetail(FleetServer):
     client_sessions: list[ClientSession] = Field(description="Of clients that have a session of their own with it.")
     process: ProcessReport | None
     logs: list[str] = Field(description="The newest lines of standard error, oldest first; for operators.")
+    logs_hint: str | None = Field(None, description="Why there are none here, and how to read them; for operators.")
     limits: Limits
     routes: list[ServerRoute]
 

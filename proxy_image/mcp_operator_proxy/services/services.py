@@ -7,6 +7,7 @@ from mcp_operator_proxy.authn.issuers import Issuers
 from mcp_operator_proxy.inspector.service import Inspector
 from mcp_operator_proxy.registry.registry import Registry
 from mcp_operator_proxy.services.audit import Audit
+from mcp_operator_proxy.services.bridgelogs import BridgesLogs
 from mcp_operator_proxy.services.credentials.source import Credentials
 from mcp_operator_proxy.services.lifecycle import Lifecycle
 from mcp_operator_proxy.services.limits import Limits
@@ -52,6 +53,7 @@ class Services:
         self.audit = Audit(proxy)
         self.siblings = Siblings(proxy.holder)
         self.lifecycle = Lifecycle(proxy)
+        self.bridges_logs = BridgesLogs()
         self.rest = Rest(proxy)
         self.inspector = Inspector(proxy)
         self.tracing = Tracing(proxy)
@@ -67,6 +69,7 @@ class Services:
             self.users,
             self.registry,
             self.lifecycle,
+            self.bridges_logs,
             self.rest,
             self.inspector,
         )

@@ -89,8 +89,20 @@ def resolve(config: ProxyConfig, secrets: Mapping[str, str], egress: Egress | No
             else secret(variable.secret, secrets, f"servers[{index}].stdio.env[{position}]", config.revision)
             for position, variable in enumerate(server.stdio.env if server.stdio else ())
         }
-        identity = _identity(server, secrets, f"servers[{index}].identity", config.revision)
-        resolved[server.id] = ResolvedServer(server, headers, {k: v or "" for k, v in env.items()}, identity, egress)
+        resolved[server.id] = ResolvedServer(
+            server,
+            headers,
+            {k: v or "" for k, v in env.items()},
+            _key(server, server.identity, secrets, f"servers[{index}].identity", config.revision),
+            egress,
+            logs_key=_key(
+                server,
+                server.logs.key if server.logs is not None else None,
+                secrets,
+                f"servers[{index}].logs.key",
+                config.revision,
+            ),
+        )
     return resolved
 
 
@@ -146,10 +158,10 @@ def secret(ref: SecretRef, secrets: Mapping[str, str], path: str, revision: str)
     return value
 
 
-def _identity(server: Server, secrets: Mapping[str, str], path: str, revision: str) -> str | None:
-    if server.identity is None:
+def _key(server: Server, ref: SecretRef | None, secrets: Mapping[str, str], path: str, revision: str) -> str | None:
+    if ref is None:
         return None
-    key = secret(server.identity, secrets, path, revision)
+    key = secret(ref, secrets, path, revision)
     if len(key) < LEAST_KEY:
         raise ConfigRejected(f"{path} of {server.id}: a key has at least {LEAST_KEY} characters", revision)
     return key

@@ -139,7 +139,9 @@ class ServerList(BaseModel):
 
 class LogLine(BaseModel):
     time: datetime
-    worker: int = Field(0, description="The proxy's worker whose process wrote it, from 0.")
+    worker: int | None = Field(
+        0, description="The proxy's worker whose process wrote it, from 0; null: it has a pod of its own."
+    )
     text: str = Field(description="Values of secrets are taken out.")
 
 

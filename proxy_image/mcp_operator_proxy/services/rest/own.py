@@ -1,10 +1,11 @@
 """What this worker alone says of its servers and itself; `together` makes one answer of it and those of its siblings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from mcp_operator_proxy import __version__, config
 from mcp_operator_proxy.backends.backend import Backend
+from mcp_operator_proxy.bridge import stderr as bridge
 from mcp_operator_proxy.proxy import Proxy
 from mcp_operator_proxy.services.rest.models import (
     Health,
@@ -36,6 +37,12 @@ def logs(proxy: Proxy, server_id: str, lines: int) -> Logs | None:
         LogLine(time=datetime.fromtimestamp(line.at, UTC), worker=number, text=line.text)
         for line in backend.host.logs(lines)
     ]
+    return Logs(server_id=server_id, lines=found)
+
+
+def of_bridge(server_id: str, lines: Iterable[bridge.LogLine]) -> Logs:
+    """Lines that no worker's process wrote."""
+    found = [LogLine(time=datetime.fromtimestamp(line.at, UTC), worker=None, text=line.text) for line in lines]
     return Logs(server_id=server_id, lines=found)
 
 

@@ -27,13 +27,18 @@ async def list_servers(asked: Asked) -> ServerList:
     responses=responses(*_ONE, problems.NO_PROCESS),
 )
 async def logs(asked: Asked, server_id: str, lines: Annotated[int, Query(ge=1, le=1000)] = 100) -> Logs:
-    """The newest lines that a stdio server wrote to standard error, for operators; those of all workers' processes, in order of time."""
+    """The newest lines that a stdio server wrote to standard error, for operators; those of all workers' processes, in order of
+    time. Of a server in a pod of its own one replica's bridge is asked; where it has none, the problem says how to read them."""
     asked.needs_operator()
     server = asked.server(server_id)
     query = urlencode({"server": server.id, "lines": lines})
     others = await asked.proxy.services.siblings.ask(f"/logs?{query}", Logs)
     alone = own.logs(asked.proxy, server.id, lines)
     found = together.logs([*([alone] if alone else []), *others.by_worker.values()], lines)
+    if found is None and (behind := await asked.proxy.services.bridges_logs.of(server.id, lines)) is not None:
+        if behind.elsewhere is not None:
+            raise ProblemError(problems.NO_PROCESS, behind.elsewhere, server_id=server.id)
+        found = own.of_bridge(server.id, behind.lines)
     if found is None:
         why = "it is reached at a URL" if server.id in asked.state.backends else "an operator has stopped it"
         raise ProblemError(problems.NO_PROCESS, f"the server has no process here: {why}", server_id=server.id)

@@ -273,6 +273,8 @@ export interface ServerDetail {
   process: ProcessReport | null;
   /** The newest lines of standard error, oldest first; for operators. */
   logs: string[];
+  /** Why there are none here, and how to read them; for operators. */
+  logsHint: string | null;
   limits: Limits;
   routes: ServerRoute[];
 }

@@ -8,7 +8,7 @@ import styles from "./Logs.module.css";
 const NEAR_PX = 24;
 
 /** What a stdio server wrote to standard error; follows the end until somebody scrolls up. */
-export function Logs({ lines, operator }: { lines: string[]; operator: boolean }): React.JSX.Element {
+export function Logs({ lines, hint, operator }: { lines: string[]; hint: string | null; operator: boolean }): React.JSX.Element {
   const box = useRef<HTMLPreElement>(null);
   const [following, setFollowing] = useState(true);
   const text = lines.join("\n");
@@ -22,7 +22,7 @@ export function Logs({ lines, operator }: { lines: string[]; operator: boolean }
   return (
     <Card title="Logs" beside={<span className="muted">{lines.length > 0 && `${lines.length} lines of standard error, ${following ? "following" : "not following"}`}</span>} flush>
       {lines.length === 0 ? (
-        <p className={styles.none}>{operator ? "It has written nothing to standard error." : "Logs are for operators of this gateway."}</p>
+        <p className={styles.none}>{hint ?? (operator ? "It has written nothing to standard error." : "Logs are for operators of this gateway.")}</p>
       ) : (
         <div className={styles.box}>
           <CopyButton text={text} label="Copy the log" />

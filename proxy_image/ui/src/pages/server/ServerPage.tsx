@@ -104,7 +104,9 @@ function Server({ server }: { server: ServerDetail }): React.JSX.Element {
           <Limits limits={server.limits} />
         </div>
       </div>
-      {server.kind === "stdio" && <Logs lines={server.logs} operator={operator} />}
+      {(server.kind === "stdio" || server.process !== null || server.logsHint !== null) && (
+        <Logs lines={server.logs} hint={server.logsHint} operator={operator} />
+      )}
     </>
   );
 }
