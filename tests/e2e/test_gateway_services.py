@@ -2,6 +2,7 @@
 
 a session begun at one replica is used at the other and ended at the first · tools found over REST
 users kept apart: each has a process of its own, through whichever replica it calls
+what they wrote to standard error: for operators, by REST and by the inspector
 a key renewed without a restart and without a failed call · a policy changed, a Secret deleted: closed
 """
 
@@ -36,6 +37,7 @@ def answer(request):
         return {"tools": [{"name": "write", "description": "Writes into the diary of a user", "inputSchema": schema}]}
     if method == "tools/call":
         told.append(params["arguments"]["text"])
+        print("wrote:", params["arguments"]["text"], file=sys.stderr, flush=True)
         return {"content": [{"type": "text", "text": " ".join(told)}]}
     return {}
 for line in sys.stdin:
@@ -60,6 +62,7 @@ def bodies(namespace: Namespace) -> dict[str, Body]:
     found["Secret/gateway-stores"]["stringData"]["redis"] = f"redis://redis.{namespace.name}.svc:6379/0"
     for limit in found["McpProxy/gateway"]["spec"]["rateLimits"]:
         limit["limit"] = "1000000/minute"
+    found["McpProxy/gateway"]["spec"]["inspector"] = {"enabled": True, "operators": ["ops"]}
     labels = {"gateway": "yes"}
     found["McpServer/time"] = container(
         "time", BACKEND_IMAGE, labels=labels, env={"TOOLS": "hello"}, category="greetings"
@@ -96,6 +99,35 @@ def write(url: str, user: str, text: str, **more: Any) -> str:
     answer = ask(url, "/tools/call", tool_id="memory.write", parameters={"text": text}, user_id=user, **more)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["result"]["content"][0]["text"])
+
+
+def logs(url: str, namespace: Namespace, server: str, key: str) -> Body:
+    """What the inspector tells of a server, asked of a pod by the URL of its REST interface."""
+    with httpx2.Client(trust_env=False, timeout=30) as client:
+        page = f"{url.removesuffix('/api')}/ui/api/servers/{namespace.name}/{server}"
+        answer = client.get(page, headers={"x-api-key": key})
+    assert answer.status_code == 200, answer.text
+    found: Body = answer.json()
+    return found
+
+
+def test_operators_read_what_hosted_servers_wrote(namespace: Namespace, gateway: str) -> None:
+    for url in replicas(namespace):
+        eventually(lambda url=url: "memory.write" in ids(ask(url, "/tools/list")))
+        said = f"by-{url.split('/')[2]}"
+        write(url, "alice", said)
+        eventually(lambda url=url, said=said: f"wrote: {said}" in logs(url, namespace, "memory", OPS)["logs"])
+        shown = logs(url, namespace, "memory", OPS)
+        assert (shown["logsHint"], shown["process"]["restarts"]) == (None, 0)
+        lines = ask(url, "/servers/memory/logs?lines=1000", OPS).json()["lines"]
+        assert f"wrote: {said}" in [line["text"] for line in lines]
+        assert ask(url, "/servers/memory/logs", APP).status_code == 403
+        others = logs(url, namespace, "memory", APP)
+        assert (others["logs"], others["logsHint"], others["process"]) == ([], None, None)
+        hint = logs(url, namespace, "time", OPS)["logsHint"]
+        command = hint[hint.index("kubectl") :].split()
+        assert command == ["kubectl", "-n", namespace.name, "logs", "deploy/time-server", "-c", "server"]
+    assert namespace.run("logs", "deploy/time-server", "-c", "server") is not None
 
 
 def ids(answer: httpx2.Response) -> set[str]:

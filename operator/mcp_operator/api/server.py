@@ -306,8 +306,8 @@ class AllowedRoutes(ApiModel):
 
     namespaces: RouteNamespaces = RouteNamespaces()
     """Namespaces of the routes. Whoever may route the server uses it with the credentials that it declares: the values of its
-    headers, and with isolation: user the key that vouches for callers, are put into the Secret of the proxy, in the proxy's
-    namespace."""
+    headers, and the key that vouches for callers (with isolation: user) and reads the logs of stdio servers (where the proxy
+    has an inspector or rest), are put into the Secret of the proxy, in the proxy's namespace."""
 
 
 class CanaryExpectation(ApiModel):

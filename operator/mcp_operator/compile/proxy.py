@@ -80,6 +80,7 @@ def compile_proxy(
     namespace_labels: Mapping[str, str] | None = None,
     operator_key: bytes | None = None,
     logs_elsewhere: Callable[[McpServer], str] = logs_elsewhere,
+    inspected: bool = False,
 ) -> Compiled:
     """Compile what `proxy` serves: routes of its own namespace, and servers of it or of others that allow it.
 
@@ -87,7 +88,7 @@ def compile_proxy(
 
     `session_key` signs session ids, so that all replicas know them; None where there is one process, which makes its own.
     `operator_key` is the operator's own API key, for a proxy that authenticates its callers. `logs_elsewhere` says where the
-    standard error of a server is read beside the proxy.
+    standard error of a server is read beside the proxy. `inspected`: it will have an inspector whatever its spec says.
 
     A server that is refused, refers to something missing or has no URL yet is left out, alone.
     """
@@ -110,7 +111,7 @@ def compile_proxy(
         else:
             chosen[server.id] = outcome
             secrets.update(resolved.secrets)
-            if shows_logs(proxy) and not server.spec.remote:
+            if (inspected or shows_logs(proxy)) and not server.spec.remote:
                 logs, keys = _logs(resolved, logs_elsewhere(server))
                 chosen[server.id] = outcome.model_copy(update={"logs": logs})
                 secrets.update(keys)

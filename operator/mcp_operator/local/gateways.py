@@ -57,6 +57,7 @@ class Gateways:
         self._log_of = log_of
         self._inspected = inspected
         """Is told where the inspector of each is; None: there is one only where the manifest says so."""
+        self.has_inspector = inspected is not None
         self._gateways: dict[Key, _Gateway] = {}
         self._processes: WeakSet[Supervised] = WeakSet()
         self._ending: set[asyncio.Task[None]] = set()

@@ -154,6 +154,7 @@ class World:
             namespace_labels=snapshot.labels.get(key.namespace, {}),
             operator_key=self._operator_key,
             logs_elsewhere=self._logs_elsewhere,
+            inspected=self._gateways.has_inspector,
         )
         if compiled.held is not None and (given := self._given.get(key)) is not None:
             compiled = with_previous(proxy, compiled, given.config, given.secrets)

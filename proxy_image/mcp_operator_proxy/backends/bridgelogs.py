@@ -75,7 +75,7 @@ async def fetch(resolved: ResolvedServer, lines: int) -> BridgeLogs:
 
 
 async def _ask(resolved: ResolvedServer, lines: int) -> tuple[int, bytes]:
-    """Status and body, of which more than `MAX_ANSWER` is not read."""
+    """Status and body, of which more than `MAX_ANSWER` is not read, and nothing where it is none of success."""
     assert resolved.logs_key is not None
     server, query = resolved.server, f"lines={lines}"
     url = httpx2.URL(str(server.url)).copy_with(path=_PATH, query=query.encode())
@@ -86,6 +86,8 @@ async def _ask(resolved: ResolvedServer, lines: int) -> tuple[int, bytes]:
         http_client(transport, ASK_SECONDS) as client,
         client.stream("GET", url, headers=headers) as answer,
     ):
+        if answer.status_code != 200:
+            return answer.status_code, b""
         body = bytearray()
         async for chunk in answer.aiter_raw():
             body += chunk

@@ -150,14 +150,14 @@ def test_what_is_valid_is_printed_beside_what_is_not(tmp_path: Path, capsys: pyt
     )
     code, out, _ = render(capsys, "-f", tmp_path)
     assert code == 1
-    assert {o["metadata"]["name"] for o in objects(out)} == {"time-server"}
+    assert {o["metadata"]["name"] for o in objects(out)} == {"time-server", "time-server-identity"}
 
 
 def test_reads_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{HEAD}spec: {{stdio: {{command: x}}}}\n".encode())))
     code, out, err = render(capsys, "-f", "-")
     assert (code, err) == (0, "")
-    assert len(objects(out)) == 2
+    assert [o["kind"] for o in objects(out)] == ["Secret", "Deployment", "Service"]
 
 
 def test_a_path_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

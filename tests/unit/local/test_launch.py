@@ -9,6 +9,8 @@ from mcp_operator.api.meta import API_VERSION
 from mcp_operator.api.resources import McpServer, parse
 from mcp_operator.compile import DataObject, DataObjects
 from mcp_operator.conditions.reasons import Reason
+from mcp_operator.engine.keys import Key
+from mcp_operator.local.catalogue import Snapshot, with_identities
 from mcp_operator.local.launch import CannotRun, Launch, expanded, launch, passed_on
 
 OBJECTS: DataObjects = {
@@ -48,6 +50,18 @@ def test_a_process_for_each_user_has_a_bridge_that_knows_who_vouches() -> None:
     assert found is not None
     assert found.environment == {"MCP_BRIDGE_IDENTITY_KEY": "k" * 64}
     assert "k" * 64 not in " ".join(found.command(1))
+
+
+def test_each_bridge_has_a_key_of_its_own_for_who_reads_its_logs() -> None:
+    one, other = server({"stdio": {"command": "uvx"}}), server({"stdio": {"command": "uvx"}})
+    other = other.model_copy(update={"metadata": other.metadata.model_copy(update={"name": "other"})})
+    resources = {Key("McpServer", "default", each.metadata.name): each for each in (one, other)}
+    objects = with_identities(Snapshot(resources=resources), b"one of this run").objects
+    keys = [
+        found.environment["MCP_BRIDGE_IDENTITY_KEY"] for each in (one, other) if (found := launch(each, objects, {}))
+    ]
+    assert len(set(keys)) == 2
+    assert {len(key) for key in keys} == {64}
 
 
 def test_a_container_with_a_command_runs_on_its_own_port() -> None:

@@ -615,6 +615,45 @@ async def test_a_missing_pull_secret_is_told(bench: Bench) -> None:
     assert bench.condition("McpServer", "near", "ResolvedRefs") == ("True", "Resolved")
 
 
+async def test_the_key_for_logs_is_made_once_and_given_to_who_shows_them(bench: Bench) -> None:
+    labels = {"team": "core"}
+    bench.apply(
+        resources.proxy("plain", selector=labels), resources.proxy("seen", selector=labels, inspector={"enabled": True})
+    )
+    bench.apply(resources.stdio("near", "notes", labels=labels, health=HEALTH))
+    await bench.drain()
+    assert bench.api.writes.count("Secret/near-server-identity") == 1
+    key = bench.api.get("Secret", "near-server-identity")["data"]["key"]
+    assert _keys(bench, "seen") == [key]
+    assert _keys(bench, "plain") == []
+    assert _environment_of(bench) is None, "another key rolls no pods"
+    asked = len(bench.api.writes)
+    for kind, name in (("McpServer", "near"), ("McpProxy", "seen"), ("McpProxy", "plain")):
+        await bench.reconcile(kind, name)
+    await bench.drain()
+    assert bench.api.writes[asked:] == []
+    bench.api.kubectl_delete("Secret", "near-server-identity")
+    await bench.drain()
+    renewed = bench.api.get("Secret", "near-server-identity")["data"]["key"]
+    assert renewed != key
+    await bench.until(lambda: renewed in _keys(bench, "seen"))
+    assert bench.api.writes[asked:].count("Deployment/near-server") == 0
+
+
+def _keys(bench: Bench, proxy: str) -> list[str]:
+    held = bench.api.get("Secret", f"{proxy}-proxy-secrets")["data"]
+    return [value for name, value in held.items() if ".identity." in name]
+
+
+async def test_somebody_elses_secret_keeps_no_shared_server_from_running(bench: Bench) -> None:
+    bench.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "near-server-identity"}, "data": {}})
+    bench.apply(resources.stdio("near", "notes", health=HEALTH))
+    await bench.drain()
+    assert "Secret/near-server-identity" not in bench.api.writes
+    assert "Deployment/near-server" in bench.api.writes
+    assert bench.api.get("Secret", "near-server-identity")["data"] == {}
+
+
 async def test_the_key_of_a_server_with_users_is_made_once(bench: Bench) -> None:
     bench.apply(resources.stdio("near", "notes", isolation="user", health=HEALTH))
     await bench.drain()

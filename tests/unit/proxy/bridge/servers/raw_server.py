@@ -34,6 +34,8 @@ def notify(method: str, **params: object) -> None:
 
 
 def echo(message: JSON, arguments: JSON) -> None:
+    sys.stderr.write(arguments.get("words", ""))
+    sys.stderr.flush()
     answer(message["id"], pid=os.getpid(), **arguments)
 
 
