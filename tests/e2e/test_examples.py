@@ -6,13 +6,16 @@ replaced by the test backend; every such change stands in the test.
 
 import asyncio
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 import yaml
 from fastmcp import Client
+from fastmcp.client.transports import StreamableHttpTransport
 
 from support.kubectl import Namespace, eventually, kubectl
 from support.manifests import example_folders
@@ -118,6 +121,78 @@ def test_routes(namespace: Namespace) -> None:
     assert call(url, "demo_sum") == "everything/get-sum"
     assert asyncio.run(_descriptions(url))["demo_sum"] == "Add two numbers."
     assert tools(namespace.service_url("tools-proxy", "/mcp")) == set()
+
+
+def test_tracing(namespace: Namespace) -> None:
+    """Both legs of a call reach the collector, in the trace of the client, and say of which replica they are."""
+    bodies = example("tracing")
+    with_packages_of_the_cluster(bodies["McpServer/time"], namespace)
+    pod = bodies["Deployment/otel-collector"]["spec"]["template"]["spec"]
+    pod["containers"] = [{"name": "collector", "image": BACKEND_IMAGE, "command": ["python3", "/srv/collector.py"]}]
+    pod["terminationGracePeriodSeconds"] = 1
+    namespace.apply(*backend_objects("packages", image=PACKAGES_IMAGE), *bodies.values())
+    namespace.run("rollout", "status", "deployment/otel-collector", "--timeout=90s")
+    namespace.wait("mcps", "time", "Ready", timeout=120)
+    namespace.wait("mcpp", "tools", "Ready")
+    url = namespace.service_url("tools-proxy", "/mcp")
+    eventually(lambda: "time_get_current_time" in tools(url))
+    trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    asyncio.run(_traced(url, f"00-{trace}-{parent}-01"))
+
+    def spans() -> dict[str, Any]:
+        lines = map(json.loads, namespace.run("logs", "deployment/otel-collector").splitlines())
+        return {span["name"]: span for span in lines if span["trace_id"] == trace}
+
+    eventually(lambda: {"tools/call time_get_current_time", "tools/call get_current_time"} <= spans().keys(), why=spans)
+    front, back = spans()["tools/call time_get_current_time"], spans()["tools/call get_current_time"]
+    assert front["parent_span_id"] == parent
+    assert back["parent_span_id"] == front["span_id"]
+    (replica,) = namespace.pods("mcp-operator.dev/proxy=tools")
+    told = {"service.name": "tools", "service.namespace": namespace.name, "k8s.namespace.name": namespace.name}
+    assert {**told, "k8s.pod.name": replica["metadata"]["name"]}.items() <= front["resource"].items()
+
+
+async def _traced(url: str, parent: str) -> None:
+    async with Client(StreamableHttpTransport(url, headers={"traceparent": parent}), timeout=30) as client:
+        await client.call_tool("time_get_current_time", {"timezone": "UTC"})
+
+
+def test_inspector(namespace: Namespace) -> None:
+    """The page is there for anybody, what it reads for who has a key, and two replicas tell the same of a call."""
+    bodies = example("inspector")
+    with_packages_of_the_cluster(bodies["McpServer/watched-time"], namespace)
+    bodies["McpProxy/inspected"]["spec"]["replicas"] = 2
+    namespace.apply(*backend_objects("packages", image=PACKAGES_IMAGE), *bodies.values())
+    namespace.wait("mcps", "watched-time", "Ready", timeout=120)
+    namespace.wait("mcpp", "inspected", "Ready")
+    base = namespace.service_url("inspected-proxy", "")
+    with httpx2.Client(base_url=base, headers={"connection": "close"}, timeout=20) as http:
+        page = http.get("/ui/")
+        assert page.status_code == 200
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        assert http.get("/ui/api/fleet").status_code == 401
+        http.headers["x-api-key"] = "change-me-key-of-the-ops"
+        eventually(lambda: http.get("/ui/api/me").json()["proxy"]["replicas"] == 2)
+        me = http.get("/ui/api/me").json()
+        assert (me["proxy"]["name"], me["operator"]) == (f"{namespace.name}/inspected", True)
+        last = http.get("/ui/api/traffic").json()["last"]
+        asyncio.run(_with_key(f"{base}/mcp", "change-me-key-of-the-app"))
+
+        def exchanges() -> list[tuple[str, str]]:
+            """Each time of another replica, or of the same."""
+            found = http.get("/ui/api/traffic", params={"after": last}).json()["exchanges"]
+            return [(one["caller"], one["server"]) for one in found if one["method"] == "tools/call"]
+
+        wanted = [("app", f"{namespace.name}/watched-time")]
+        for _ in range(8):
+            eventually(lambda: exchanges() == wanted, why=exchanges)
+        (server,) = http.get("/ui/api/fleet").json()["servers"]
+        assert (server["calls"], server["healthy"]) == (1, True)
+
+
+async def _with_key(url: str, key: str) -> None:
+    async with Client(StreamableHttpTransport(url, headers={"x-api-key": key}), timeout=30) as client:
+        await client.call_tool("watched-time_get_current_time", {"timezone": "UTC"})
 
 
 async def _descriptions(url: str) -> dict[str, str | None]:
