@@ -114,4 +114,4 @@ class Reader:
             yield
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(timeout=SECONDS)
+            process.communicate(timeout=SECONDS)
