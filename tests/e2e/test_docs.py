@@ -252,6 +252,8 @@ def test_monitoring_and_the_runbooks(reader: Reader, prometheus_operator: None) 
     reader.write("docs/monitoring.md")
     (installing,) = scenario("cluster-monitoring")
     reader.run(installing.commands)
+    # The operator of before would do what follows, and its log go with it.
+    kubectl("-n", SYSTEM, "rollout", "status", f"deployment/{RELEASE}", "--timeout=90s")
     labels = ("-l", "release=kube-prometheus-stack", "-o", "name")
     assert len(kubectl("-n", SYSTEM, "get", "servicemonitor,prometheusrule", *labels).split()) == 2
     with made("team-a") as namespace:

@@ -112,6 +112,8 @@ def logs(url: str, namespace: Namespace, server: str, key: str) -> Body:
 
 
 def test_operators_read_what_hosted_servers_wrote(namespace: Namespace, gateway: str) -> None:
+    begun = ask(gateway, "/sessions/start", user_id="alice", mcp_servers=["memory"])
+    assert begun.status_code in (200, 201), begun.text
     for url in replicas(namespace):
         eventually(lambda url=url: "memory.write" in ids(ask(url, "/tools/list")))
         said = f"by-{url.split('/')[2]}"

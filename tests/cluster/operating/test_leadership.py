@@ -38,6 +38,15 @@ async def _converged(world: World, namespace: str, count: int) -> bool:
     return len(told) == count == len(await world.names("services", namespace))
 
 
+async def _told(world: World, namespace: str, count: int) -> bool:
+    """An Event has come of each server."""
+    return len({event["involvedObject"]["name"] for event in await _events(world, namespace)}) == count
+
+
+async def _events(world: World, namespace: str) -> list[dict[str, Any]]:
+    return [e for e in await world.listed("events", namespace) if e["source"].get("component") == "mcp-operator"]
+
+
 async def _pair(world: World, until: Until) -> tuple[Any, Any]:
     token = world.install()
     one = await world.operator(token, name="one")
@@ -80,7 +89,7 @@ async def _nothing_twice(world: World, namespace: str) -> None:
             managers = [entry["manager"] for entry in body["metadata"]["managedFields"]]
             assert managers == ["mcp-operator"], body["metadata"]["name"]
             assert body["metadata"].get("generation", 1) == 1
-    events = [e for e in await world.listed("events", namespace) if e["source"].get("component") == "mcp-operator"]
+    events = await _events(world, namespace)
     assert events
     told = Counter((e["involvedObject"]["name"], e["reason"], e["message"]) for e in events)
     assert [what for what, count in told.items() if count > 1] == []
@@ -92,6 +101,7 @@ async def test_a_leader_that_was_stopped_and_wakes_up(world: World, namespace: s
     one, two = await _pair(world, until)
     await world.apply(namespace, *_servers(5))
     await until(lambda: _converged(world, namespace, 5))
+    await until(lambda: _told(world, namespace, 5))  # a request that had begun would end when it wakes up
     one.signal(signal.SIGSTOP)
     assert (await one.ask("/healthz", seconds=1))[0] == 0, "an event loop that does not turn answers nobody"
     await world.apply(namespace, *_servers(10))
