@@ -12,6 +12,7 @@ import pytest
 
 from support import resources
 from support.beside import operating
+from support.definitions import open_definition
 from support.kubectl import eventually
 
 from .conftest import Kubectl
@@ -25,35 +26,13 @@ ALL: dict[str, Any] = {
     "networkPolicy": {"allowTo": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}, "ports": [3128]}]},
 }
 AROUND = {"NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress"}
-HTTP_ROUTES = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {
-        "name": "httproutes.gateway.networking.k8s.io",
-        "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2466"},
-    },
-    "spec": {
-        "group": "gateway.networking.k8s.io",
-        "names": {"kind": "HTTPRoute", "listKind": "HTTPRouteList", "plural": "httproutes", "singular": "httproute"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
-"""Of the Gateway API just the kind, without its schema."""
+HTTP_ROUTES = open_definition("HTTPRoute", "httproutes", "gateway.networking.k8s.io", status=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def operator(cluster: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The operator as a process, with the rights of the ambient kubeconfig."""
-    cluster.attempt("delete", "crd", HTTP_ROUTES["metadata"]["name"], "--ignore-not-found")  # type: ignore[index]
+    cluster.attempt("delete", "crd", HTTP_ROUTES["metadata"]["name"], "--ignore-not-found")
     log = tmp_path_factory.mktemp("operator") / "log"
     with operating(log):
         yield

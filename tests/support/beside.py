@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from support.backends import free_port
+from support.ending import end
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
@@ -76,9 +77,4 @@ def operating(log: Path, *flags: str) -> Iterator[Operator]:
         yield operator
         assert process.poll() is None, log.read_text()[-4000:]
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, END_SECONDS)

@@ -10,14 +10,16 @@ ESTABLISHED_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 
-def open_definition(kind: str, plural: str, group: str, version: str = "v1") -> dict[str, Any]:
-    """Of another project's API just the kind, without its schema."""
-    served = {
+def open_definition(kind: str, plural: str, group: str, version: str = "v1", *, status: bool = False) -> dict[str, Any]:
+    """Of another project's API just the kind, without its schema; with `status` as a subresource."""
+    served: dict[str, Any] = {
         "name": version,
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
     }
+    if status:
+        served["subresources"] = {"status": {}}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -12,6 +12,7 @@ import httpx2
 import yaml
 
 from support.backends import free_port
+from support.ending import end
 
 SCRAPE_SECONDS = 0.5
 """Also the time that a target has to answer in."""
@@ -104,12 +105,7 @@ def running_prometheus(folder: Path, jobs: Sequence[Body], rules: Sequence[Path]
                 time.sleep(0.05)
             yield Prometheus(http)
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, 30)
 
 
 def _is_ready(http: httpx2.Client) -> bool:

@@ -25,6 +25,7 @@ from localcluster.paths import from_environment
 from support.backends import free_port
 from support.controlplane import ControlPlane
 from support.definitions import wait_established
+from support.ending import end
 
 GROUP = "monitoring.coreos.com"
 END_SECONDS = 30.0
@@ -98,12 +99,7 @@ def _running(folder: Path, name: str, *arguments: str, stdin: str = "") -> Itera
         yield
         assert process.poll() is None, log.read_text()[-4000:]
     finally:
-        process.terminate()
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, END_SECONDS)
 
 
 def scrape_configuration(plane: ControlPlane, namespace: str, name: str) -> str:

@@ -25,6 +25,7 @@ from support.backends import free_port
 from support.chart import rendered
 from support.controlplane import ControlPlane
 from support.documents import ROOT
+from support.ending import end
 from support.forwarding import Forwarded, forwarding
 from support.kubectl import eventually
 from support.placing import lead_to, place
@@ -196,12 +197,7 @@ def proxy(scene: Scene, name: str) -> Iterator[int]:
         yield port
         assert process.poll() is None, (scene.folder / f"{name}.log").read_text()[-4000:]
     finally:
-        process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end(process, 30)
 
 
 def understood(scene: Scene) -> bool:

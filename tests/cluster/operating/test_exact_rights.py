@@ -13,7 +13,7 @@ from mcp_operator.watch import WATCHED
 from support import resources
 from support.backends import ServedMCP
 from support.chart import rendered
-from support.definitions import wait_established
+from support.definitions import open_definition, wait_established
 from support.fickle import Fickle
 from support.prometheus_operator import definition
 from support.rights import Right, granted, used
@@ -37,28 +37,7 @@ NEEDS = {"name": "Authorization", "valueFrom": {"secretKeyRef": {"name": "token"
 SETTING = {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "level"}}}
 
 
-HTTP_ROUTES: Body = {
-    "apiVersion": "apiextensions.k8s.io/v1",
-    "kind": "CustomResourceDefinition",
-    "metadata": {
-        "name": "httproutes.gateway.networking.k8s.io",
-        "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2466"},
-    },
-    "spec": {
-        "group": "gateway.networking.k8s.io",
-        "names": {"kind": "HTTPRoute", "listKind": "HTTPRouteList", "plural": "httproutes", "singular": "httproute"},
-        "scope": "Namespaced",
-        "versions": [
-            {
-                "name": "v1",
-                "served": True,
-                "storage": True,
-                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}},
-            }
-        ],
-    },
-}
-"""Of the Gateway API just the kind, without its schema."""
+HTTP_ROUTES: Body = open_definition("HTTPRoute", "httproutes", "gateway.networking.k8s.io")
 
 
 @pytest.fixture
