@@ -63,7 +63,7 @@ _LIST_CHANGED: Final = (ToolListChangedNotification, PromptListChangedNotificati
 
 
 class Backend:
-    """Start it in a running loop, `close` it in the end. `on_change` is called after the catalogue has changed.
+    """Start it in a running loop, `close` it in the end. `on_change` is called after the catalogue has changed, or what is told of it.
 
     `turns` are shared by backends of one event loop, so that what many servers answer at once is read in turns. `on_end` hears
     of ends of a stdio server's processes that nobody asked for.
@@ -176,8 +176,11 @@ class Backend:
         self._task = asyncio.get_running_loop().create_task(self._watch(), name=f"backend {self.id}")
 
     def reconfigure(self, resolved: ResolvedServer) -> None:
-        """Go on with other headers or times for the same endpoint; sessions stay open."""
+        """Go on with other headers, times or pins for the same endpoint; sessions stay open."""
+        told, before = self.unapproved(), self.server
         self.resolved = resolved
+        if (resolved.server.pinning, resolved.server.pins) != (before.pinning, before.pins):
+            self._judged.doubt(told, self.server, self.catalogue, known=self.status.ever_ready, now=time.monotonic())
         self.gate.configure(resolved.server.max_concurrency, resolved.server.circuit_breaker)
         if self._client is not None:
             self._client.transport.replace_headers(resolved.headers)
@@ -410,7 +413,7 @@ class Backend:
             while True:
                 self._stale.clear()
                 asked_at = time.monotonic()
-                self._listed(connected, await self._list(connected))
+                self._listed(connected, await self._list(connected), asked_at)
                 self.listed_at = asked_at
                 if listening.done():
                     listening = asyncio.get_running_loop().create_task(self._listen(connected))
@@ -481,7 +484,7 @@ class Backend:
         if isinstance(message, _LIST_CHANGED):
             self.nudge()
 
-    def _listed(self, connected: Connected | LeanSession, catalogue: Catalogue) -> None:
+    def _listed(self, connected: Connected | LeanSession, catalogue: Catalogue, asked_at: float) -> None:
         info, before, now = connected.server_info, self.status, datetime.now(UTC)
         if self.status.error is not None or not self.status.ever_ready:
             logger.info("server is up", extra={"server": self.id, "tools": len(catalogue.tools)})
@@ -502,11 +505,14 @@ class Backend:
             capabilities=connected.capabilities,
             instructions=connected.instructions,
         )
+        judged = self._judged.listed(asked_at)
         if catalogue != self.catalogue:
             self.catalogue = catalogue
             if isinstance(connected, Connected) and connected.modern:
                 _announce_headers(connected, catalogue.tools)
             self.pool.drop_idle()
+            self._on_change(self)
+        elif judged:
             self._on_change(self)
         self._looked()
 

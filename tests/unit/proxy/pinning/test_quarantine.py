@@ -111,6 +111,41 @@ async def test_a_tool_that_comes_later_is_quarantined_and_one_that_goes_is_told(
                     await through.session.call_tool("other", {})
 
 
+@pytest.mark.parametrize("mode", ["enforce", "warn"])
+async def test_pins_that_are_newer_than_the_catalogue_raise_no_alarm(mode: str) -> None:
+    """The server has gone back to a definition that is approved, and nothing has told the proxy so."""
+    fickle = Fickle()
+    async with ServedMCP(fickle.mcp) as served:
+        async with running_gateway(pinned(served.url, "off")) as gateway:
+            good = await recorded(gateway)
+            fickle.say(POISON)
+            await gateway.proxy.apply(pinned(served.url, mode, good))
+            await eventually(lambda: _kinds(gateway) == {"add": "changed"})
+            await gateway.proxy.apply(pinned(served.url, mode, await recorded(gateway)))
+            fickle.say("Adds.")
+            before = gateway.proxy.state.backends["ns/s"].listed_at  # type: ignore[union-attr]
+            await gateway.proxy.apply(pinned(served.url, mode, good))
+            assert ("add" in await listed(gateway)) is (mode == "warn")
+            assert _kinds(gateway) == {}
+            await eventually(lambda: gateway.proxy.state.backends["ns/s"].listed_at != before)  # type: ignore[union-attr]
+            await eventually(lambda: gateway.proxy.stale is False)
+            assert (await listed(gateway))["add"] == "Adds."
+            assert _kinds(gateway) == {}
+            assert len(gateway.proxy.status().notices) == 1
+
+
+async def test_what_the_server_still_says_when_its_approval_is_gone_is_told() -> None:
+    fickle = Fickle()
+    async with ServedMCP(fickle.mcp) as served:
+        async with running_gateway(pinned(served.url, "off")) as gateway:
+            pins = await recorded(gateway)
+            await gateway.proxy.apply(pinned(served.url, "enforce", pins))
+            await gateway.proxy.apply(pinned(served.url, "enforce", pins[1:]))
+            assert await listed(gateway) == {"other": "Does something else."}
+            await eventually(lambda: _kinds(gateway) == {"add": "new"})
+            await eventually(lambda: len(gateway.proxy.status().notices) == 1)
+
+
 def _kinds(gateway: Gateway) -> dict[str, str]:
     return {one.tool: one.kind for one in gateway.proxy.status().servers[0].unapproved}
 
