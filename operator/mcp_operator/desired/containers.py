@@ -175,8 +175,8 @@ def _bridge() -> Object:
         "ports": [{"name": "mcp", "containerPort": BRIDGE_PORT, "protocol": "TCP"}],
         "securityContext": restricted(),
         "startupProbe": {"httpGet": {"path": "/healthz", "port": "mcp"}, "periodSeconds": 1, "failureThreshold": 60},
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "mcp"}, "periodSeconds": 10},
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "mcp"}, "periodSeconds": 2},
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "mcp"}, "periodSeconds": 10, "timeoutSeconds": 5},
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "mcp"}, "periodSeconds": 2, "timeoutSeconds": 5},
         "lifecycle": _pause(),
     }
 
