@@ -13,8 +13,8 @@ help: ## List the commands
 
 $(VENV)/.ready: requirements-dev.lock pyproject.toml
 	@test -x $(PY) || python3 -m venv $(VENV)
-	@$(PY) -m pip install --quiet --require-hashes --requirement requirements-dev.lock
-	@$(PY) -m pip install --quiet --no-deps --editable .
+	@for pause in 5 10 0; do $(PY) -m pip install --quiet --require-hashes --requirement requirements-dev.lock && exit; sleep $$pause; done; exit 1
+	@for pause in 5 10 0; do $(PY) -m pip install --quiet --no-deps --editable . && exit; sleep $$pause; done; exit 1
 	@touch $@
 
 .PHONY: venv

@@ -25,7 +25,12 @@ NODE = ROOT / "build" / "node"
 INDEX = "index.html"
 NEWEST_THAT_FAILS = (20, 18)
 """Vite needs a newer one."""
-NPM_SETTINGS = {"npm_config_audit": "false", "npm_config_fund": "false", "npm_config_update_notifier": "false"}
+NPM_SETTINGS = {
+    "npm_config_audit": "false",
+    "npm_config_fund": "false",
+    "npm_config_update_notifier": "false",
+    "npm_config_fetch_retries": "5",
+}
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from images import storage
 from localcluster.catalogue import digest
 from localcluster.debian import IMAGES, ensure
 from localcluster.locks import exclusive
-from localcluster.progress import run, run_long
+from localcluster.progress import ATTEMPTS_TO_FETCH, run, run_long
 
 SUITE = "trixie"
 PACKAGES = ("python3", "python3-venv", "ca-certificates", "busybox-static")
@@ -61,6 +61,7 @@ def _make(cache: Path, image: str) -> None:
             log=cache / "logs" / "base.log",
             expected_seconds=EXPECTED_SECONDS,
             environment=environment,
+            attempts=ATTEMPTS_TO_FETCH,
         )
         partial.replace(archive)
     with storage.session(cache) as buildah:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from images import base, machine, storage
 from localcluster.errors import ClusterError
-from localcluster.progress import run, run_long, say
+from localcluster.progress import ATTEMPTS_TO_FETCH, run, run_long, say
 
 EXPECTED_SECONDS = 60.0
 
@@ -98,6 +98,7 @@ def _build_with_buildah(image: Image, cache: Path, archive: Path) -> None:
             [*buildah, *buildah_options(image, base_name, mounts, str(id_file))],
             log=_log(cache, archive),
             expected_seconds=EXPECTED_SECONDS,
+            attempts=ATTEMPTS_TO_FETCH,  # layers that are done are in the cache
         )
         identifier = id_file.read_text().strip().removeprefix("sha256:")
         if _is_current(archive, identifier):
@@ -110,7 +111,13 @@ def _build_with_buildah(image: Image, cache: Path, archive: Path) -> None:
 
 def _build_with_docker(image: Image, cache: Path, archive: Path) -> None:
     log = _log(cache, archive)
-    run_long(f"building {image.name}", ["docker", *docker_options(image)], log=log, expected_seconds=EXPECTED_SECONDS)
+    run_long(
+        f"building {image.name}",
+        ["docker", *docker_options(image)],
+        log=log,
+        expected_seconds=EXPECTED_SECONDS,
+        attempts=ATTEMPTS_TO_FETCH,
+    )
     identifier = run(["docker", "image", "inspect", "--format={{.Id}}", image.name]).strip().removeprefix("sha256:")
     if _is_current(archive, identifier):
         return

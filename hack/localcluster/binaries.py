@@ -13,7 +13,7 @@ from localcluster.catalogue import Module, Program
 from localcluster.errors import ClusterError
 from localcluster.locks import exclusive
 from localcluster.paths import HACK
-from localcluster.progress import run_long, say
+from localcluster.progress import ATTEMPTS_TO_FETCH, run_long, say
 from localcluster.toolchain import find_go, go_environment
 
 MODULES = HACK / "kubernetes"
@@ -79,6 +79,7 @@ def _build_module(module: Module, folder: Path, cache: Path, assets: Path | None
             expected_seconds=program.seconds,
             cwd=source,
             environment=go_environment(os.environ),
+            attempts=ATTEMPTS_TO_FETCH,  # it fetches hundreds of modules, and asks for each only once
         )
         partial.replace(folder / program.name)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from localcluster.errors import ClusterError
 
 ROOT = Path("/sys/fs/cgroup")
-REMOVE_SECONDS = 10.0
+REMOVE_SECONDS = 60.0
 V2_CONTROLLERS = ("cpu", "cpuset", "memory", "pids", "io")
 V1_INHERITED = ("cpuset.cpus", "cpuset.mems")
 

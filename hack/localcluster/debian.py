@@ -9,7 +9,7 @@ from pathlib import Path
 
 from localcluster.errors import ClusterError
 from localcluster.paths import from_environment
-from localcluster.progress import run_long, say
+from localcluster.progress import ATTEMPTS_TO_FETCH, run_long, say
 
 # A file or command that shows that a package is there, by package.
 CLUSTER = {
@@ -25,6 +25,13 @@ CLUSTER = {
 }
 IMAGES = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
 
+INSTALL = """
+set -e
+apt='apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3'
+$apt update
+exec $apt install -y --no-install-recommends "$@"
+"""
+"""Lists and packages in one script: another attempt begins with the lists. The machine's own upgrades may hold the lock."""
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_DENIES = "#!/bin/sh\n# Written by mcp-operator while it installs packages: no service is started.\nexit 101\n"
 
@@ -80,9 +87,14 @@ def _install(packages: Iterable[str], cache: Path) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     log = cache / "logs" / "apt.log"
     with no_services(POLICY):
-        run_long("apt-get update", ["apt-get", "update"], log=log, expected_seconds=10, environment=environment)
-        command = ["apt-get", "install", "-y", "--no-install-recommends", *names]
-        run_long(f"installing {' '.join(names)}", command, log=log, expected_seconds=30, environment=environment)
+        run_long(
+            f"installing {' '.join(names)}",
+            ["sh", "-c", INSTALL, "install", *names],
+            log=log,
+            expected_seconds=40,
+            environment=environment,
+            attempts=ATTEMPTS_TO_FETCH,
+        )
 
 
 @contextmanager

@@ -30,8 +30,8 @@ from localcluster.plan import Plan
 from localcluster.processes import MARK
 from localcluster.progress import say, tail
 
-START_SECONDS = 300.0
-HEALTH_SECONDS = 20.0
+START_SECONDS = 600.0
+HEALTH_SECONDS = 60.0
 POLL_SECONDS = 0.1
 NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc")
 

@@ -18,7 +18,7 @@ from localcluster.plan import Plan
 from localcluster.progress import run, say
 from localcluster.supervisor import Supervisor
 
-STEP_SECONDS = 120.0
+STEP_SECONDS = 240.0
 POLL_SECONDS = 0.05
 OPEN_FILES = 1048576
 

