@@ -36,6 +36,8 @@ class ReplicaState:
     """Time that the replica itself says its swap took."""
     servers: tuple[ServerReport, ...] = ()
     """As it sees them, without times, circuit breakers and processes."""
+    outdated: bool = False
+    """What it says of servers is what it said before it was asked for this revision."""
     routes: tuple[RouteReport, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     long_names: tuple[LongName, ...] = ()
@@ -63,7 +65,7 @@ def expecting(state: ReplicaState | None, asked: str | None) -> ReplicaState:
     if state is None:
         return ReplicaState(asked=asked)
     known = "pending" if state.state in {"running", "rejected"} else state.state
-    return replace(state, asked=asked, state=known, rejected=None, refused=None, seconds=None)
+    return replace(state, asked=asked, state=known, outdated=True, rejected=None, refused=None, seconds=None)
 
 
 def heard(state: ReplicaState, report: StatusReport, seconds: float) -> ReplicaState:

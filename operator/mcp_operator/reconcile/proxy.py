@@ -116,6 +116,7 @@ async def _paced(context: Context, key: Key, proxy: McpProxy) -> tuple[Compiled,
         compiled = with_previous(proxy, compiled, *_previous(context, key, proxy))
     if known is None or compiled.config.revision != known.config.revision:
         context.pace.changed(key, generation)
+        context.sights.outdate(key)
     else:
         context.pace.unchanged(key)
     return compiled, None

@@ -27,7 +27,7 @@ from mcp_operator.reconcile.canary import call_canary
 from mcp_operator.reconcile.children import RETRY_SECONDS, Refused, apply_children
 from mcp_operator.reconcile.compilation import wants_logs
 from mcp_operator.reconcile.context import Context
-from mcp_operator.reconcile.definitions import PinWork, look_at_pins
+from mcp_operator.reconcile.definitions import PinWork, look_at_pins, unapproved
 from mcp_operator.reconcile.hosted import hosted_children, template_annotations
 from mcp_operator.reconcile.hurry import hurry
 from mcp_operator.reconcile.observed import health_view, is_paused, probe_target
@@ -60,7 +60,7 @@ async def reconcile_server(context: Context, key: Key, server: McpServer) -> Res
         server,
         health,
         live_pins(context, server),
-        context.sights.unapproved(server.id),
+        context.sights.unapproved(server.id, {(one.tool, one.digest) for one in unapproved(server)}),
         datetime.now(UTC).replace(microsecond=0),
         paused=paused,
     )

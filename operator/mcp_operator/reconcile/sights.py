@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from mcp_operator.conditions.server import Clients, Failure, Stopped, Unreached
@@ -26,6 +26,8 @@ class Sight:
     """Some replica has not been heard yet."""
     unapproved: Mapping[str, tuple[UnapprovedTool, ...]] = field(default_factory=dict)
     """Definitions that some replica is shown and that are none of its pins."""
+    outdated: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict)
+    """Names and digests of those of which replicas have spoken only before they were given their configuration."""
 
 
 _NOTHING = Sight(waiting=False)
@@ -54,6 +56,7 @@ def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]
     reaching: defaultdict[str, int] = defaultdict(int)
     stopped: defaultdict[str, list[str]] = defaultdict(list)
     unapproved: defaultdict[str, dict[tuple[str, str], UnapprovedTool]] = defaultdict(dict)
+    fresh: set[tuple[str, str, str]] = set()
     for pod, state in sorted(states.items()):
         for server in state.servers:
             if server.stopped:
@@ -64,6 +67,8 @@ def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]
                 reaching[server.id] += 1
             for tool in server.unapproved:
                 unapproved[server.id].setdefault((tool.tool, tool.digest), tool)
+                if not state.outdated:
+                    fresh.add((server.id, tool.tool, tool.digest))
     unreached = {
         server: Unreached(f"{proxy.namespace}/{proxy.name}", len(found) + reaching.get(server, 0), tuple(found))
         for server, found in failures.items()
@@ -71,12 +76,15 @@ def sight(proxy: Key, servers: Iterable[str], states: Mapping[str, ReplicaState]
     }
     waiting = any(state.state == "unknown" for state in states.values())
     found = {server: tuple(tools[key] for key in sorted(tools)) for server, tools in unapproved.items()}
+    old = {
+        server: frozenset(key for key in tools if (server, *key) not in fresh) for server, tools in unapproved.items()
+    }
     still = {
         server: Stopped(f"{proxy.namespace}/{proxy.name}", tuple(pods))
         for server, pods in stopped.items()
         if server in known
     }
-    return Sight(known, unreached, known & reaching.keys(), still, waiting, found)
+    return Sight(known, unreached, known & reaching.keys(), still, waiting, found, old)
 
 
 class Sights:
@@ -120,10 +128,27 @@ class Sights:
             waiting=any(seen.waiting for seen in with_it),
         )
 
-    def unapproved(self, server: str) -> dict[str, tuple[UnapprovedTool, ...]]:
-        """What the replicas of each proxy are shown that is not approved, by the proxies' ids."""
-        with_it = {proxy: self._of[proxy].unapproved.get(server, ()) for proxy in self.proxies(server)}
+    def unapproved(self, server: str, known: Collection[tuple[str, str]] = ()) -> dict[str, tuple[UnapprovedTool, ...]]:
+        """What the replicas of each proxy are shown that is not approved, by the proxies' ids.
+
+        `known` are names and digests that the server's status tells of. What replicas said before they were given their
+        configuration, which was by other pins, counts of these alone.
+        """
+        with_it = {proxy: self._unapproved(self._of[proxy], server, known) for proxy in self.proxies(server)}
         return {f"{proxy.namespace}/{proxy.name}": found for proxy, found in sorted(with_it.items()) if found}
+
+    def outdate(self, proxy: Key) -> None:
+        """The replicas of `proxy` are about to be given another configuration."""
+        if (seen := self._of.get(proxy)) is not None and seen.unapproved:
+            old = {
+                server: frozenset((one.tool, one.digest) for one in tools) for server, tools in seen.unapproved.items()
+            }
+            self._of[proxy] = replace(seen, outdated=old)
+
+    @staticmethod
+    def _unapproved(seen: Sight, server: str, known: Collection[tuple[str, str]]) -> tuple[UnapprovedTool, ...]:
+        old = seen.outdated.get(server, frozenset()).difference(known)
+        return tuple(one for one in seen.unapproved.get(server, ()) if (one.tool, one.digest) not in old)
 
     def _index(self, proxy: Key, before: frozenset[str], now: frozenset[str]) -> None:
         for server in now - before:
@@ -147,7 +172,8 @@ class Sights:
         for server in sorted(stopped):
             self._on_change(server, News.STOPPED)
         for server in sorted(before.unapproved.keys() | now.unapproved.keys()):
-            if before.unapproved.get(server) != now.unapproved.get(server):
+            heard = before.outdated.get(server, frozenset()) - now.outdated.get(server, frozenset())
+            if heard or before.unapproved.get(server) != now.unapproved.get(server):
                 self._on_change(server, News.DEFINITIONS)
         for server in sorted(minor - changed - stopped):
             self._on_change(server, News.MINOR)

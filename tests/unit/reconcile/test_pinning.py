@@ -246,6 +246,60 @@ async def test_what_only_a_proxy_is_shown_is_told_and_can_be_approved(bench: Ben
     assert unapproved(bench) == {"add": "Changed"}, "what the operator is shown is now the other one"
 
 
+def shown_there(bench: Bench, text: str) -> None:
+    """The replica of the proxy runs what it was given, and is shown this."""
+    found = UnapprovedTool(tool="add", kind="changed", digest=digest("add", text), definition=definition("add", text))
+    report = ServerReport(id="team-a/far", state="ready", unapproved=(found,), unapproved_total=1)
+    (pod,) = bench.replicas.states(PROXY)
+    bench.replicas.tell(PROXY, pod, bench.context.compiled[PROXY].config.revision, servers=(report,))
+
+
+def quarantines(bench: Bench) -> int:
+    """Events of it."""
+    events = [body for body in bench.api.objects.values() if body["kind"] == "Event"]
+    return sum(body["count"] for body in events if body["reason"] == "DefinitionQuarantined")
+
+
+async def test_what_replicas_said_by_other_pins_is_no_news(bench: Bench) -> None:
+    """A definition was approved and is so no longer: they spoke of it when it was not approved before."""
+    await recorded(bench)
+    bench.run_pods("tools-proxy")
+    await bench.drain()
+    await lists(bench, add="Worse.", sub="Subtracts.")
+    shown_there(bench, "Worse.")
+    await bench.drain()
+    bench.apply(annotated(digest("add", "Worse.")))
+    await bench.drain()
+    assert (state(bench), unapproved(bench)) == (("True", "Recorded"), {})
+    await lists(bench, add="Adds.", sub="Subtracts.")
+    approval = {"tools": [{"tool": "add", "digest": digest("add", "Adds.")}]}
+    bench.apply(far(approvedDefinitions=approval))
+    await bench.drain()
+    assert (state(bench), unapproved(bench)) == (("True", "Recorded"), {})
+    await bench.until(lambda: quarantines(bench) == 2)
+    shown_there(bench, "Worse.")
+    await bench.drain()
+    assert (state(bench), unapproved(bench)) == (("False", "Quarantined"), {"add": "Changed"}), "it says so still"
+    await bench.until(lambda: quarantines(bench) == 3)
+
+
+async def test_what_replicas_said_stands_while_they_are_given_something_else(bench: Bench) -> None:
+    await recorded(bench)
+    bench.run_pods("tools-proxy")
+    await bench.drain()
+    shown_there(bench, "Worse.")
+    await bench.drain()
+    revision = bench.context.compiled[PROXY].config.revision
+    bench.apply(resources.proxy(selector=CORE, path="/other"))
+    await lists(bench, add="Adds.", sub="Subtracts.")
+    assert bench.context.compiled[PROXY].config.revision != revision
+    assert (state(bench), unapproved(bench)) == (("False", "Quarantined"), {"add": "Changed"})
+    await bench.until(lambda: quarantines(bench) == 1)
+    shown_there(bench, "Worse.")
+    await bench.drain()
+    assert quarantines(bench) == 1
+
+
 async def test_a_paused_server_s_record_stays(bench: Bench) -> None:
     await recorded(bench)
     body = annotated("all")

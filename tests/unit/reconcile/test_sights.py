@@ -6,9 +6,9 @@ import pytest
 
 from mcp_operator.conditions.server import Clients, Failure, Stopped, Unreached
 from mcp_operator.engine.keys import Key
-from mcp_operator.probe.replica import ReplicaState
+from mcp_operator.probe.replica import ReplicaState, expecting
 from mcp_operator.reconcile.sights import News, Sights, sight
-from mcp_operator_proxy.report import ErrorReport, ServerReport
+from mcp_operator_proxy.report import ErrorReport, ServerReport, UnapprovedTool
 
 TOOLS, MORE = Key("McpProxy", "a", "tools"), Key("McpProxy", "b", "more")
 TIMEOUT = ErrorReport(error_class="Timeout", message="no answer")
@@ -112,6 +112,27 @@ def test_replicas_that_are_heard_at_last_concern_all_their_servers() -> None:
     told.clear()
     sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": AWAY}))
     assert told == [("a/s", News.MINOR)]
+
+
+def test_who_spoke_before_it_was_given_its_configuration_says_nothing_new() -> None:
+    told: list[tuple[str, News]] = []
+    sights = Sights(lambda server, news: told.append((server, news)))
+    tool = UnapprovedTool(tool="add", kind="changed", digest="sha256:1")
+    report = ServerReport(id="a/s", state="ready", unapproved=(tool,))
+    runs = ReplicaState(asked="r", state="running", revision="r", servers=(report,))
+    sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": runs}))
+    assert sights.unapproved("a/s") == {"a/tools": (tool,)}
+    told.clear()
+    sights.outdate(TOOLS)
+    assert sights.unapproved("a/s") == {}
+    sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": expecting(runs, "next")}))
+    assert sights.unapproved("a/s") == {}
+    assert sights.unapproved("a/s", {("add", "sha256:1")}) == {"a/tools": (tool,)}
+    assert told == []
+    sights.note(TOOLS, sight(TOOLS, ["a/s"], {"p1": expecting(runs, "next"), "p2": runs}))
+    assert sights.unapproved("a/s") == {"a/tools": (tool,)}, "another says it now"
+    assert told == [("a/s", News.DEFINITIONS)]
+    sights.outdate(MORE)
 
 
 def test_another_reason_is_no_new_failure() -> None:
