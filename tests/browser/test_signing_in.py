@@ -44,6 +44,26 @@ async def test_a_wrong_key_a_right_one_and_out_again(chromium: Browser) -> None:
         assert await page.evaluate("sessionStorage.length") == 0
 
 
+async def test_what_is_typed_after_a_refusal_stays(chromium: Browser) -> None:
+    """Nothing asks again by itself, be it after a while or when somebody comes back from where the key is: the form would go meanwhile."""
+    asked: list[str] = []
+    async with small_world(**AUTH) as world, visit(chromium, world.gateway.base, expected=REFUSED) as page:
+        key = page.get_by_label("API key")
+        await page.clock.install()
+        await key.fill("wrong-key-of-somebody")
+        async with page.expect_response(lambda answer: answer.status == 401):
+            await page.keyboard.press("Enter")
+        await expect(page.get_by_role("alert")).to_be_visible()
+        page.on("request", lambda request: asked.append(request.headers.get("x-api-key", "")))
+        await key.fill("half-of-a-key")
+        await page.clock.fast_forward(120_000)
+        await page.evaluate("window.dispatchEvent(new Event('visibilitychange'))")
+        await page.evaluate("fetch('/ui/api/me', {headers: {'X-API-Key': 'asked-last'}})")
+        assert "wrong-key-of-somebody" not in asked
+        assert "asked-last" in asked
+        await expect(key).to_have_value("half-of-a-key")
+
+
 async def test_who_is_no_operator(chromium: Browser) -> None:
     async with small_world(**AUTH) as world, visit(chromium, world.gateway.base, key=ALICE) as page:
         await expect(page.get_by_role("banner")).to_contain_text("alice")

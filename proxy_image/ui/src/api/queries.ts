@@ -3,15 +3,22 @@ import { queryOptions, useQuery, type UseQueryResult } from "@tanstack/react-que
 import { isLive, useLive } from "~/lib/live";
 
 import { get } from "./client";
+import { ApiProblem } from "./problem";
 import type { Definitions, Fleet, Me, ServerDetail, Sessions, Swaps } from "./types";
 
 export const REFRESH_MS = 3_000;
+
+/** Whether a credential was refused from the beginning: to ask again, unasked, would only take away the form in which another is being typed. */
+const isRefused = ({ state: { data, error } }: { state: { data: unknown; error: unknown } }): boolean =>
+  data === undefined && error instanceof ApiProblem && error.unauthenticated;
 
 export const meQuery = queryOptions({
   queryKey: ["me"],
   queryFn: ({ signal }) => get<Me>("me", { signal }),
   staleTime: 10_000,
-  refetchInterval: () => (isLive() ? 30_000 : false),
+  refetchInterval: (query) => (isLive() && !isRefused(query) ? 30_000 : false),
+  refetchOnWindowFocus: (query) => !isRefused(query),
+  refetchOnReconnect: (query) => !isRefused(query),
 });
 
 /** What somebody without a credential is told: how to sign in. */
