@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -31,6 +32,10 @@ _POLL_STARTING: Final = 0.1
 _POLL_READY: Final = 1.0
 _ASK_SECONDS: Final = 2.0
 _SWEEPS: Final = 20
+_QUIET_PORTS: Final = range(15_000, 30_000)
+"""Below those that a system gives to programs that name none (`ip_local_port_range`, from 32768) and those of node ports: what is
+free here stays so while a program starts, and while it is started again."""
+_DRAWS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,8 @@ class Supervised:
             return await self._knock()
         try:
             answer = await self._http.get(self.base_url + self.launch.ready_path, timeout=_ASK_SECONDS)
+        except httpx2.TimeoutException:
+            return self._patient()
         except httpx2.HTTPError:
             return self.standing if self.standing.phase == "failing" else Standing()
         if answer.status_code == httpx2.codes.OK:
@@ -205,10 +212,16 @@ class Supervised:
         try:
             async with asyncio.timeout(_ASK_SECONDS):
                 _, writer = await asyncio.open_connection(self.host, self.port)
-        except (OSError, TimeoutError):
+        except TimeoutError:
+            return self._patient()
+        except OSError:
             return Standing("starting", f"nothing listens on port {self.port} yet")
         writer.close()
         return self._ready()
+
+    def _patient(self) -> Standing:
+        """One that was ready and is slow to say so again: it lives, and whether it serves is what probes find out."""
+        return self.standing if self.standing.phase in {"failing", "ready"} else Standing()
 
     def _ready(self) -> Standing:
         return Standing("ready", f"process {self.pid} serves {self.url}")
@@ -257,7 +270,10 @@ def is_free(host: str, port: int) -> bool:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free now."""
+    """A port that is free now, and one that the system gives to nobody who does not ask for it, where there is one."""
+    for _ in range(_DRAWS):
+        if is_free(host, port := secrets.choice(_QUIET_PORTS)):
+            return port
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
