@@ -11,8 +11,9 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from secrets import choice
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import uvicorn
 from fastmcp import Client, FastMCP
@@ -36,10 +37,18 @@ _TAKEN: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that was free a moment ago, and that the system gives to nobody who does not ask for it (`ip_local_port_range`)."""
+    while True:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port := choice(_QUIET)))
+            except OSError:
+                continue
+            return port
+
+
+_QUIET: Final = range(15_000, 30_000)
 
 
 class ServedApp:

@@ -7,7 +7,6 @@ with ControlPlane(folder) as plane:
 import base64
 import json
 import os
-import socket
 import ssl
 import subprocess
 import time
@@ -19,19 +18,18 @@ from typing import IO, Self
 
 from localcluster import binaries, commands, configs, pki
 from localcluster.paths import from_environment
+from support.backends import free_port
 
 START_SECONDS = 90.0
 END_SECONDS = 30.0
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on."""
-    with_ports = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [listening.getsockname()[1] for listening in with_ports]
-    finally:
-        for listening in with_ports:
-            listening.close()
+    """So many different ports of the loopback address that nobody listens on."""
+    found: set[int] = set()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 class ControlPlane:

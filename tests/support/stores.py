@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.backends import free_port
+
 STARTS_WITHIN = 60.0
 SERVERS: set[int] = set()
 """Processes of those that run: they come and go with sessions of tests, and start processes of their own at will."""
@@ -34,7 +36,7 @@ def running_redis(*args: str, port: int | None = None) -> Iterator[Redis]:
     """A Redis that keeps nothing on disk; `args` are more of its options."""
     program = _program("redis-server")
     with tempfile.TemporaryDirectory(prefix="mcp-redis-") as folder:
-        port = port or _free_port()
+        port = port or free_port()
         command = [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
         with _running([*command, "--appendonly", "no", *args], Path(folder) / "log", lambda: _answers(port)) as process:
             yield Redis(f"redis://127.0.0.1:{port}/0", process)
@@ -70,7 +72,7 @@ def running_postgres() -> Iterator[Postgres]:
     initdb = _program("initdb")
     with tempfile.TemporaryDirectory(prefix="mcp-postgres-") as folder:
         user = _owner_of(folder)
-        data, port = Path(folder) / "data", _free_port()
+        data, port = Path(folder) / "data", free_port()
         init = [initdb, "-D", str(data), "-U", "mcp", "--auth=trust", "--encoding=UTF8", "--no-sync", "--locale=C"]
         subprocess.run(init, check=True, capture_output=True, timeout=120, cwd=folder, **user)
         options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
@@ -127,9 +129,3 @@ def _program(name: str) -> str:
     if found is None:
         raise RuntimeError(_MISSING.format(name))
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

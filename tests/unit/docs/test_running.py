@@ -140,7 +140,7 @@ async def test_moving_from_a_desktop_client(world: World, capsys: pytest.Capture
         expected = json.loads(entry.text)
         assert expected["mcpServers"]["tools"].pop("url") == re.sub(r":\d+/", ":8080/", url)
         assert said == expected
-        await running.said("McpProxy/default/tools ready=True", seconds=60)
+        await running.said("McpProxy/default/tools ready=True")
         assert {"time_get_current_time", "github-issues_get_current_time", "docs_get_current_time"} <= await _tools(
             Client(url)
         )
@@ -166,7 +166,7 @@ async def test_local_mode(world: World) -> None:
     """The quickstart, whose packages are replaced as said above; `make demo` runs it with the real ones."""
     (command,) = [command for command in WITHOUT_A_CLUSTER if " local " in command]
     async with world.serving(command, "--port", "0", "--no-table") as running:
-        await running.said("McpProxy/default/tools ready=True", seconds=60)
+        await running.said("McpProxy/default/tools ready=True")
         wanted = {"time_get_current_time", "fetch_get_current_time", "everything_get_current_time"}
         assert wanted <= await _tools(Client(await running.url()))
 

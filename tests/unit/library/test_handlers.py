@@ -138,7 +138,7 @@ async def test_progress_and_log_messages_reach_their_call() -> None:
                 server, _, proxy = await stack.enter_async_context(asking(elicitation_handler=elicit, log_handler=log))
                 server.go.set()
                 await proxy.call_tool("chatty", progress_handler=progress)
-            await eventually(lambda logged=logged: logged)
+            await eventually(lambda logged=logged, steps=steps: logged and steps)
             assert steps == [(1.0, 2.0, "half")], era
             assert [level for level, _ in logged] == ["info"], era
 

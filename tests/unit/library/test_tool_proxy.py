@@ -324,14 +324,11 @@ async def test_a_file_is_followed(tmp_path: Path) -> None:
             renamed.rename(file)  # as editors do
             await eventually(lambda: [s.name for s in proxy.servers()] == ["clock"])
             file.write_text("servers: 1\n")
-            await eventually(lambda: proxy.problem is not None)
-            assert str(proxy.problem) == (
-                f"{file}: servers: must be an object with one entry for each server, by its name"
-            )
+            wrong = f"{file}: servers: must be an object with one entry for each server, by its name"
+            await eventually(lambda: str(proxy.problem) == wrong)
             assert "proxy.clock.get_current_time" in await names(proxy)
             file.write_text(text)
-            await eventually(lambda: [s.name for s in proxy.servers()] == ["time"])
-            assert proxy.problem is None
+            await eventually(lambda: [s.name for s in proxy.servers()] == ["time"] and proxy.problem is None)
             assert not await proxy.reload()
 
 

@@ -49,7 +49,7 @@ class Local:
         async for line in stream:
             self.lines.append(line.decode().rstrip("\n"))
 
-    async def said(self, pattern: str, since: int = 0, seconds: float = 20) -> re.Match[str]:
+    async def said(self, pattern: str, since: int = 0, seconds: float = 90) -> re.Match[str]:
         """The first line that matches, waiting for it."""
         try:
             found = await eventually(lambda: self.heard(pattern, since), seconds)
@@ -67,7 +67,7 @@ class Local:
     async def status(self) -> JSON:
         """What the proxy says of itself."""
         base = (await self.url()).rpartition("/")[0]
-        async with httpx2.AsyncClient() as http:
+        async with httpx2.AsyncClient(timeout=60) as http:
             body: JSON = (await http.get(f"{base}/status")).json()
         return body
 

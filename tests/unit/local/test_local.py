@@ -27,6 +27,7 @@ from unit.local.harness import PROXY, TINY, Local, local, manifest, tiny
 SECRET = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {token: %s}\n"
 ENV = {"env": [{"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "token"}}}]}
 CHANGED = "notifications/tools/list_changed"
+pytestmark = pytest.mark.timeout(300)  # several processes are started, one after the other
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ async def lists(connected: Any, *names: str) -> None:
         return seen == set(names)
 
     try:
-        await eventually(are_there, 20)
+        await eventually(are_there, 90)
     except TimeoutError:
         raise AssertionError(f"{sorted(seen)} instead of {sorted(names)}") from None
 
@@ -86,7 +87,7 @@ async def an_added_file_is_swapped_in(run: Local, connected: Any, ears: Ears) ->
 async def an_edit_replaces_a_process_without_a_gap(run: Local, connected: Any, first: dict[str, str]) -> None:
     calling = asyncio.create_task(_call_until(connected, lambda answer: answer["token"] == "hunter-2"))
     run.write("a.yaml", PROXY + tiny("one", "x", "z", stdio=ENV) + SECRET % "hunter-2")
-    answers = await asyncio.wait_for(calling, 20)
+    answers = await asyncio.wait_for(calling, 90)
     assert {answer["pid"] for answer in answers} >= {first["pid"]}
     await lists(connected, "one_x", "one_z", "two_y")
     await eventually(lambda: not psutil.pid_exists(int(first["pid"])))
@@ -162,7 +163,7 @@ async def test_two_proxies_a_route_what_can_not_run_and_a_kill(folder: Path) -> 
             await lists(connected, "two_y", "two_z")
         tree = run.tree()
         assert await run.stop(signal.SIGKILL) == -signal.SIGKILL
-        assert not await asyncio.to_thread(lambda: psutil.wait_procs(tree, timeout=15)[1])
+        assert not await asyncio.to_thread(lambda: psutil.wait_procs(tree, timeout=60)[1])
 
 
 SHARED = "McpRoute/default/shared "
@@ -210,9 +211,14 @@ async def test_a_header_from_a_secret_that_is_rotated(folder: Path) -> None:
             assert sent() == {"hunter-1"}
             run.write("s.yaml", SECRET % "hunter-2")
             await eventually(lambda: "hunter-2" in sent())
-            far.requests.clear()
-            await eventually(lambda: len(far.requests) > 5)
-            assert sent() == {"hunter-2"}
+
+            def nothing_else_is_sent() -> bool:
+                """The probes and the proxy learn of it one after the other, and what was under way then still comes."""
+                if "hunter-1" in sent():
+                    far.requests.clear()
+                return len(far.requests) > 5
+
+            await eventually(nothing_else_is_sent, 60)
             configs = list(folder.parent.glob("mcp-operator-local-*/proxies/*/..data/config.json"))
             assert configs
             assert not any("hunter" in config.read_text() for config in configs)
@@ -259,10 +265,16 @@ async def test_pinned_definitions(folder: Path) -> None:
 
 
 async def test_where_the_inspector_is_said_and_served(folder: Path) -> None:
-    async with local(folder, "--ui", a=PROXY + tiny("one", "x")) as run, httpx2.AsyncClient() as http:
+    async with local(folder, "--ui", a=PROXY + tiny("one", "x")) as run, httpx2.AsyncClient(timeout=60) as http:
         url = (await run.said(r"tools: the inspector is at (http://\S+/ui)$"))[1]
         await run.said("McpProxy/default/tools ready=True")
         me = (await http.get(f"{url}/api/me")).json()
         assert (me["operator"], [route["path"] for route in me["routes"]]) == (True, ["/mcp"])
-        (server,) = (await http.get(f"{url}/api/fleet")).json()["servers"]
-        assert (server["id"], server["state"]) == ("default/one", "ready")
+
+        async def is_there() -> bool:
+            """A proxy is ready even where a server is slower to come than it waits for."""
+            (server,) = (await http.get(f"{url}/api/fleet")).json()["servers"]
+            assert server["id"] == "default/one"
+            return bool(server["state"] == "ready")
+
+        await eventually(is_there)
