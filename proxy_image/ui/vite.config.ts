@@ -20,5 +20,5 @@ export default defineConfig({
     license: { fileName: "licenses.md" },
   },
   server: { proxy: { "/ui/api": GATEWAY, "^/(?!ui/|src/|node_modules/|@)": GATEWAY } },
-  test: { environment: "node", include: ["src/**/*.test.ts"] },
+  test: { environment: "node", include: ["src/**/*.test.ts"], testTimeout: 60_000 },
 });

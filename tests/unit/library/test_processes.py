@@ -57,7 +57,7 @@ async def test_a_restart_lifts_a_crash_loop(tmp_path: Path, eventually: Eventual
             return process.state if process else ""
 
         await eventually(lambda: state() == "crash-loop")
-        assert [line.text for line in proxy.logs("one")] == ["start 1 fails"]
+        await eventually(lambda: [line.text for line in proxy.logs("one")] == ["start 1 fails"])
         status = await proxy.restart("one")
         assert status.process is not None
         assert status.process.state == "ready"

@@ -19,6 +19,7 @@ from unit.proxy.bridge.harness import until
 from unit.proxy.bridge.test_modern import server
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 @pytest.mark.parametrize(("mode", "version"), [("legacy", "2025-11-25"), ("auto", "2026-07-28")])
 async def test_the_sdks_client(tmp_path: Path, mode: Any, version: str) -> None:
@@ -34,7 +35,7 @@ async def test_the_sdks_client(tmp_path: Path, mode: Any, version: str) -> None:
     async def progress(done: float, *_: object) -> None:
         progressed.append(done)
 
-    async with asyncio.timeout(60), Client(started, mode=mode, elicitation_callback=answer) as client:
+    async with asyncio.timeout(200), Client(started, mode=mode, elicitation_callback=answer) as client:
         assert client.protocol_version == version
         told = (await client.call_tool("one_ask", {})).structured_content
         assert told is not None
