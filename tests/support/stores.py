@@ -36,9 +36,13 @@ def running_redis(*args: str, port: int | None = None) -> Iterator[Redis]:
     """A Redis that keeps nothing on disk; `args` are more of its options."""
     program = _program("redis-server")
     with tempfile.TemporaryDirectory(prefix="mcp-redis-") as folder:
-        port = port or free_port()
+        port, log = port or free_port(), Path(folder) / "log"
         command = [program, "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
-        with _running([*command, "--appendonly", "no", *args], Path(folder) / "log", lambda: _answers(port)) as process:
+
+        def ready() -> bool:  # by its own word: another test's may answer at a port that it did not get
+            return b"Ready to accept connections" in log.read_bytes() and _answers(port)
+
+        with _running([*command, "--appendonly", "no", *args], log, ready) as process:
             yield Redis(f"redis://127.0.0.1:{port}/0", process)
 
 

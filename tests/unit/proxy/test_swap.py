@@ -2,6 +2,7 @@
 """Configurations swapped while clients of both eras are at work."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -197,6 +198,24 @@ async def test_a_change_that_a_backend_does_not_tell_of_is_found_by_refreshing()
     ):
         add_tool(mcp, "b")
         await eventually(lambda: "s_b" in running.proxy.status().routes[0].tools)
+
+
+async def test_a_moment_without_the_processor_puts_off_no_further_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables may take their share of the processor; what a busy machine does for others is not held against them."""
+    real, mcp = Proxy._show, server("a")
+
+    def interrupted(self: Proxy, state: Any) -> None:
+        time.sleep(0.5)
+        real(self, state)
+
+    async with (
+        ServedMCP(mcp) as served,
+        running_gateway(make_config({"s": served.url}, server={"refreshSeconds": 0.05})) as running,
+    ):
+        monkeypatch.setattr(Proxy, "_show", interrupted)
+        add_tool(mcp, "b")
+        await eventually(lambda: "s_b" in running.proxy.status().routes[0].tools)
+        assert running.proxy._next_rebuild - asyncio.get_running_loop().time() < 5
 
 
 async def test_a_route_that_stays_keeps_its_sessions_and_one_that_goes_ends_them() -> None:

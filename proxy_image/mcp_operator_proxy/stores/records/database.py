@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import sqlite3
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +26,8 @@ DRIVERS: Final = {
 }
 TIMEOUT_SECONDS: Final = 10.0
 """For a connection, and for each statement."""
+LOOK_SECONDS: Final = 0.02
+"""Between two looks at a file that is locked."""
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 0x6D63706F
 """Of PostgreSQL's advisory locks: one replica migrates, the others wait for it."""
@@ -123,7 +127,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
     connection.isolation_level = None  # else the driver begins transactions, and not before a CREATE TABLE
     cursor = connection.cursor()
     try:
-        cursor.execute("PRAGMA journal_mode=WAL")  # readers and a writer do not wait for each other
+        _write_ahead(connection, cursor)
         cursor.execute("PRAGMA synchronous=NORMAL")
         cursor.execute("PRAGMA foreign_keys=ON")
     except BaseException:
@@ -131,6 +135,23 @@ def _prepare_sqlite(connection: Any, _: object) -> None:
         connection.close()  # its thread would wait for ever
         raise
     cursor.close()
+
+
+def _write_ahead(connection: Any, cursor: Any) -> None:
+    """Readers and a writer do not wait for each other then.
+
+    While another process writes a new file, be it for this change itself, SQLite refuses it at once, however long the timeout.
+    """
+    until = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            connection.run_async(lambda _: asyncio.sleep(LOOK_SECONDS))
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:

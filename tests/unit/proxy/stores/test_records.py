@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, event, select, text
 
 from mcp_operator_proxy.stores.keyvalue import StoreUnavailable
 from mcp_operator_proxy.stores.records.database import Database
@@ -116,6 +117,21 @@ async def test_an_empty_database_is_migrated_by_many_replicas_at_once(database_u
         assert await connection.run_sync(_differences) == []
     for replica in replicas:
         await replica.__aexit__()
+
+
+async def test_a_new_file_to_which_somebody_writes_is_waited_for(tmp_path: Path) -> None:
+    """As of workers that begin at once one is before the others."""
+    file = tmp_path / "records.db"
+    writer = sqlite3.connect(file, isolation_level=None)
+    writer.execute("BEGIN IMMEDIATE")
+    opened = Database(f"sqlite:///{file}")
+    loop = asyncio.get_running_loop()
+    event.listen(
+        opened._engine.sync_engine, "connect", lambda *_: loop.call_later(0.1, writer.rollback), insert=True, once=True
+    )
+    async with opened, opened.transaction() as writing:
+        writing.add(session())
+    writer.close()
 
 
 @pytest.mark.parametrize(
