@@ -13,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.config import RateLimit
 from mcp_operator_proxy.refusals import RATE_LIMITED
+from mcp_operator_proxy.services import limits as module
 from mcp_operator_proxy.services.windows import SWEEP_EVERY, Call, Limited, Window, Windows
 from support.backends import ServedMCP, client
 from support.gateway import make_config, running_gateway
@@ -156,7 +157,7 @@ async def test_a_call_too_many_is_refused_with_the_time_to_wait(front: str, lane
             async with client(running.url, front) as through:
                 for _ in range(3):
                     assert (await through.call_tool("a_ping", {})).data == "pong"
-                before = len(served.methods)
+                before = served.methods.count("tools/call")
                 for _ in range(2):
                     with pytest.raises(MCPError) as caught:
                         await through.call_tool("a_ping", {})
@@ -165,7 +166,7 @@ async def test_a_call_too_many_is_refused_with_the_time_to_wait(front: str, lane
                     assert error.data["limit"] == "pings"
                     assert 3500 < error.data["retryAfter"] <= 3600
                     assert error.data["executed"] is False
-                assert len(served.methods) == before
+                assert served.methods.count("tools/call") == before
                 assert (await through.call_tool("a_free", {})).data == "free"
                 assert await running.metric('mcp_proxy_rate_limited_total{limit="pings"}') == 2
             # A configuration that says the same of limits goes on counting; another one begins anew.
@@ -194,6 +195,13 @@ def stored() -> dict[str, Any]:
     return {"stores": {"redis": {"file": "redis"}, "encryptionKeys": [{"file": "key"}]}}
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Redis that is there is not taken for one that is away, however busy the machine is."""
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_replicas_count_together(redis_server: Redis) -> None:
     secrets = {"redis": redis_server.url, "key": "k" * 40}
     async with ServedMCP(tools()) as served:
@@ -209,6 +217,7 @@ async def test_replicas_count_together(redis_server: Redis) -> None:
                     assert (await through.call_tool("a_free", {})).data == "free"
 
 
+@pytest.mark.usefixtures("patient")
 async def test_without_redis_each_process_counts_for_itself_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with running_redis() as server:
         secrets = {"redis": server.url, "key": "k" * 40}

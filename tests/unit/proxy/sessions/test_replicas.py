@@ -73,7 +73,7 @@ async def messages(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
 
 
 async def read_until(stream: AsyncIterator[dict[str, Any]], member: str, value: object) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         async for message in stream:
             if message.get(member) == value:
                 return message
@@ -323,7 +323,7 @@ async def test_a_large_answer_comes_through_whole(served: ServedMCP, http: httpx
 async def test_in_an_orderly_stop_calls_end_where_they_began_and_the_stream_is_opened_elsewhere(
     served: ServedMCP, http: httpx2.AsyncClient, gate: WaitingServer, eventually: Eventually
 ) -> None:
-    async with running_replicas(2, make_config({"s": served.url}, **SIGNED), grace_seconds=10) as (a, b):
+    async with running_replicas(2, make_config({"s": served.url}, **SIGNED), grace_seconds=60) as (a, b):
         wire = Wire(http)
         await wire.open(a)
         async with wire.listening(b) as stream:

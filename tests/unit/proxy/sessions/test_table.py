@@ -19,6 +19,7 @@ from starlette.types import Message
 from mcp_operator_proxy.app import App
 from mcp_operator_proxy.backends.session import BackendSession
 from mcp_operator_proxy.front import FrontSession
+from mcp_operator_proxy.sessions import table
 from mcp_operator_proxy.sessions.session import Session
 from support.backends import ServedMCP
 from support.gateway import make_config
@@ -64,41 +65,52 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-def idling(seconds: float) -> dict[str, Any]:
-    return {"sessions": {**SIGNED["sessions"], "idleSeconds": seconds}}
+@pytest.fixture
+def swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What idles is looked for often. It idles for long by itself: `_age` says when."""
+    monkeypatch.setattr(table, "SWEEP_SECONDS", 0.02)
 
 
 def held(replica: Replica) -> list[Session]:
     return replica.proxy.endpoints["/mcp"].sessions.all()
 
 
+@pytest.mark.usefixtures("swept")
 async def test_an_idle_session_ends_and_stays_ended(
     served: ServedMCP, http: httpx2.AsyncClient, eventually: Eventually
 ) -> None:
-    async with running_replicas(2, make_config({"s": served.url}, **idling(0.2))) as (a, b):
+    async with running_replicas(2, make_config({"s": served.url}, **SIGNED)) as (a, b):
         wire = Wire(http)
         await wire.open(a)
+        _age(a)
         await eventually(lambda: not held(a))
 
         assert [(await wire.ask(at, "ping")).status_code for at in (a, b)] == [404, 404]
         assert a.proxy.status().sessions == 0
 
 
+@pytest.mark.usefixtures("swept")
 async def test_an_open_stream_and_a_call_in_flight_keep_a_session(
     served: ServedMCP, http: httpx2.AsyncClient, gate: asyncio.Event, eventually: Eventually
 ) -> None:
-    async with running_replicas(1, make_config({"s": served.url}, **idling(0.5))) as (a,):
+    async with running_replicas(1, make_config({"s": served.url}, **SIGNED)) as (a,):
+
+        def left(count: int) -> bool:
+            _age(a)
+            return len(held(a)) == count
+
         idle, listener, caller = Wire(http), Wire(http), Wire(http)
         calling = asyncio.create_task(_call_after_opening(caller, a))
         await listener.open(a)
         async with listener.listening(a):
             await eventually(lambda: len(held(a)) == 2 and all(s.in_flight for s in held(a)))
             await idle.open(a)
-            await eventually(lambda: len(held(a)) == 2)  # the one that did nothing has come and gone
+            assert len(held(a)) == 3
+            await eventually(lambda: left(2))  # the one that does nothing has gone
             gate.set()
             assert "done" in (await calling).text
-            await eventually(lambda: len(held(a)) == 1)
-        await eventually(lambda: not held(a))
+            await eventually(lambda: left(1))
+        await eventually(lambda: left(0))
 
 
 async def _call_after_opening(wire: Wire, replica: Replica) -> httpx2.Response:
