@@ -177,8 +177,10 @@ async def test_a_token_is_renewed_before_it_ends(protected: ProtectedMCP, eventu
     provider.grants.lifetime = 2
     async with running_gateway(config(protected.url, provider), {"secret": SECRET}) as gateway:
         await eventually(lambda: state_of(gateway)[0] == "ready")
+        machine = gateway.proxy.services.credentials._engine.machine
+        first, provider.grants.lifetime = machine.token("ns/crm"), 3600
         async with Client(gateway.url) as client:
-            await eventually(lambda: provider.count("token") >= 2)
+            await eventually(lambda: machine.token("ns/crm") != first)
             assert (await client.call_tool("crm_whoami")).data == "proxy"
 
 

@@ -51,7 +51,7 @@ async def test_a_process_has_the_token_that_is_right_now(
         assert await seen() == first
         assert first in backend().secrets()  # what is redacted
         before = backend()
-        assert await machine.renewed("ns/crm", first, 10)
+        assert await machine.renewed("ns/crm", first, 60)
         second = machine.token("ns/crm")
         assert second != first
         await eventually(lambda: backend() is not before and backend().status.ever_ready)

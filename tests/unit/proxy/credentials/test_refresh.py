@@ -10,6 +10,7 @@ import pytest
 
 from mcp_operator_proxy.config import ProxyConfig, Server
 from mcp_operator_proxy.proxy import Proxy
+from mcp_operator_proxy.services.credentials.engine import LEAST_SECONDS
 from mcp_operator_proxy.services.credentials.refresher import BACKOFF, backoff
 from mcp_operator_proxy.services.credentials.source import CredentialProblem, Credentials
 from mcp_operator_proxy.services.credentials.token import Token
@@ -22,8 +23,8 @@ from support.tls import Certificate, make_certificate
 from support.waiting import Eventually
 
 SECRET = "client s3cret:%"
-SOON = 5.0
-"""Seconds that a token of these tests has left."""
+SOON = LEAST_SECONDS - 1
+"""Seconds that a token of these tests has left: it is renewed before it is shown, and can be used until then."""
 
 
 def config(provider: dict[str, Any], **more: Any) -> ProxyConfig:

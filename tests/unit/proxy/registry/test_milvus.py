@@ -11,6 +11,7 @@ from pymilvus import MilvusClient  # type: ignore[import-untyped]
 
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.registry import indexing
+from mcp_operator_proxy.registry import milvus as module
 from mcp_operator_proxy.registry.documents import ToolDocument
 from mcp_operator_proxy.registry.embedders import Vectors, WordLlamaEmbedder
 from mcp_operator_proxy.registry.milvus import KEEP_DAYS, MilvusVectors, VectorsUnavailable
@@ -64,7 +65,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def vectors(folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[tuple[MilvusVectors, Counting, Day]]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Milvus that is there has time to answer, however busy the machine is."""
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 30.0)
+
+
+@pytest.fixture
+async def vectors(
+    folder: Path, patient: None, request: pytest.FixtureRequest
+) -> AsyncIterator[tuple[MilvusVectors, Counting, Day]]:
     embedder, day = Counting(), Day()
     made = MilvusVectors(Milvus(str(folder / f"{request.node.name}.db")), embedder, day=day)
     yield made, embedder, day
@@ -105,6 +114,7 @@ async def test_only_what_is_new_is_embedded_and_what_nobody_wants_is_deleted(
     assert [hit.tool.id for hit in await index.search("repository", 1)] == ["git.clone"]
 
 
+@pytest.mark.usefixtures("patient")
 async def test_two_proxies_make_one_collection(folder: Path) -> None:
     settings = Milvus(str(folder / "both.db"))
     one, two = (MilvusVectors(settings, Counting()) for _ in range(2))
@@ -147,6 +157,7 @@ async def test_a_search_that_meets_it_away_goes_by_words(vectors: tuple[MilvusVe
 
 async def test_a_proxy_keeps_its_tools_in_milvus_and_says_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(module, "TIMEOUT_SECONDS", 30.0)
     mcp: FastMCP[Any] = FastMCP("mail")
     mcp.tool(lambda: "", name="send", description="Send a message to a recipient")
     mcp.tool(lambda: "", name="archive", description="Move letters out of the inbox")
@@ -160,6 +171,7 @@ async def test_a_proxy_keeps_its_tools_in_milvus_and_says_so(folder: Path, monke
             report = (await gateway.get("/status")).json()["search"]
             assert report == {"tools": 2, "embeddings": "milvus", "problem": None}
             # It goes away, and is found again where it is then.
+            monkeypatch.setattr(module, "TIMEOUT_SECONDS", 1.0)
             away = make_config({"mail": served.url}, search=search, revision="r2")
             await gateway.proxy.apply(away, {"milvus": f"http://127.0.0.1:{dead_port()}#token"})
             while (made := gateway.proxy.status().search) is None or made.embeddings != "memory":

@@ -6,17 +6,26 @@ import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 from fastmcp import FastMCP
 
 from mcp_operator_proxy.auth import Principal
 from mcp_operator_proxy.proxy import Proxy
+from mcp_operator_proxy.registry import indexing
 from mcp_operator_proxy.registry.registry import Registry
 from mcp_operator_proxy.table import RouteTable
 from support.backends import ServedMCP, eventually
 from support.gateway import make_config, running_gateway
 
-OFTEN = {"refreshSeconds": 0.2}
+OFTEN = {"refreshSeconds": 0.2, "connectTimeoutSeconds": 60}
+"""One that has gone refuses connections at once; one that is there has time to answer."""
 ALICE, BOB = Principal("alice"), Principal("bob")
+
+
+@pytest.fixture(autouse=True)
+def _patient_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that shows what has just changed is waited for, however busy the machine is."""
+    monkeypatch.setattr(indexing, "PATIENCE_SECONDS", 60.0)
 
 
 def server(**tools: str) -> FastMCP[Any]:
@@ -123,8 +132,7 @@ async def test_a_server_that_does_not_answer_is_listed_and_not_found() -> None:
     async with ServedMCP(server(stays="A tool that stays")) as stays:
         async with ServedMCP(server(goes="A tool that goes")) as goes:
             urls = {"stays": stays.url, "goes": goes.url}
-            config = make_config(urls, server={"refreshSeconds": 0.2, "connectTimeoutSeconds": 1})
-            async with running_gateway(config) as running:
+            async with running_gateway(make_config(urls, server=OFTEN)) as running:
                 registry = running.proxy.services.registry
                 assert sorted(await found(registry, "tool")) == ["goes.goes", "stays.stays"]
                 await goes.stop()

@@ -80,7 +80,7 @@ async def test_calls_in_flight_end_before_a_server_does(serving: Rest, eventuall
     slow = {"tools": [{"name": "slow", "callTimeoutSeconds": 0.5}]}
     async with calculator() as served, serving({"calc": served.url}, server=slow) as gateway:
         calling = asyncio.create_task(call(gateway, "calc.slow"))
-        await eventually(lambda: "tools/call" in served.methods)
+        await eventually(lambda: "tools/call" in served.methods or calling.done())
         await act(gateway, "calc", "stop")
         problem(await calling, "tool-timeout")  # its own end, not that of its server
 

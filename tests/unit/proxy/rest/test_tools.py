@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from mcp_operator_proxy.services.rest.outcomes import AWAY
-from support.backends import HungServer, ServedMCP
+from support.backends import HungServer, dead_port
 from support.waiting import Eventually
 
 from .backends import calculator
@@ -138,11 +138,10 @@ async def test_a_server_that_breaks_off_in_the_middle_of_a_call(serving: Rest, e
 
 
 async def test_a_server_that_was_never_reached(serving: Rest) -> None:
-    async with HungServer() as hung, ServedMCP(calculator().mcp) as gone:
-        await gone.stop()
-        urls = {"hung": hung.url, "gone": gone.url}
-        async with serving(urls, server={"connectTimeoutSeconds": 0.3}) as gateway:
-            for name, kind in (("hung", "Timeout"), ("gone", "ConnectionRefused")):
+    async with HungServer() as hung:
+        gone = f"http://127.0.0.1:{dead_port()}/mcp"
+        for name, url, seconds, kind in (("hung", hung.url, 0.3, "Timeout"), ("gone", gone, 30, "ConnectionRefused")):
+            async with serving({name: url}, server={"connectTimeoutSeconds": seconds}) as gateway:
                 body = problem(await call(gateway, f"{name}.add", {"a": 1}), "server-unavailable")
                 assert (body["server_id"], body["error_class"], body["executed"]) == (f"ns/{name}", kind, False)
                 assert body["retry_after"] >= 1

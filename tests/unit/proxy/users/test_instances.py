@@ -8,6 +8,7 @@ from fastmcp import FastMCP
 from mcp.shared.exceptions import MCPError
 
 from mcp_operator_proxy.services.credentials.token import CredentialProblem, Token
+from mcp_operator_proxy.services.users import instances as module
 from mcp_operator_proxy.services.users.instances import Nobody
 from support.backends import Ears, ServedMCP, eventually
 from support.gateway import Gateway, running_gateway
@@ -182,8 +183,9 @@ async def test_a_change_of_one_users_list_is_told_to_that_user_alone() -> None:
             await eventually(lambda: "notifications/tools/list_changed" in heard["bob"].heard)
 
 
-async def test_idle_instances_close_and_come_back() -> None:
-    async with one_gateway(["ann"], users={"idleSeconds": 2}) as (gateway, personal, _):
+async def test_idle_instances_close_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SWEEP_SECONDS", 0.02)
+    async with one_gateway(["ann"]) as (gateway, personal, _):
         instances = gateway.proxy.services.users.instances
         async with modern(gateway, "ann") as ann:
             await ann.call("p_whoami")
@@ -194,8 +196,8 @@ async def test_idle_instances_close_and_come_back() -> None:
             assert instances.held("ns/p", "key/ann") is first, "a call is in flight"
             personal.held["a"].set()
             assert (await holding).text == "tok-ann"
+            instances._held["ns/p", "key/ann"].used_at -= 3600
             await eventually(lambda: len(instances) == 0)
-            await signed_in(gateway, "ann")
             assert (await ann.call("p_whoami")).result
             assert instances.held("ns/p", "key/ann") is not first
 
@@ -235,10 +237,10 @@ async def test_a_swap_keeps_an_instance_of_the_same_endpoint_and_replaces_anothe
             changed = {**data, "revision": revision, "servers": [{**server, **changes}]}
             await gateway.proxy.apply(type(state.config).model_validate(changed), keys(["ann", "bob"]))
 
-        await swap("a", callTimeoutSeconds=7)
+        await swap("a", callTimeoutSeconds=70)
         assert instances.held("ns/p", "key/ann") is first
         assert first is not None
-        assert first.call_timeout == 7
+        assert first.call_timeout == 70
         holding = asyncio.create_task(ann.call_tool("p_hold", {"key": "a"}))
         await eventually(lambda: "a" in personal.held)
         async with ServedMCP(Personal(["tok-ann"]).mcp) as other:
