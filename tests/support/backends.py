@@ -9,7 +9,9 @@ async with ServedMCP(my_fastmcp_server) as served:
 import asyncio
 import contextlib
 import json
+import os
 import socket
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from secrets import choice
 from types import TracebackType
@@ -52,7 +54,7 @@ _QUIET: Final = range(15_000, 30_000)
 
 
 class ServedApp:
-    """An ASGI app on a loopback port of its own. After `stop` it can be `start`ed again on the same port."""
+    """An ASGI app on a loopback port of its own. After `stop` it can be `start`ed again on the same port, which nobody else gets."""
 
     def __init__(self, app: Callable[[], ASGIApp], path: str = "/mcp") -> None:
         self._app = app
@@ -60,6 +62,7 @@ class ServedApp:
         self.port = 0
         self._server: _KillableServer | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._held = False
 
     @property
     def url(self) -> str:
@@ -74,7 +77,7 @@ class ServedApp:
             access_log=False,
             timeout_graceful_shutdown=1,
         )
-        server = _KillableServer(config)
+        server = _KillableServer(config, self._hold)
         self._server, self._serving = server, asyncio.create_task(server.serve())
         waiting = asyncio.create_task(server.up.wait())
         await asyncio.wait([waiting, self._serving], return_when=asyncio.FIRST_COMPLETED)
@@ -90,6 +93,16 @@ class ServedApp:
         self._server = self._serving = None
         server.killed.set()
         await serving
+
+    def _hold(self) -> None:
+        """Keep the port while nobody listens at it: who asks for any port does not get one that is taken."""
+        if self._held:
+            return
+        holder = socket.socket()
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that a server, which does so too, gets it again
+        holder.bind(("127.0.0.1", self.port))
+        weakref.finalize(self, os.close, holder.detach())
+        self._held = True
 
     def cut(self) -> None:
         """Cut all connections and serve on: sessions and tools that run stay."""
@@ -109,8 +122,9 @@ class ServedApp:
 class _KillableServer(uvicorn.Server):
     """uvicorn without its signal handling, and with an end that does not wait for anything."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, on_closed: Callable[[], None]) -> None:
         super().__init__(config)
+        self._on_closed = on_closed
         self.up = asyncio.Event()
         self.killed = asyncio.Event()
 
@@ -131,6 +145,7 @@ class _KillableServer(uvicorn.Server):
             await asyncio.sleep(0)
         for listening in self.servers:
             listening.close()
+        self._on_closed()
         for _ in range(10):  # one that was being accepted just now is among them some turns of the loop later
             for connection in list(self.server_state.connections):
                 if (transport := getattr(connection, "transport", None)) is not None:

@@ -10,7 +10,7 @@ from mcp_types import PaginatedRequestParams
 from mcp_operator_proxy.backends.check import ConnectionReport, check
 from mcp_operator_proxy.backends.connect import Target
 from mcp_operator_proxy.config import Retry
-from support.backends import HungServer, ServedMCP, eventually, free_port
+from support.backends import HungServer, ServedMCP, dead_port, eventually
 from support.gateway import make_config, running_gateway
 
 QUICK = Retry(attempts=3, backoff_seconds=0.01)
@@ -30,7 +30,7 @@ def server() -> FastMCP[Any]:
 )
 async def test_what_is_found(transport: str, served_era: str, era: str, version: str) -> None:
     async with ServedMCP(server(), transport=transport, era=served_era) as served:
-        report = await check(Target(url=served.url), QUICK)
+        report = await check(Target(url=served.url, connect_timeout=60), QUICK)
     assert report.ok
     assert (report.era, report.protocol_version, report.attempts) == (era, version, 1)
     assert (report.server_name, report.server_version) == ("weather", "1.2.3")
@@ -41,8 +41,7 @@ async def test_what_is_found(transport: str, served_era: str, era: str, version:
 
 
 async def test_what_may_be_over_soon_is_tried_again() -> None:
-    port = free_port()
-    report = await check(Target(url=f"http://127.0.0.1:{port}/mcp"), QUICK)
+    report = await check(Target(url=f"http://127.0.0.1:{dead_port()}/mcp"), QUICK)
     assert (report.attempts, report.ok) == (3, False)
     assert report == ConnectionReport(error=report.error, attempts=3)
     assert report.error is not None
@@ -100,7 +99,8 @@ async def test_phases() -> None:
     mcp._mcp_server.add_request_handler("tools/list", PaginatedRequestParams, tools)
     async with ServedMCP(mcp) as served, HungServer() as hung:
         urls = {"w": served.url, "hung": hung.url}
-        async with running_gateway(make_config(urls), warm_seconds=0.01) as running:
+        config = make_config(urls, server={"connectTimeoutSeconds": 600})
+        async with running_gateway(config, warm_seconds=0.01) as running:
 
             def phase(name: str) -> str:
                 return next(s.phase for s in running.proxy.status().servers if s.id == f"ns/{name}")

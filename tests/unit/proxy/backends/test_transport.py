@@ -45,7 +45,10 @@ async def error_of(target: Target) -> tuple[str, str]:
     return caught.value.report.error_class, caught.value.report.message
 
 
-async def test_http2_carries_all_calls_on_one_connection(certificate: Certificate) -> None:
+async def test_http2_carries_all_calls_on_one_connection(
+    certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_operator_proxy.backends.http.KEPT_SECONDS", 600.0)
     app = echo().http_app()
     async with app.router.lifespan_context(app), served_http2(app, certificate.certificate, certificate.key) as served:
         config = {"caBundle": certificate.pem, "http2": True}
@@ -91,7 +94,7 @@ async def served_uvicorn(mcp: FastMCP[Any], **options: Any) -> AsyncIterator[uvi
 
 async def test_a_unix_socket(tmp_path: Path) -> None:
     path = str(tmp_path / "mcp.sock")
-    target = Target(url=STDIO_URL, uds=path, connect_timeout=2)
+    target = Target(url=STDIO_URL, uds=path)
     assert (await error_of(target))[0] == "Unreachable"
     async with served_uvicorn(echo(), uds=path):
         async with connect(target) as connected:
