@@ -24,6 +24,9 @@ _STDERR_LINES: Final = 50
 _STDERR_LINE: Final = 4096
 _LAST_WORDS: Final = 0.25
 """Seconds for which output is still read after the process ended but a child of it holds the pipe."""
+_LAST_BREATH: Final = 2.0
+"""Seconds for which the end of a process is awaited after that of its output: a moment, but on a busy machine. How it ended is
+what its callers are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,8 @@ class ServerProcess:
         stdout, stderr = pumps
         exited = asyncio.create_task(process.wait())
         await asyncio.wait({stdout, exited}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({stdout, stderr, exited}, timeout=_LAST_WORDS)
+        await asyncio.wait({exited}, timeout=_LAST_BREATH)
+        await asyncio.wait({stdout, stderr}, timeout=_LAST_WORDS)
         if not exited.done():
             log.warning("%s closed its standard output: it is ended", self._spec.name)
         self.closed.set()

@@ -198,13 +198,13 @@ class SharedHub(Hub):
         self._result = self._result or result
 
     def _answers_list(self, call: Call) -> bool:
-        """Answer with what a lazy server said last. Its lists are remembered while it runs."""
+        """Answer with what a lazy server said last, or remember what it will say."""
         if not self.settings.lazy or not self._lists.concerns(call.message):
             return False
-        if not self._rests():
-            call.on_result = partial(self._lists.keep, call.message)
-        elif (known := self._lists.get(call.message)) is not None:
+        if self._rests() and (known := self._lists.get(call.message)) is not None:
             call.succeed(known)
+        else:
+            call.on_result = partial(self._lists.keep, call.message)
         return call.done
 
     def answers_by_itself(self, session: Session, call: Call) -> bool:

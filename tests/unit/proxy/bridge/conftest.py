@@ -2,10 +2,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
-import psutil
 import pytest
 
 from mcp_operator_proxy.bridge.server import Bridge
+from support.children import children
 from unit.proxy.bridge.harness import Client, http_client, running, settings
 
 Start = Callable[..., Awaitable[Bridge]]
@@ -21,15 +21,14 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 @pytest.fixture
 async def start(stack: AsyncExitStack) -> AsyncIterator[Start]:
     """Starts a bridge; at the end of the test it is stopped and none of its processes is left."""
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = {child.pid for child in children()}
 
     async def begin(*command: str, **changes: Any) -> Bridge:
         return await stack.enter_async_context(running(settings(command or None, **changes)))
 
     yield begin
     await stack.aclose()
-    left = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
-    assert left == []
+    assert [child for child in children() if child.pid not in before] == []
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def settings(command: tuple[str, ...] | None = None, **changes: Any) -> Settings
         "backoff_max": 0.2,
         "stop_grace": 0.5,
         "drain_timeout": 0.5,
-        "wait_timeout": 5.0,
+        "wait_timeout": 30.0,
     }
     return Settings(command=command or raw(), name="test", host="127.0.0.1", port=0, **{**quick, **changes})
 
@@ -54,7 +54,7 @@ async def running(configured: Settings) -> AsyncIterator[Bridge]:
         await serving
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 60.0) -> None:
     """Wait for a condition of the world."""
     async with asyncio.timeout(seconds):
         while True:

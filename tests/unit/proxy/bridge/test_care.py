@@ -6,10 +6,14 @@ a hung process is replaced · one that is busy is not · restart · the limit ho
 """
 
 import asyncio
+import re
 import time
 from pathlib import Path
 
+import pytest
+
 from mcp_operator_proxy.bridge.backoff import Backoff
+from mcp_operator_proxy.bridge.connection import Connection
 from mcp_operator_proxy.bridge.jsonrpc import SERVER_EXITED, SERVER_UNAVAILABLE
 from mcp_operator_proxy.bridge.server import Bridge
 from mcp_operator_proxy.bridge.supervisor import State
@@ -77,14 +81,20 @@ async def test_lists_do_not_keep_a_process_running_but_calls_in_flight_do(start:
     await until(rests)
 
 
-async def test_a_list_that_changed_is_asked_for_again(start: Start, connect: Connect) -> None:
-    bridge = await start(lazy=True, process_idle=0.1)
+async def test_a_list_that_changed_is_asked_for_again(start: Start, connect: Connect, tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    bridge = await start(*raw("--fail-file", str(starts)), lazy=True, process_idle=0.1)
     client = await connect(bridge)
     await listed(client)
     await client.call("say", message={"method": "notifications/tools/list_changed"})
     await is_in(bridge, State.IDLE)
+    before = len(starts.read_text())
     await listed(client)
-    assert bridge.hub.health().state is not State.IDLE
+    assert len(starts.read_text()) > before
+    await is_in(bridge, State.IDLE)
+    before = len(starts.read_text())
+    await listed(client)
+    assert len(starts.read_text()) == before, "what one said that was started for it is known, too"
 
 
 async def test_a_lazy_server_that_ends_by_itself_rests_until_it_is_needed(start: Start, connect: Connect) -> None:
@@ -98,34 +108,46 @@ async def test_a_lazy_server_that_ends_by_itself_rests_until_it_is_needed(start:
 
 
 async def test_a_process_that_hangs_is_replaced(start: Start, connect: Connect, tmp_path: Path) -> None:
-    bridge = await start(ping=0.2)
+    bridge = await start(ping=1.0)
     client = await connect(bridge)
     await client.call("deaf", until=str(tmp_path / "never"))
     given_up = asyncio.create_task(client.call("echo"))
     await until(lambda: bridge.hub.busy)
     given_up.cancel()
-    await until(lambda: bridge.hub.health().restarts == 1)
+    await until(lambda: bridge.hub.health().restarts >= 1)
     assert await client.call("echo")
     health = bridge.hub.health()
-    assert health.last_error == "MCP server test did not answer a ping within 0.2 s: it is replaced"
+    assert health.last_error == "MCP server test did not answer a ping within 1 s: it is replaced"
 
 
 async def test_a_hung_process_of_a_session_ends_with_it(start: Start, connect: Connect, tmp_path: Path) -> None:
-    bridge = await start(isolation="session", ping=0.2)
+    bridge = await start(isolation="session", ping=1.0)
     client = await connect(bridge)
     await client.call("deaf", until=str(tmp_path / "never"))
     await until(lambda: not bridge.hub.sessions)
     assert "did not answer a ping" in str(bridge.hub.health().last_error)
 
 
-async def test_one_that_is_busy_with_a_call_is_left_alone(start: Start, connect: Connect, tmp_path: Path) -> None:
+async def test_one_that_is_busy_with_a_call_is_left_alone(
+    start: Start, connect: Connect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server may do one thing at a time: while it does what it was asked before the ping, it need not answer it."""
-    bridge = await start(ping=0.1)
+    pinged: list[bool] = []
+
+    async def answers(self: Connection, seconds: float) -> bool:
+        pinged.append(await original(self, seconds))
+        return pinged[-1]
+
+    original = Connection.answers
+    monkeypatch.setattr(Connection, "answers", answers)
+    bridge = await start(ping=0.6)
     client = await connect(bridge)
     pid = (await client.call("echo"))["pid"]
     working = asyncio.create_task(client.call("work", until=str(tmp_path / "done")))
-    began = time.monotonic()
-    await until(lambda: time.monotonic() - began > 0.6)
+    await until(lambda: bridge.hub.busy)
+    before = len(pinged)
+    await until(lambda: len(pinged) >= before + 2)  # the first may have been answered before the work began
+    assert all(pinged)
     assert bridge.hub.health().restarts == 0
     (tmp_path / "done").touch()
     assert (await working)["pid"] == pid
@@ -158,7 +180,7 @@ async def test_after_so_many_exits_it_is_not_started_again(start: Start, connect
     error = (await client.initialize())["error"]
     assert error["code"] == SERVER_UNAVAILABLE
     assert error["data"]["state"] == "crash-loop"
-    assert "next start in 3600 s" in error["message"]
+    assert re.search(r"next start in 3[56]\d\d s", error["message"])
     assert "start 3 fails" in error["message"]
     assert len(counter.read_text()) == 3
     bridge.hub.restart()

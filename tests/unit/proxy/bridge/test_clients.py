@@ -26,7 +26,7 @@ async def shared() -> AsyncIterator[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def isolated() -> AsyncIterator[str]:
-    async with running(settings(sdk(), isolation="session", preflight=False)) as bridge:
+    async with running(settings(sdk(), isolation="session", preflight=False, wait_timeout=5.0)) as bridge:
         yield bridge.url
 
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 
 from mcp_operator_proxy.bridge.server import Bridge
 from mcp_operator_proxy.bridge.versions import HANDSHAKE_VERSIONS
-from unit.proxy.bridge.harness import JSON, Client, http_client, running, settings
+from unit.proxy.bridge.harness import JSON, Client, http_client, running, settings, until
 
 PING: JSON = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
@@ -188,6 +188,7 @@ async def _until_second_comment(response: httpx2.Response, client: Client) -> As
 
 async def test_paths_of_health_and_unknown_ones(bridge: Bridge) -> None:
     base = bridge.url.removesuffix("/mcp")
+    await until(lambda: bridge.hub.health().ready)
     async with http_client() as http:
         statuses = {
             path: (await http.get(base + path)).status_code for path in ("/healthz", "/readyz", "/status", "/x")

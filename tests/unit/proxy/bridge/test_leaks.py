@@ -33,7 +33,7 @@ KINDS = (Session, Call, Connection, ServerProcess, Outbox, asyncio.subprocess.Pr
 def stock() -> Counter[str]:
     """What this process has of everything that could leak."""
     gc.collect()
-    found = Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, KINDS))
+    found = Counter(kind.__name__ for thing in gc.get_objects() if (kind := type(thing)) in KINDS)
     found["descriptors"] = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - how many there are
     found["tasks"] = len(asyncio.all_tasks())
     found["threads"] = threading.active_count()
@@ -77,7 +77,7 @@ def to(bridge: Bridge) -> httpx2.AsyncClient:
 
 
 async def test_a_thousand_sessions_of_a_shared_process(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
-    bridge = await start(*TINY, uds=str(tmp_path_factory.mktemp("s") / "s"), ping=5.0)
+    bridge = await start(*TINY, uds=str(tmp_path_factory.mktemp("s") / "s"), ping=20.0)
     async with to(bridge) as http:
         await leaves_nothing(one_session(bridge, http), 50, 1000)
     assert bridge.hub.sessions == {}
@@ -86,14 +86,17 @@ async def test_a_thousand_sessions_of_a_shared_process(start: Start, tmp_path_fa
 
 async def test_a_hundred_sessions_with_a_process_each(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
     bridge = await start(
-        *TINY, uds=str(tmp_path_factory.mktemp("s") / "s"), isolation="session", preflight=False, ping=5.0
+        *TINY, uds=str(tmp_path_factory.mktemp("s") / "s"), isolation="session", preflight=False, ping=20.0
     )
     async with to(bridge) as http:
         await leaves_nothing(one_session(bridge, http), 20, 100)
     assert bridge.hub.sessions == {}
 
 
-async def test_a_hundred_users(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_a_hundred_users(
+    start: Start, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_operator_proxy.bridge.users._SWEEP", 0.5)
     bridge = await start(
         *TINY,
         uds=str(tmp_path_factory.mktemp("s") / "s"),
@@ -101,7 +104,6 @@ async def test_a_hundred_users(start: Start, tmp_path_factory: pytest.TempPathFa
         preflight=False,
         lazy=True,
         process_idle=0.05,
-        idle_timeout=2.0,
     )
     users = iter(range(1000))
     async with to(bridge) as http:

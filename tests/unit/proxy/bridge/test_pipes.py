@@ -100,7 +100,7 @@ async def test_its_stdin_is_closed_when_the_bridge_ends(connect: Connect, launch
         assert (tmp_path / SERVING).exists()
         await client.delete()
     assert not (tmp_path / SERVING).exists()
-    assert await asyncio.to_thread(process.wait, 10) == 0
+    assert await asyncio.to_thread(process.wait, 60) == 0
 
 
 async def test_a_server_that_ends_early_is_tried_again(
@@ -108,7 +108,7 @@ async def test_a_server_that_ends_early_is_tried_again(
 ) -> None:
     opening = asyncio.create_task(connect(bridge))
     failing = launch("--fail-file", str(tmp_path / "starts"), "--fail-times", "1")
-    assert await asyncio.to_thread(failing.wait, 10) == 7
+    assert await asyncio.to_thread(failing.wait, 60) == 7
     process = launch()
     assert await pid(await opening) == process.pid
 

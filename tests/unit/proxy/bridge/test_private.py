@@ -15,9 +15,11 @@ import psutil
 import pytest
 
 from mcp_operator_proxy.bridge.divided import DividedHub
+from mcp_operator_proxy.bridge.isolated import IsolatedHub
 from mcp_operator_proxy.bridge.jsonrpc import INVALID_REQUEST, TOO_MANY_SESSIONS
 from mcp_operator_proxy.bridge.server import Bridge
 from mcp_operator_proxy.bridge.users import UsersHub
+from support.children import children
 from unit.proxy.bridge.conftest import Connect, Start
 from unit.proxy.bridge.harness import JSON, Client, on_socket, raw, until
 
@@ -55,6 +57,13 @@ def processes(bridge: Bridge) -> int:
     """Those of clients."""
     assert isinstance(bridge.hub, DividedHub)
     return bridge.hub._clients.health().processes
+
+
+def has_spare(bridge: Bridge) -> bool:
+    """A process is ready for the session that comes next."""
+    assert isinstance(bridge.hub, DividedHub)
+    assert isinstance(bridge.hub._clients, IsolatedHub)
+    return bridge.hub._clients._spare is not None
 
 
 async def refusal(bridge: Bridge, query: str = "") -> JSON:
@@ -129,8 +138,11 @@ async def test_a_users_process_ends_when_it_is_idle_and_comes_again_in_the_same_
     assert bridge.hub.health().restarts == 0
 
 
-async def test_users_are_forgotten_when_they_are_gone(private: Start, join: Join) -> None:
-    bridge = await private(process_idle=0.05, idle_timeout=0.4)
+async def test_users_are_forgotten_when_they_are_gone(
+    private: Start, join: Join, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcp_operator_proxy.bridge.users._SWEEP", 0.1)
+    bridge = await private(process_idle=0.05)
     alice = await join(bridge, "user=alice")
     await pid(alice)
     await alice.delete()
@@ -189,10 +201,13 @@ async def test_one_that_was_just_used_is_not_taken_away(private: Start, join: Jo
 
 
 async def test_a_session_without_calls_ends_though_its_stream_is_open(private: Start, join: Join) -> None:
-    bridge = await private(isolation="session", process_idle=1.0)
+    bridge = await private(isolation="session", process_idle=4.0)
     client = await join(bridge)
     async with client.listening() as stream:
         assert processes(bridge) == 1
+        for session in bridge.hub.sessions.values():
+            assert session.connection is not None
+            session.connection._worked_at -= 4.0
         assert [message async for message in stream] == []
     await until(lambda: processes(bridge) == 0)
 
@@ -200,19 +215,20 @@ async def test_a_session_without_calls_ends_though_its_stream_is_open(private: S
 async def test_the_next_sessions_process_is_started_in_advance(private: Start, join: Join) -> None:
     bridge = await private(isolation="session", spare=True)
     one = await join(bridge)
-    await until(lambda: processes(bridge) == 2)
-    children = {child.pid for child in psutil.Process().children()}
+    await until(lambda: has_spare(bridge))
+    before = {child.pid for child in children()}
     two = await join(bridge)
-    assert await pid(two) in children - {await pid(one)}
+    assert await pid(two) in before - {await pid(one)}
     await until(lambda: processes(bridge) == 3)
 
 
 async def test_a_spare_that_died_is_not_given_to_anybody(private: Start, join: Join) -> None:
     bridge = await private(isolation="session", spare=True)
+    others = {child.pid for child in children()}
     one = await join(bridge)
-    await until(lambda: processes(bridge) == 2)
+    await until(lambda: has_spare(bridge))
     own = await pid(await join(bridge, "for=catalogue"))
-    (spare,) = {child.pid for child in psutil.Process().children()} - {own, await pid(one)}
+    (spare,) = {child.pid for child in children()} - others - {own, await pid(one)}
     psutil.Process(spare).kill()
     await until(lambda: not psutil.pid_exists(spare))
     assert await pid(await join(bridge)) not in {spare, await pid(one)}

@@ -34,7 +34,7 @@ class Running:
         return child
 
     async def ended(self) -> int:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
 
@@ -63,7 +63,7 @@ async def cli(*command: str, options: tuple[str, ...] = (), session: bool = True
 
 
 async def _url(stderr: asyncio.StreamReader) -> str:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while line := (await stderr.readline()).decode():
             if match := re.search(r"is served at (\S+)", line):
                 return match[1]
@@ -72,7 +72,14 @@ async def _url(stderr: asyncio.StreamReader) -> str:
 
 def gone(*pids: int) -> Callable[[], bool]:
     """Whether none of these runs; one that is dead and waits for its parent does not."""
-    return lambda: not any(psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE for p in pids)
+    return lambda: not any(map(_runs, pids))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_sigterm_ends_the_server_and_its_children() -> None:
@@ -137,7 +144,7 @@ async def test_orphans_are_reaped() -> None:
 
 
 async def test_calls_in_flight_are_finished_before_the_end() -> None:
-    async with cli() as running:
+    async with cli(options=("--drain-timeout", "60s")) as running:
         held = asyncio.create_task(running.client.call("hold", key="k"))
 
         async def is_held() -> bool:

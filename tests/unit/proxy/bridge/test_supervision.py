@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from mcp_operator_proxy.bridge import process
 from mcp_operator_proxy.bridge.jsonrpc import SERVER_EXITED, SERVER_UNAVAILABLE
 from mcp_operator_proxy.bridge.server import Bridge
 from mcp_operator_proxy.bridge.supervisor import State
@@ -61,11 +62,22 @@ async def test_the_next_call_finds_a_new_process_in_the_same_session(start: Star
     assert 'mcp_bridge_calls_total{outcome="error"} 1.0' in metrics
 
 
-async def test_a_server_that_closes_its_output_is_restarted(start: Start, connect: Connect) -> None:
+async def test_a_server_that_closes_its_output_is_restarted(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "_LAST_BREATH", 0.05)
     client = await connect(await start())
     pid = (await client.call("echo"))["pid"]
     assert (await client.error_of("close_stdout"))["code"] == SERVER_EXITED
     assert (await client.call("echo"))["pid"] != pid
+
+
+async def test_how_a_server_ended_is_told_although_its_output_ended_before_it_did(
+    start: Start, connect: Connect
+) -> None:
+    """As a process does that has much to leave, or a busy machine beneath it."""
+    client = await connect(await start())
+    assert (await client.error_of("close_stdout", code=3))["message"] == "MCP server test exited with code 3"
 
 
 async def test_what_a_server_wrote_before_its_end_is_delivered(start: Start, connect: Connect) -> None:
@@ -128,11 +140,11 @@ async def test_a_crash_loop_is_told_to_everyone_who_asks(start: Start, connect: 
 async def test_a_request_does_not_wait_for_a_start_that_is_further_off_than_its_patience(
     start: Start, connect: Connect
 ) -> None:
-    bridge = await start(backoff_first=3600.0, backoff_max=3600.0, wait_timeout=30.0)
+    bridge = await start(backoff_first=3600.0, backoff_max=3600.0, wait_timeout=100.0)
     client = await connect(bridge)
     await client.error_of("crash", code=1)
     await until(lambda: bridge.hub.health().state is State.BACKOFF)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(50):
         error = await client.error_of("echo")
     assert error["code"] == SERVER_UNAVAILABLE
     assert "is down (backoff), next start in" in error["message"]
@@ -255,6 +267,9 @@ async def test_a_server_that_does_not_read_slows_its_callers_and_loses_nothing(
     await clients[0].call("deaf", until=str(go))
     payload = "y" * 300_000
     calls = [asyncio.create_task(client.call("echo", n=n, text=payload)) for n, client in enumerate(clients)]
+    await until(
+        lambda: bridge.hub.metrics.registry.get_sample_value("mcp_bridge_calls_in_flight") == 4
+    )  # more than fits
     impatient = asyncio.create_task(clients[0].call("echo", n=99))
     await until(lambda: bridge.hub.metrics.registry.get_sample_value("mcp_bridge_calls_in_flight") == 5)
     impatient.cancel()
