@@ -99,7 +99,9 @@ class ServedApp:
         if self._held:
             return
         holder = socket.socket()
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # so that a server, which does so too, gets it again
+        holder.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # so that a server, which does so too, gets it again
         holder.bind(("127.0.0.1", self.port))
         weakref.finalize(self, os.close, holder.detach())
         self._held = True

@@ -36,12 +36,6 @@ def listening_socket() -> socket.socket:
     return listener
 
 
-def closed_port() -> int:
-    with listening_socket() as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextlib.asynccontextmanager
 async def served(app: Any, tls: tuple[Path, Path] | None = None) -> AsyncIterator[str]:
     """An ASGI app on a free port; gives its base URL. `tls`: certificate and key."""

@@ -6,6 +6,7 @@ its command is not there · it ends at every start · it says nothing · it answ
 import asyncio
 import contextlib
 import os
+import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -20,8 +21,7 @@ from mcp_operator.probe.target import Target
 from mcp_operator.reconcile.observed import probe_target
 from mcp_operator_proxy.report import ErrorReport
 from support import models, resources
-from support.backends import ServedMCP
-from support.controlplane import free_ports
+from support.backends import ServedMCP, dead_port
 
 ROOT = Path(__file__).parents[3]
 TINY = ROOT / "tests" / "unit" / "proxy" / "bridge" / "servers" / "raw_server.py"
@@ -30,22 +30,29 @@ TINY = ROOT / "tests" / "unit" / "proxy" / "bridge" / "servers" / "raw_server.py
 @contextlib.asynccontextmanager
 async def bridge(*command: str) -> AsyncIterator[str]:
     """The program as it runs in a pod. Gives the URL at which it says how it is."""
-    (port,) = free_ports(1)
-    options = ["--host", "127.0.0.1", "--port", str(port), "--path", "/mcp", "--name", "x", "--", *command]
+    options = ["--host", "127.0.0.1", "--port", "0", "--path", "/mcp", "--name", "x", "--", *command]
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "mcp_operator_proxy.bridge", *options),
         env={**os.environ, "PYTHONPATH": str(ROOT / "proxy_image")},
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
+    assert process.stderr is not None
+    reading: asyncio.Task[bytes] | None = None
     try:
-        yield f"http://127.0.0.1:{port}/readyz"
+        async with asyncio.timeout(60):
+            while (said := re.search(rb"is served at (\S+)/mcp", await process.stderr.readline())) is None:
+                assert not process.stderr.at_eof()
+        reading = asyncio.create_task(process.stderr.read())
+        yield f"{said[1].decode()}/readyz"
     finally:
         process.terminate()
         await process.wait()
+        if reading is not None:
+            await reading
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not await true():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -66,10 +73,14 @@ async def test_why_it_does_not_answer(command: list[str], error_class: str, word
             return found is not None and found.error_class == error_class and words in found.message
 
         await until(told)
-        (nobody,) = free_ports(1)
-        result = await probe(Target(url=f"http://127.0.0.1:{nobody}/mcp", transport="streamable-http", bridge=url))
-        assert result.error is not None
-        assert (result.error.error_class, words in result.error.message) == (error_class, True)
+        target = Target(url=f"http://127.0.0.1:{dead_port()}/mcp", transport="streamable-http", bridge=url)
+
+        async def passed_on() -> bool:
+            result = await probe(target)
+            assert result.error is not None
+            return result.error.error_class == error_class and words in result.error.message
+
+        await until(passed_on)
 
 
 async def test_one_that_answers_has_nothing_to_tell() -> None:
@@ -80,11 +91,15 @@ async def test_one_that_answers_has_nothing_to_tell() -> None:
             return result.facts is not None
 
         await until(ready)
-        assert await ask_bridge(url) is None
+
+        async def complains_of_nothing() -> bool:
+            return await ask_bridge(url) is None
+
+        await until(complains_of_nothing)
 
 
 async def test_where_there_is_no_bridge_the_probe_s_own_words_stand() -> None:
-    (nobody,) = free_ports(1)
+    nobody = dead_port()
     url = f"http://127.0.0.1:{nobody}/readyz"
     assert await ask_bridge(url) is None
     target = Target(url=f"http://127.0.0.1:{nobody}/mcp", transport="streamable-http", bridge=url)

@@ -15,10 +15,10 @@ from mcp_operator.probe.replica import ReplicaState
 from mcp_operator.probe.replicas import Pace, Replicas, ReplicaWatch, States
 from mcp_operator.probe.status import ask_status
 from mcp_operator_proxy.report import ErrorReport, StatusReport
-from support.backends import ServedMCP
+from support.backends import ServedMCP, dead_port
 from support.gateway import make_config, running_gateway
 from support.waiting import Eventually
-from unit.probe.servers import closed_port, mcp_server
+from unit.probe.servers import mcp_server
 
 PACE = Pace(hold=20, interval=60, timeout=5, retry=Backoff(base=0.005, cap=0.02), misses=2)
 IMPATIENT = replace(PACE, interval=0.02)
@@ -100,7 +100,7 @@ async def test_an_unreadable_config_is_told_while_asking_goes_on(told: Told, eve
 
 async def test_pods_come_die_and_go(told: Told, eventually: Eventually) -> None:
     a1 = make_config({}, revision="a1")
-    nowhere = f"http://127.0.0.1:{closed_port()}"
+    nowhere = f"http://127.0.0.1:{dead_port()}"
     async with watching(told, IMPATIENT) as replicas:
         async with running_gateway(a1) as gateway:
             replicas.watch("tools", "a1", {"gone": nowhere, "here": gateway.base})

@@ -282,8 +282,9 @@ async def test_a_server_that_hangs_or_is_gone_is_asked_once() -> None:
 
 
 async def test_a_name_that_does_not_resolve_is_no_riddle() -> None:
+    too_long_to_be_asked_for = ".".join(["a" * 60] * 5)
     with pytest.raises(BackendError) as caught:
-        async with lean(Target(url="http://name.invalid/mcp")):
+        async with lean(Target(url=f"http://{too_long_to_be_asked_for}/mcp")):
             pass
     assert caught.value.report.error_class == "DNSFailure"
 

@@ -168,12 +168,16 @@ async def test_a_second_response_that_nobody_asked_for_is_no_answer_to_the_next(
 
 
 async def test_connections_are_kept_and_end_when_idle(monkeypatch: pytest.MonkeyPatch, eventually: Eventually) -> None:
-    monkeypatch.setattr("mcp_operator_proxy.fastlane.pool.KEPT_SECONDS", 0.1)
     async with answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na", close=False) as target:
         pool = Pool(target)
         for _ in range(5):
             await asked(pool)
             assert len(pool) == 1
+        pool.close()
+        await eventually(lambda: len(pool) == 0)
+        monkeypatch.setattr("mcp_operator_proxy.fastlane.pool.KEPT_SECONDS", 0.1)
+        pool = Pool(target)
+        await asked(pool)
         await eventually(lambda: len(pool) == 0)
         await asked(pool)
         pool.close()

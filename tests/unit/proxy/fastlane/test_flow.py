@@ -199,7 +199,7 @@ async def test_a_session_that_the_server_forgot_is_renewed() -> None:
 
 @pytest.mark.parametrize("front", BOTH)
 async def test_a_call_that_takes_too_long_is_a_typed_error(front: Front, eventually: Eventually) -> None:
-    server = {"call_timeout_seconds": 0.3}
+    server = {"tools": [{"name": "hold", "call_timeout_seconds": 0.3}]}
     async with stage(front, server=server) as (client, scripted, gateway, _):
         answer = await client.call("a_hold")
         assert answer.message is not None
