@@ -62,7 +62,7 @@ class ServedApp:
         self.port = 0
         self._server: _KillableServer | None = None
         self._serving: asyncio.Task[None] | None = None
-        self._held = False
+        self._holding: weakref.finalize[[int], Self] | None = None
 
     @property
     def url(self) -> str:
@@ -96,15 +96,12 @@ class ServedApp:
 
     def _hold(self) -> None:
         """Keep the port while nobody listens at it: who asks for any port does not get one that is taken."""
-        if self._held:
+        if self._holding is not None:
             return
         holder = socket.socket()
-        holder.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # so that a server, which does so too, gets it again
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server, which does so too, gets it again
         holder.bind(("127.0.0.1", self.port))
-        weakref.finalize(self, os.close, holder.detach())
-        self._held = True
+        self._holding = weakref.finalize(self, os.close, holder.detach())
 
     def cut(self) -> None:
         """Cut all connections and serve on: sessions and tools that run stay."""
@@ -119,6 +116,9 @@ class ServedApp:
 
     async def __aexit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         await self.stop()
+        if self._holding is not None:
+            self._holding()
+            self._holding = None
 
 
 class _KillableServer(uvicorn.Server):
