@@ -224,7 +224,7 @@ class Bench:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Drain until the condition holds."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while True:
                 await self.drain()
                 if condition():

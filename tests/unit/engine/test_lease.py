@@ -1,8 +1,7 @@
-"""Leader election over a Lease that refuses outdated writes, as an API server does. Times are real and short."""
+"""Leader election over a Lease that refuses outdated writes, as an API server does. Time leaps."""
 
 import asyncio
 import re
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from mcp_operator.engine.lease import LeaderElector
+from support.leaping import leaping, now
 from support.waiting import Eventually
 
 DURATION, DEADLINE, RETRY = 0.9, 0.6, 0.02
@@ -66,7 +66,7 @@ def elector(leases: Leases, identity: str, *, ahead: float = 0.0) -> LeaderElect
         duration=DURATION,
         renew_deadline=DEADLINE,
         retry=RETRY,
-        clock=lambda: time.monotonic() + ahead,
+        clock=lambda: now() + ahead,
     )
 
 
@@ -80,6 +80,7 @@ async def holding(candidate: LeaderElector) -> AsyncIterator[asyncio.Task[None]]
         await asyncio.wait([task])
 
 
+@leaping
 async def test_the_first_candidate_creates_the_lease_and_renews_it(eventually: Eventually) -> None:
     leases = Leases()
     one = elector(leases, "one")
@@ -97,6 +98,7 @@ async def test_the_first_candidate_creates_the_lease_and_renews_it(eventually: E
     assert not one.lost.is_set()
 
 
+@leaping
 async def test_a_standby_takes_over_at_once_when_the_leader_releases(eventually: Eventually) -> None:
     leases = Leases()
     one, two = elector(leases, "one"), elector(leases, "two")
@@ -105,30 +107,32 @@ async def test_a_standby_takes_over_at_once_when_the_leader_releases(eventually:
         standby = asyncio.create_task(two.acquire())
         await eventually(lambda: two.leader == "one")
         assert not two.is_leader
-    started = time.monotonic()
+    started = now()
     await one.release()
     assert leases.spec is not None
     assert leases.spec["holderIdentity"] == ""
     await asyncio.wait_for(standby, 5)
-    assert time.monotonic() - started < DURATION, "nobody waits for a lease that has no holder"
+    assert now() - started < DURATION, "nobody waits for a lease that has no holder"
     assert leases.spec["holderIdentity"] == "two"
     assert leases.spec["leaseTransitions"] == 1
     assert (one.is_leader, two.is_leader, one.lost.is_set()) == (False, True, False)
 
 
+@leaping
 async def test_a_silent_leader_is_replaced_only_after_it_stepped_down(eventually: Eventually) -> None:
     leases = Leases()
     one, two = elector(leases, "one"), elector(leases, "two")
     await one.acquire()
-    started = time.monotonic()
+    started = now()
     await asyncio.wait_for(two.acquire(), 5)  # nobody holds for `one`: as if its process hung
-    assert time.monotonic() - started >= DURATION - 0.01
+    assert now() - started >= DURATION - 0.01
     assert not one.is_leader, "it knows by its own clock, without any call"
     await asyncio.wait_for(one.hold(), 5)
     assert one.lost.is_set()
 
 
 @pytest.mark.parametrize("failure", ["down", "stuck"])
+@leaping
 async def test_leadership_is_lost_when_renewing_fails_for_too_long(
     failure: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,14 +140,15 @@ async def test_leadership_is_lost_when_renewing_fails_for_too_long(
     one = elector(leases, "one")
     await one.acquire()
     setattr(leases, failure, True)
-    started = time.monotonic()
+    started = now()
     await asyncio.wait_for(one.hold(), 5)
-    assert DEADLINE - 0.1 <= time.monotonic() - started < DURATION
+    assert DEADLINE - 0.1 <= now() - started < DURATION
     assert one.lost.is_set()
     assert not one.is_leader
     assert "leadership lost: not renewed for 0.6 s" in caplog.text
 
 
+@leaping
 async def test_a_short_outage_is_survived(eventually: Eventually) -> None:
     leases = Leases()
     one = elector(leases, "one")
@@ -158,6 +163,7 @@ async def test_a_short_outage_is_survived(eventually: Eventually) -> None:
     assert not one.lost.is_set()
 
 
+@leaping
 async def test_leadership_is_lost_when_another_wrote_itself_in() -> None:
     leases = Leases()
     one = elector(leases, "one")
@@ -169,6 +175,7 @@ async def test_leadership_is_lost_when_another_wrote_itself_in() -> None:
     assert leases.spec["holderIdentity"] == "usurper"
 
 
+@leaping
 async def test_an_edit_that_leaves_the_holder_alone_costs_nothing(eventually: Eventually) -> None:
     leases = Leases()
     one = elector(leases, "one")
@@ -183,15 +190,17 @@ async def test_an_edit_that_leaves_the_holder_alone_costs_nothing(eventually: Ev
 
 
 @pytest.mark.parametrize("renewed", ["1999-01-01T00:00:00.000000Z", "2999-01-01T00:00:00.000000Z"])
+@leaping
 async def test_wall_clocks_are_never_compared(renewed: str, eventually: Eventually) -> None:
     """A Lease whose holder's clock is decades off is honoured for its duration, as seen from here, and then taken."""
     leases = Leases({"holderIdentity": "gone", "leaseDurationSeconds": 1, "renewTime": renewed, "acquireTime": renewed})
     one = elector(leases, "one", ahead=1e6)
-    started = time.monotonic()
+    started = now()
     await asyncio.wait_for(one.acquire(), 5)
-    assert time.monotonic() - started >= 0.99
+    assert now() - started >= 0.99
 
 
+@leaping
 async def test_a_candidate_whose_last_write_went_through_unheard_takes_it_as_its_own() -> None:
     leases = Leases(
         {"holderIdentity": "one", "leaseDurationSeconds": 3600, "acquireTime": "then", "leaseTransitions": 3}
@@ -202,11 +211,13 @@ async def test_a_candidate_whose_last_write_went_through_unheard_takes_it_as_its
     assert (leases.spec["leaseTransitions"], leases.spec["acquireTime"]) == (3, "then")
 
 
+@leaping
 async def test_a_lease_without_a_spec_is_free() -> None:
     one = elector(Leases({}), "one")
     await asyncio.wait_for(one.acquire(), 1)
 
 
+@leaping
 async def test_of_many_candidates_one_leads_at_any_time(eventually: Eventually) -> None:
     """Each leader works for a while and then leaves, by releasing or by falling silent."""
     leases, terms = Leases(), []
@@ -232,6 +243,7 @@ async def test_of_many_candidates_one_leads_at_any_time(eventually: Eventually) 
     assert leases.spec["leaseTransitions"] == 4
 
 
+@leaping
 async def test_a_release_after_a_renewal_that_was_cut_short_still_leaves_the_lease_free() -> None:
     leases = Leases()
     one = elector(leases, "one")
@@ -242,6 +254,7 @@ async def test_a_release_after_a_renewal_that_was_cut_short_still_leaves_the_lea
     assert leases.spec["holderIdentity"] == ""
 
 
+@leaping
 async def test_releasing_takes_nothing_from_another_and_never_raises(caplog: pytest.LogCaptureFixture) -> None:
     leases = Leases()
     one = elector(leases, "one")
@@ -274,13 +287,14 @@ def test_settings_under_which_two_could_lead_are_refused(identity: str, times: t
         LeaderElector(Leases(), identity, duration=duration, renew_deadline=deadline, retry=retry)
 
 
+@leaping
 async def test_a_standby_tries_at_the_moment_at_which_the_lease_expires(eventually: Eventually) -> None:
     """However long it pauses between two looks."""
     leases = Leases({"holderIdentity": "dead", "leaseDurationSeconds": 1, "renewTime": "x"})
-    two = LeaderElector(leases, "two", duration=1.0, renew_deadline=0.95, retry=0.9)
-    started = time.monotonic()
+    two = LeaderElector(leases, "two", duration=1.0, renew_deadline=0.95, retry=0.9, clock=now)
+    started = now()
     await asyncio.wait_for(two.acquire(), 5)
-    assert time.monotonic() - started >= 1.0
+    assert now() - started >= 1.0
     assert two.is_leader
 
 

@@ -48,13 +48,13 @@ async def candidate(api: ApiServer, folder: Path, identity: str) -> AsyncIterato
     """A process of its own, as far as the server can tell."""
     async with KubeClient.connect(kubeconfig(folder / identity, api.url)) as kube:
         lease = KubeLease(kube, "ops", "leader")
-        yield LeaderElector(lease, identity, duration=5, renew_deadline=3, retry=0.01)
+        yield LeaderElector(lease, identity, duration=60, renew_deadline=50, retry=0.01)
 
 
 async def test_two_processes_lead_one_after_the_other(api: ApiServer, tmp_path: Path, eventually: Eventually) -> None:
     api.respond = lease = LeaseObject()
     async with candidate(api, tmp_path, "one") as one, candidate(api, tmp_path, "two") as two:
-        await asyncio.wait_for(one.acquire(), 5)
+        await asyncio.wait_for(one.acquire(), 30)
         assert (api.last.method, api.last.path) == ("POST", LEASES)
         assert api.last.body["metadata"] == {"namespace": "ops", "name": "leader"}
         assert (api.last.body["apiVersion"], api.last.body["kind"]) == ("coordination.k8s.io/v1", "Lease")
@@ -65,7 +65,7 @@ async def test_two_processes_lead_one_after_the_other(api: ApiServer, tmp_path: 
         holding.cancel()
         await asyncio.wait([holding])
         await one.release()
-        await asyncio.wait_for(standing_by, 3)
+        await asyncio.wait_for(standing_by, 30)
         assert lease.live is not None
         assert lease.live["spec"]["holderIdentity"] == "two"
         assert two.is_leader

@@ -139,9 +139,11 @@ async def test_a_stream_that_is_cut_goes_on_where_it_was(rig: Rig) -> None:
     rig.write("one")
     async with watching(rig, TOKEN):
         await rig.value()
+        rig.api.refuse("GET", "/secrets", AWAY)
         rig.api.cut_streams()
         await eventually(lambda: rig.api.streams == 0)
         rig.write("two")
+        rig.api.relent()
         await rig.is_told(TOKEN)
         assert sum("watch" not in a.query for a in rig.api.asked if a.path.endswith("/secrets")) == 1, "listed once"
 
