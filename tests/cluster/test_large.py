@@ -99,15 +99,17 @@ def _volume(team: Kubectl, folder: Path) -> Path:
     return folder
 
 
-def _whole(team: Kubectl, folder: Path, routes: int) -> Path | None:
-    """The volume, when every override of so many routes is in it."""
+def _whole(team: Kubectl, folder: Path, describe: Callable[[int], str], routes: int) -> Path | None:
+    """The volume, when every override of so many routes is in it, each in its words of now."""
     try:
         config = json.loads(read_folder(_volume(team, folder)).config)
     except NotThereYet:
         return None
     servers = [server for route in config["routes"] for server in route.get("servers", ())]
-    found = sum(len(server.get("tools", {}).get("overrides", ())) for server in servers)
-    return folder if found == routes * SERVERS * OVERRIDES else None
+    overrides = [override for server in servers for override in server.get("tools", {}).get("overrides", ())]
+    wanted = {describe(number) for number in range(routes * SERVERS * OVERRIDES)}
+    is_whole = len(overrides) == len(wanted) and {override["description"] for override in overrides} == wanted
+    return folder if is_whole else None
 
 
 async def _status(folder: Path, revision: str) -> Body:
@@ -135,7 +137,9 @@ async def test_ten_thousand_overrides(team: Kubectl, tmp_path: Path) -> None:
             applied = time.monotonic()
             until(lambda files=files: operator.idle() and _files(team) == files, within=60, why=lambda: _files(team))
             folders = (tmp_path / f"{number}-{look}" for look in count())
-            volume = until(lambda folders=folders, wanted=routes: _whole(team, next(folders), wanted), within=60)
+            volume = until(
+                lambda folders=folders, wanted=(describe, routes): _whole(team, next(folders), *wanted), within=60
+            )
             written = time.monotonic()
             status = await _status(volume, _revision(team))
             assert status["revision"] == _revision(team), status.get("rejected")

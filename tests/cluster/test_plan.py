@@ -59,6 +59,8 @@ def everything(kubectl: Kubectl) -> Any:
 
 @pytest.mark.parametrize("folder", ["quickstart", "container", "remote", "routes"])
 def test_every_example_can_be_planned_and_nothing_is_written(kubectl: Kubectl, folder: str) -> None:
+    # What the cluster's controllers make in each namespace; they take their time.
+    kubectl.eventually("get", "serviceaccounts/default", "configmaps/kube-root-ca.crt", seconds=60)
     before = everything(kubectl)
     found = changes(kubectl, "-f", str(EXAMPLES / folder))
     assert found

@@ -211,7 +211,7 @@ def test_an_api_that_comes_later(kubectl: Kubectl, apply: Callable[..., None]) -
     kubectl("apply", "-f", "-", body=HTTP_ROUTES)
     try:
         eventually(lambda: _condition(kubectl, "gated", "Exposed") == ("Unknown", "Waiting"), timeout=90)
-        route = kubectl.json("get", "httproute", "gated-proxy")
+        route = eventually(lambda: kubectl.json("get", "httproute", "gated-proxy"))  # discovery may be later
         assert route["spec"]["rules"][0]["matches"] == [{"path": {"type": "PathPrefix", "value": "/mcp"}}]
         kubectl("delete", "httproute", "gated-proxy")
         eventually(
@@ -229,7 +229,6 @@ def test_an_api_that_comes_later(kubectl: Kubectl, apply: Callable[..., None]) -
 
 def _say(kubectl: Kubectl, route: str, status: str, reason: str) -> None:
     """As the controller of a Gateway."""
-    body = kubectl.json("get", "httproute", route)
     told = {"type": "Accepted", "status": status, "reason": reason, "message": "said so"}
-    body["status"] = {"parents": [{"parentRef": {"name": "edge"}, "conditions": [told]}]}
-    kubectl("replace", "--subresource=status", "-f", "-", body=body)
+    patch = {"status": {"parents": [{"parentRef": {"name": "edge"}, "conditions": [told]}]}}
+    kubectl("patch", "httproute", route, "--subresource=status", "--type=merge", "-p", json.dumps(patch))

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,11 +22,12 @@ from support.ending import end
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.2
 END_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
 ONCE = {"interval": "24h", "timeout": "1s", "failureThreshold": 1}
 """Health settings of a server that nobody is to probe again and again."""
 
 
-def until(condition: Callable[[], Any], *, within: float = 30, why: Callable[[], object] | None = None) -> Any:
+def until(condition: Callable[[], Any], *, within: float = 60, why: Callable[[], object] | None = None) -> Any:
     deadline = time.monotonic() + within
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not true after {within} s: {why() if why else found}"
@@ -43,23 +45,33 @@ class Operator:
         """Whether it has looked at something, and nothing waits."""
         if not self.ready():
             return False
-        busy = self.metric("workqueue_depth") + self.metric("controller_active_workers")
-        return self.metric("controller_reconcile_total") > 0 and busy == 0
+        lines = self._metrics()  # of one moment: a key may go from the one to the other
+        busy = _sum(lines, "workqueue_depth") + _sum(lines, "controller_active_workers")
+        return _sum(lines, "controller_reconcile_total") > 0 and busy == 0
 
     def ready(self) -> bool:
         """Whether it has listed what there is and is at work."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=ANSWER_SECONDS) as answer:
                 return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
         except OSError:
             return False
 
     def metric(self, name: str, label: str = "") -> float:
         """The sum of a metric's samples, of those that carry the label (`method="PATCH"`)."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        samples = [line.rpartition(" ") for line in lines if line.partition("{")[0].partition(" ")[0] == name]
-        return sum(float(value) for series, _, value in samples if label in series)
+        return _sum(self._metrics(), name, label)
+
+    def _metrics(self) -> list[str]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=ANSWER_SECONDS) as answer:
+            return list(answer.read().decode().splitlines())
+
+
+def _sum(lines: list[str], name: str, label: str = "") -> float:
+    samples = [line.rpartition(" ") for line in lines if line.partition("{")[0].partition(" ")[0] == name]
+    return sum(float(value) for series, _, value in samples if label in series)
 
 
 @contextmanager
@@ -73,7 +85,7 @@ def operating(log: Path, *flags: str) -> Iterator[Operator]:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         operator = Operator(port)
-        until(operator.ready, within=60, why=lambda: log.read_text()[-4000:])
+        until(operator.ready, within=90, why=lambda: log.read_text()[-4000:])
         yield operator
         assert process.poll() is None, log.read_text()[-4000:]
     finally:

@@ -288,7 +288,8 @@ def scraped(scene: Scene) -> Iterator[Scraped]:
             {
                 **{key: found[key] for key in found.keys() - {"kubernetes_sd_configs"}},
                 "file_sd_configs": [{"files": [str(files[name])], "refresh_interval": "2s"}],
-                "scrape_interval": "1s",
+                "scrape_interval": "2s",
+                "scrape_timeout": "2s",
                 "proxy_url": url,
             }
             for name, found in scene.jobs.items()
@@ -329,11 +330,14 @@ def test_series_say_whose_they_are(scraped: Scraped) -> None:
 
 def test_what_runs_answers_without_credentials(scene: Scene, scraped: Scraped) -> None:
     """The operator; a proxy that asks its callers for keys; one that serves TLS, with a certificate that nobody can check."""
-    assert up(scraped) == scene.ports.keys()
+    # A scrape that took too long makes a target down, and its series none, until the next one.
+    eventually(lambda: up(scraped) == scene.ports.keys(), why=scraped.targets)
     for name in ("tools", "safe"):
-        ((about, _),) = scraped.prometheus.query(f'mcp_proxy_config_info{{namespace="{TEAM}", mcp_proxy="{name}"}}')
+        query = f'mcp_proxy_config_info{{namespace="{TEAM}", mcp_proxy="{name}"}}'
+        ((about, _),) = eventually(lambda query=query: scraped.prometheus.query(query))  # type: ignore[misc]
         assert about["pod"] == f"{name}-proxy-0"
-    assert scraped.prometheus.query(f'controller_reconcile_total{{namespace="{SYSTEM}", pod="mcp-operator-0"}}')
+    query = f'controller_reconcile_total{{namespace="{SYSTEM}", pod="mcp-operator-0"}}'
+    eventually(lambda: scraped.prometheus.query(query))
     methods = {(one.method, one.address) for one in scraped.asked}
     assert ("CONNECT", "10.200.1.3:8080") in methods, "a tunnel: TLS from end to end"
     assert not [one for one in scraped.asked if "authorization" in one.headers or "cookie" in one.headers]
