@@ -19,6 +19,7 @@ from mcp_operator.engine.keys import Key
 from mcp_operator.probe.state import SAMPLES
 from mcp_operator_proxy.config import ProxyConfig
 from mcp_operator_proxy.proxy import Proxy
+from mcp_operator_proxy.report import ServerReport
 from mcp_operator_proxy.serve import running
 from support import resources
 from support.apiserver import ApiServer, Body
@@ -26,7 +27,7 @@ from support.backends import ServedMCP, eventually, free_port
 
 Start = Callable[..., AbstractAsyncContextManager[Operator]]
 CORE = {"team": "core"}
-QUICK = {"interval": "100ms", "timeout": "3s", "failureThreshold": 2}
+QUICK = {"interval": "100ms", "timeout": "30s", "failureThreshold": 2}
 SERVICE = "tools-proxy.team-a.svc"
 
 
@@ -126,8 +127,12 @@ async def test_digests_of_operator_and_proxy_are_the_same(api: ApiServer, start:
         await eventually(lambda: _condition(api, "Ready") == ("True", "Ready"))
         async with _pod(api, port):
             proxy = next(key for key in operator._context.showing)
-            await eventually(lambda: [s for state in operator._replicas.states(proxy).values() for s in state.servers])
-            (seen,) = [s for state in operator._replicas.states(proxy).values() for s in state.servers]
+
+            def listed() -> list[ServerReport]:
+                states = operator._replicas.states(proxy).values()
+                return [server for state in states for server in state.servers if server.state == "ready"]
+
+            (seen,) = await eventually(listed)
             assert seen.digest == api.get("McpServer", "far")["status"]["tools"]["digest"]
             assert seen.digest.startswith("sha256:")
 

@@ -29,7 +29,7 @@ from support.apiserver import AWAY, KINDS, ApiServer, Refusal
 from support.backends import ServedMCP, dead_port, eventually
 
 Start = Callable[..., AbstractAsyncContextManager[Operator]]
-QUICK = {"interval": "100ms", "timeout": "3s", "failureThreshold": 2}
+QUICK = {"interval": "100ms", "timeout": "30s", "failureThreshold": 2}
 
 
 def _ready(api: ApiServer, kind: str, name: str) -> tuple[str, str]:
