@@ -3,6 +3,8 @@
 import logging
 from typing import Final
 
+import aiohttp
+
 from mcp_operator.engine.subject import current
 from mcp_operator_proxy import logs
 
@@ -16,9 +18,22 @@ def configure(level: str, log_format: logs.LogFormat) -> None:
     logs.configure(level, log_format)
     for handler in logging.getLogger().handlers:
         handler.addFilter(name_the_subject)
+        handler.addFilter(drop_tracebacks_of_answers)
     if level != "debug":
         for name in _QUIET:
             logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def drop_tracebacks_of_answers(record: logging.LogRecord) -> bool:
+    """Where the API server's answer, or its silence, has ended a task of kopf's, the message says so and no traceback helps.
+
+    A watch of a kind whose definition was just deleted is answered with 404, for one.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    causes = (error, error.__cause__) if error is not None else ()
+    if record.name.startswith("kopf.") and any(isinstance(cause, aiohttp.ClientError) for cause in causes):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 def name_the_subject(record: logging.LogRecord) -> bool:

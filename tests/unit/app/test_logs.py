@@ -7,6 +7,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import aiohttp
+import pytest
+
 from mcp_operator import watch
 from mcp_operator.app import logs
 from mcp_operator.engine.keys import Key
@@ -64,6 +67,26 @@ def test_kopf_speaks_only_of_trouble() -> None:
         logging.getLogger("kopf.reactor").info("chatter")
         logging.getLogger("kopf.reactor").warning("trouble")
     assert [line["message"] for line in lines] == ["trouble"]
+
+
+@pytest.mark.parametrize(
+    ("logger", "error", "cause", "is_traced"),
+    [
+        ("kopf._core.reactor", RuntimeError("404 page not found"), aiohttp.ClientError(), False),
+        ("kopf._core.reactor", aiohttp.ClientError("refused"), None, False),
+        ("kopf._core.reactor", RuntimeError("a fault"), None, True),
+        ("mcp_operator.app", RuntimeError("a fault"), aiohttp.ClientError(), True),
+    ],
+)
+def test_what_the_api_server_answered_to_kopf_is_one_line(
+    logger: str, error: Exception, cause: Exception | None, *, is_traced: bool
+) -> None:
+    error.__cause__ = cause
+    with configured() as lines:
+        logging.getLogger(logger).error("the task has failed: %s", error, exc_info=error)
+    (line,) = lines
+    assert str(error) in str(line["message"])
+    assert ("exception" in line) == is_traced
 
 
 async def test_tasks_take_the_subject_along() -> None:
