@@ -39,7 +39,7 @@ async def install() -> Path:
         shutil.copy(HERE / name, folder)
     print("installing the suite", flush=True)
     npm = await asyncio.create_subprocess_exec(
-        *("npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"),
+        *("npm", "ci", "--no-audit", "--no-fund", "--fetch-retries=5", "--loglevel=error"),
         cwd=folder,
         stdout=asyncio.subprocess.DEVNULL,
     )

@@ -243,9 +243,9 @@ async def counted(counts: str | None) -> int | None:
     return sum(json.loads(body).values())
 
 
-async def quiet(counts: str | None) -> None:
+async def quiet(counts: str | None, within: float = CLOSE_SECONDS) -> None:
     """Wait until the backend hears nothing for a moment: sessions that were closed before, streams that are being opened."""
-    async with asyncio.timeout(CLOSE_SECONDS):
+    async with asyncio.timeout(within):
         while await counted(counts):  # noqa: ASYNC110 - another process counts
             await asyncio.sleep(QUIET_SECONDS)
 

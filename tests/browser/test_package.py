@@ -44,7 +44,15 @@ def test_the_page_has_nothing_inline_and_names_no_other_host() -> None:
 def test_the_wheel_has_the_page(tmp_path: Path) -> None:
     uv = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     assert uv is not None
-    subprocess.run([uv, "build", "--quiet", "--wheel", f"--out-dir={tmp_path}", str(ROOT)], check=True)
+    patient = {
+        "UV_HTTP_RETRIES": "8",
+        "UV_HTTP_TIMEOUT": "60",
+    }  # it fetches what builds, and registries fail now and then
+    subprocess.run(
+        [uv, "build", "--quiet", "--wheel", f"--out-dir={tmp_path}", str(ROOT)],
+        env={**os.environ, **patient},
+        check=True,
+    )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

@@ -14,7 +14,7 @@ def _run(folder: Path, *flags: str, **environment: str) -> subprocess.CompletedP
     paths = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-m", "mcp_operator", "run", *flags]
     env = {**kept, "PYTHONPATH": paths, "HOME": str(folder), **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=110, check=False)
 
 
 def test_no_cluster(tmp_path: Path) -> None:
