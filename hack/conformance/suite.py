@@ -17,8 +17,8 @@ from localcluster.paths import from_environment
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 HERE: Final = ROOT / "tests" / "conformance"
-START_SECONDS: Final = 60.0
-RUN_SECONDS: Final = 300.0
+START_SECONDS: Final = 180.0
+RUN_SECONDS: Final = 900.0
 END_SECONDS: Final = 10.0
 REVISION: Final = "conformance"
 

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from support.kubeconfig import kubeconfig
 
 
@@ -14,7 +16,10 @@ def _run(folder: Path, *flags: str, **environment: str) -> subprocess.CompletedP
     paths = os.pathsep.join(path for path in sys.path if path)
     command = [sys.executable, "-m", "mcp_operator", "run", *flags]
     env = {**kept, "PYTHONPATH": paths, "HOME": str(folder), **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=200, check=False)
+
+
+pytestmark = pytest.mark.timeout(240)  # a whole operator is started
 
 
 def test_no_cluster(tmp_path: Path) -> None:

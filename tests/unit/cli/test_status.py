@@ -133,6 +133,7 @@ def test_wrong_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> No
     assert "usage: mcp-operator status" in capsys.readouterr().err
 
 
+@pytest.mark.timeout(300)
 async def test_watching_shows_what_changes_until_it_is_told_to_stop(
     cluster: ApiServer, tmp_path: Path, eventually: Eventually
 ) -> None:
@@ -147,9 +148,9 @@ async def test_watching_shows_what_changes_until_it_is_told_to_stop(
             preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
         )
     try:
-        await eventually(lambda: "time_*" in out.read_text(), within=60)
+        await eventually(lambda: "time_*" in out.read_text(), within=120)
         put(cluster, "McpServer", "deploying", "time")
-        await eventually(lambda: "Deploying" in out.read_text(), within=60)
+        await eventually(lambda: "Deploying" in out.read_text(), within=120)
     finally:
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
