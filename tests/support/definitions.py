@@ -52,14 +52,26 @@ def open_definitions(kubectl: Callable[..., str], *kinds: tuple[str, str, str, s
 def wait_established(kubectl: Callable[..., str], *names: str) -> None:
     """Wait until the API server serves the definitions of these names (`mcpservers.mcp-operator.dev`).
 
-    `kubectl wait` fails at once on a definition that is so new that its conditions are still null.
+    `kubectl wait` fails at once on a definition that is so new that its conditions are still null; and one that is established
+    is served a moment later.
     """
     deadline = time.monotonic() + ESTABLISHED_SECONDS
-    while not all(_is_established(kubectl, name) for name in names):
+    while not all(_is_served(kubectl, name) for name in names):
         assert time.monotonic() < deadline, f"not established: {', '.join(names)}"
         time.sleep(POLL_SECONDS)
 
 
-def _is_established(kubectl: Callable[..., str], name: str) -> bool:
-    status = json.loads(kubectl("get", "crd", name, "-o", "json")).get("status") or {}
-    return any(c["type"] == "Established" and c["status"] == "True" for c in status.get("conditions") or ())
+def _is_served(kubectl: Callable[..., str], name: str) -> bool:
+    body = json.loads(kubectl("get", "crd", name, "-o", "json"))
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    if not any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
+        return False
+    plural, _, group = name.partition(".")
+    versions = [version["name"] for version in body["spec"]["versions"] if version["served"]]
+    try:
+        listed = [kubectl("get", "--raw", f"/apis/{group}/{version}") for version in versions]
+        for version in versions:
+            kubectl("get", "--raw", f"/apis/{group}/{version}/{plural}?limit=1")
+    except AssertionError:
+        return False
+    return all(any(found["name"] == plural for found in json.loads(text)["resources"]) for text in listed)

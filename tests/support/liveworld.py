@@ -82,7 +82,7 @@ class World:
         async def holds() -> bool:
             return await self.condition(name, of, plural) == (status, reason)
 
-        await eventually(holds, 30)
+        await eventually(holds, 60)
 
     async def plain_secret(self, name: str) -> dict[str, str]:
         """What a Secret holds, decoded."""
@@ -130,8 +130,8 @@ class World:
 
     async def runs_proxy(self, name: str, *addresses: str) -> None:
         """As the pods of a proxy: real proxies at these addresses, with what the operator wrote; clients meet the first."""
-        await eventually(lambda: self._is_written(name), 20)
-        await eventually(lambda: self.get("deployments", f"{name}-proxy"), 20)
+        await eventually(lambda: self._is_written(name), 60)
+        await eventually(lambda: self.get("deployments", f"{name}-proxy"), 60)
         pods = {f"{name}-proxy-{number}": address for number, address in enumerate(addresses)}
         for pod, address in pods.items():
             proxy = await self.stack.enter_async_context(Proxy(warm_seconds=5))

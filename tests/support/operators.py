@@ -21,6 +21,8 @@ from support.controlplane import free_ports
 
 ROOT = Path(__file__).parents[2]
 END_SECONDS = 30.0
+ANSWER_SECONDS = 30.0
+"""A machine that does not get to it is no process that is stuck."""
 
 
 class RunningOperator:
@@ -36,7 +38,7 @@ class RunningOperator:
         """Log lines whose message holds `part`."""
         return [line for line in self.lines if part in line["message"]]
 
-    async def ask(self, path: str, seconds: float = 5.0) -> tuple[int, str]:
+    async def ask(self, path: str, seconds: float = ANSWER_SECONDS) -> tuple[int, str]:
         """Status and text of one of its endpoints; 0 where it does not answer in time."""
         timeout = aiohttp.ClientTimeout(total=seconds)
         try:

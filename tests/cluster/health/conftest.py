@@ -15,7 +15,14 @@ from support.controlplane import ControlPlane
 from support.definitions import wait_established
 from support.liveworld import World
 
+HERE = Path(__file__).resolve().parent
 CRDS = Path(__file__).resolve().parents[3] / "crds"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.timeout(240))
 
 
 @pytest.fixture(scope="session")

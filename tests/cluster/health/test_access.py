@@ -14,7 +14,7 @@ from support.backends import ServedMCP, eventually
 from support.liveworld import World
 
 CORE = {"team": "core"}
-QUICK = {"interval": "500ms", "timeout": "3s", "failureThreshold": 2}
+QUICK = {"interval": "500ms", "timeout": "30s", "failureThreshold": 2}
 ADDRESS = "127.0.0.31"
 FIRST, SECOND = "first-key-of-the-app", "second-key-of-the-app"
 HELLO = {
@@ -47,7 +47,7 @@ def proxy(world: World, **spec: Any) -> dict[str, Any]:
 async def answer(world: World, key: str | None = None) -> int:
     """The status that a caller with this key meets."""
     headers = {"accept": "application/json, text/event-stream"} | ({} if key is None else {"x-api-key": key})
-    async with httpx2.AsyncClient(trust_env=False) as client:
+    async with httpx2.AsyncClient(trust_env=False, timeout=60) as client:
         return (await client.post(f"http://{ADDRESS}:{world.port}/mcp", json=HELLO, headers=headers)).status_code
 
 
@@ -58,7 +58,7 @@ async def come_to_meet(world: World, wanted: dict[str | None, int]) -> None:
         await world.synced("tools")
         return {key: await answer(world, key) for key in wanted} == wanted
 
-    await eventually(holds, 20)
+    await eventually(holds, 60)
 
 
 async def test_closed_to_all_but_whom_the_secret_names(world: World) -> None:
@@ -102,7 +102,7 @@ async def test_without_its_stores_a_proxy_is_not_started(world: World) -> None:
         assert await world.get("deployments", "tools-proxy") == {}
         data = {"redis": "redis://:password@redis:6379/0", "key": "k" * 32}
         await world.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "stores"}, "stringData": data})
-        await eventually(lambda: world.get("deployments", "tools-proxy"), 20)
+        await eventually(lambda: world.get("deployments", "tools-proxy"), 60)
         said = str((await world.get("mcpproxies", "tools"))["status"])
         assert "password" not in said
 
@@ -133,5 +133,5 @@ async def test_who_may_call_changes_while_a_store_is_missing(world: World) -> No
             return await world.condition("tools", "Ready", "mcpproxies") == ("True", "Ready")
 
         await world.apply(secret)
-        await eventually(ready, 30)
+        await eventually(ready, 60)
         assert await answer(world, SECOND) == 200

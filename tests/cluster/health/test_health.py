@@ -15,12 +15,13 @@ from fastmcp import FastMCP
 from fastmcp.exceptions import ToolError
 
 from mcp_operator.api import meta
+from mcp_operator.probe.state import SAMPLES
 from support import resources
-from support.backends import ServedMCP, eventually, free_port
+from support.backends import ServedMCP, dead_port, eventually
 from support.liveworld import World
 
 CORE = {"team": "core"}
-QUICK = {"interval": "200ms", "timeout": "3s", "failureThreshold": 2}
+QUICK = {"interval": "200ms", "timeout": "30s", "failureThreshold": 2}
 
 
 def _served() -> ServedMCP:
@@ -50,7 +51,7 @@ async def test_canary(world: World) -> None:
         far = lambda **canary: resources.remote("far", served.url, labels=CORE, health=QUICK, **canary)  # noqa: E731
         await world.apply(far(canary=_canary(contains="3", structured={"result": 3})), _proxy(world))
         await world.comes("far", "Ready", "True", "Ready")
-        assert await world.condition("far", "CanaryPassing") == ("Unknown", "NotCalled"), "no replica runs yet"
+        await world.comes("far", "CanaryPassing", "Unknown", "NotCalled")  # no replica runs yet
         await world.runs_proxy("tools", "127.0.0.2")
         await world.comes("far", "CanaryPassing", "True", "CallPassed")
         assert await world.message("far", "CanaryPassing") == (
@@ -92,7 +93,7 @@ async def test_a_replica_that_does_not_reach_a_server(world: World) -> None:
         await world.runs_proxy("tools", "127.0.0.2", "127.0.0.3")
         await world.comes("far", "Ready", "True", "Ready")
 
-        nowhere = f"http://127.0.0.1:{free_port()}/mcp"
+        nowhere = f"http://127.0.0.1:{dead_port()}/mcp"
 
         def astray(pod: str, config: dict[str, Any]) -> dict[str, Any]:
             if pod.endswith("1"):
@@ -109,7 +110,7 @@ async def test_a_replica_that_does_not_reach_a_server(world: World) -> None:
 
 async def test_a_server_that_dies_while_the_operator_trusts_the_replicas(world: World) -> None:
     """They notice first, as their streams break: the operator looks for itself before it says who reaches the server."""
-    slow = {"interval": "10s", "timeout": "3s", "failureThreshold": 3}
+    slow = {"interval": "10s", "timeout": "30s", "failureThreshold": 3}
     async with _served() as served, world.operating():
         await world.apply(
             resources.remote("far", served.url, labels=CORE, health=slow, retry={"attempts": 1}),
@@ -124,6 +125,9 @@ async def test_a_server_that_dies_while_the_operator_trusts_the_replicas(world: 
             said.extend([now] if now not in said[-1:] else [])
             return now[0] == status
 
+        # The first few probes follow one another soon: one that is under way would be cut in the middle.
+        await eventually(lambda: world.counted("mcp_operator_probes_total", kind="McpServer", outcome="ok") >= SAMPLES)
+        assert await says("True")
         await served.stop()
         await eventually(lambda: says("False"), 60)
         assert said == [("True", "Answering"), ("False", "ConnectionRefused")]
@@ -158,7 +162,7 @@ async def test_restarts(world: World) -> None:
             async def holds() -> bool:
                 return await restarts() == count
 
-            await eventually(holds, 40)
+            await eventually(holds, 60)
             await world.rolled_out("near-server", addresses={"near-server-0": "127.0.0.9"}, up_since=long_ago)
 
         await served.stop()
@@ -173,15 +177,14 @@ async def test_restarts(world: World) -> None:
                 world.counted("mcp_operator_probes_total", kind="McpServer", outcome="ConnectionRefused") > probes + 2
             )
         )
-        assert await ordered() == first, "the pause is ten seconds, however often it fails meanwhile"
 
         await restarted(2)
         second = await ordered()
         assert second is not None
         pause = datetime.fromisoformat(second) - datetime.fromisoformat(first)
-        assert pause >= timedelta(seconds=10)
+        assert pause >= timedelta(seconds=10), "however often it fails meanwhile"
 
-        await world.comes("near", "Stalled", "True", "RestartLimitReached")
+        await world.comes("near", "Stalled", "True", "RestartLimitReached")  # after a pause of twice as long
         assert await ordered() == second
         await world.annotate("mcpservers", "near", reset_restarts="1")
 
@@ -189,10 +192,9 @@ async def test_restarts(world: World) -> None:
             return await ordered() != second
 
         await eventually(again)
+        await served.start()  # before the next pause is over
         await restarted(1)
         assert await world.condition("near", "Stalled") == ("", "")
-
-        await served.start()
         await world.comes("near", "Ready", "True", "Ready")
 
         async def told() -> bool:
@@ -230,7 +232,7 @@ async def _goes_on(world: World, served: ServedMCP) -> None:
     called = lambda: world.counted("mcp_operator_canary_calls_total", outcome="ok")  # noqa: E731
     listed = lambda: served.methods.count("tools/list")  # noqa: E731
     probes, calls, lists = probed() + 15, called() + 3, listed() + 30
-    await eventually(lambda: probed() >= probes and called() >= calls and listed() >= lists, 30)
+    await eventually(lambda: probed() >= probes and called() >= calls and listed() >= lists, 60)
 
 
 async def _rests(world: World) -> None:
@@ -238,7 +240,7 @@ async def _rests(world: World) -> None:
     assert world.operator is not None
     probed = lambda: world.counted("mcp_operator_probes_total", kind="McpServer", outcome="ok")  # noqa: E731
     until = probed() + 12
-    await eventually(lambda: probed() >= until, 30)
+    await eventually(lambda: probed() >= until, 60)
     await world.operator.queue.join()
 
 

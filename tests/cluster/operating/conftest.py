@@ -26,6 +26,8 @@ LEASE = "mcp-operator-leader"
 PLURALS = {kind.kind: kind.plural for kind in meta.KINDS}
 STRICT = {"enable-admission-plugins": "NodeRestriction,OwnerReferencesPermissionEnforcement"}
 """Who sets `blockOwnerDeletion` needs the right to."""
+ACCOUNT = f"system:serviceaccount:{SYSTEM}:mcp-operator"
+HEEDED_SECONDS = 60.0
 RIGHTS = {"ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "Lease"}
 
 Body = dict[str, Any]
@@ -59,6 +61,7 @@ class World:
         """Create what the chart gives to the operator, rights first of all; a token of its ServiceAccount."""
         bodies = [body for body in rendered(*values) if body["kind"] in RIGHTS]
         self.plane.kubectl("apply", "-f", "-", body={"apiVersion": "v1", "kind": "List", "items": bodies})
+        _await_rights(self.plane, [*_first_rights(bodies)], allowed=True)
         return self.plane.kubectl("-n", SYSTEM, "create", "token", "mcp-operator").strip()
 
     async def operator(self, token: str, *flags: str, name: str = "one") -> RunningOperator:
@@ -89,6 +92,38 @@ class World:
         return str((lease.get("spec") or {}).get("holderIdentity") or "")
 
 
+def _first_rights(bodies: list[Body]) -> Iterator[Body]:
+    """Of each role that is bound to the operator's account one right, as the attributes of a review."""
+    roles = {(body["kind"], body["metadata"].get("namespace"), body["metadata"]["name"]): body for body in bodies}
+    for body in bodies:
+        if f"{SYSTEM}:mcp-operator" in [f"{s.get('namespace')}:{s['name']}" for s in body.get("subjects") or ()]:
+            where, named = body["metadata"].get("namespace"), body["roleRef"]
+            role = roles[named["kind"], where if named["kind"] == "Role" else None, named["name"]]
+            rule = role["rules"][0]
+            resource, _, subresource = rule["resources"][0].partition("/")
+            yield {
+                "verb": rule["verbs"][0],
+                "group": rule["apiGroups"][0],
+                "resource": resource,
+                "subresource": subresource,
+                "namespace": where or "kube-system",
+                "name": (rule.get("resourceNames") or [""])[0],
+            }
+
+
+def _await_rights(plane: ControlPlane, attributes: list[Body], *, allowed: bool) -> None:
+    """Wait until the API server heeds the roles: it learns of their changes a moment after they are written."""
+    deadline = time.monotonic() + HEEDED_SECONDS
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    for wanted in attributes:
+        review = {**kind, "spec": {"user": ACCOUNT, "resourceAttributes": wanted}}
+        while (
+            plane.kubectl("create", "-f", "-", "-o", "jsonpath={.status.allowed}", body=review) == "true"
+        ) is not allowed:
+            assert time.monotonic() < deadline, f"not {'allowed' if allowed else 'forbidden'}: {wanted}"
+            time.sleep(0.1)
+
+
 def _root(plural: str) -> str:
     groups = {"deployments": "apps/v1", "leases": "coordination.k8s.io/v1"}
     if plural in PLURALS.values():
@@ -117,6 +152,8 @@ def _remove_everything(plane: ControlPlane) -> None:
     plane.kubectl("delete", "deployments,services,configmaps,secrets,serviceaccounts", *ours, *everywhere)
     plane.kubectl("delete", "roles,rolebindings,leases,serviceaccounts", *chart, *everywhere)
     plane.kubectl("delete", "clusterroles,clusterrolebindings", *chart, "--wait=false")
+    anywhere = {"verb": "get", "resource": "secrets", "namespace": "kube-system"}
+    _await_rights(plane, [anywhere], allowed=False)
 
 
 Until = Callable[..., Awaitable[float]]

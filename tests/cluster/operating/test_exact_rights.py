@@ -18,7 +18,7 @@ from support.fickle import Fickle
 from support.prometheus_operator import definition
 from support.rights import Right, granted, used
 
-from .conftest import RIGHTS, SYSTEM, Until, World
+from .conftest import ACCOUNT, RIGHTS, Until, World
 
 Body = dict[str, Any]
 IMAGE = "registry.invalid/server:1"
@@ -177,8 +177,7 @@ async def test_neither_less_nor_more(world: World, namespace: str, until: Until,
     await until(lambda: _told(world, namespace), why=lambda: operator.lines[-10:])
 
     bodies = rendered(*watched)
-    account = f"system:serviceaccount:{SYSTEM}:mcp-operator"
-    ours = {b["roleRef"]["name"] for b in bodies if b["kind"] in RIGHTS and account in _accounts(b)}
+    ours = {b["roleRef"]["name"] for b in bodies if b["kind"] in RIGHTS and ACCOUNT in _accounts(b)}
     allowed = granted(*(b for b in bodies if b["kind"] in {"Role", "ClusterRole"} and b["metadata"]["name"] in ours))
     assert used(between.asked) - allowed == set()
     assert [asked.path for asked in between.asked if asked.status == 403] == []
