@@ -55,7 +55,7 @@ def _is_news(record: logging.LogRecord) -> bool:
 
 
 def configure(level: str, log_format: LogFormat) -> None:
-    """Send all logging to standard error in one form."""
+    """Send all logging to standard error in one form, and what `warnings` has to say too: that would be text among JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JSONFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
@@ -67,6 +67,7 @@ def configure(level: str, log_format: LogFormat) -> None:
         logger.handlers.clear()
         logger.propagate = True
     logging.getLogger("asyncio").addFilter(_is_news)
+    logging.captureWarnings(True)
 
 
 def mark(**fields: Any) -> None:

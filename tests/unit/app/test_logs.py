@@ -33,6 +33,7 @@ def configured() -> Iterator[list[dict[str, object]]]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
+        logging.captureWarnings(False)
         for name in ("kopf", "aiohttp.access"):
             logging.getLogger(name).setLevel(logging.NOTSET)
         lines += [json.loads(line) for line in text.getvalue().splitlines()]
