@@ -19,13 +19,19 @@ from mcp_operator_proxy.serve import running
 
 
 def make_config(urls: dict[str, str], *, prefixes: dict[str, str] | None = None, **more: Any) -> ProxyConfig:
-    """Servers `ns/<name>` at `urls`, all on the route /mcp; the prefix is the name unless `prefixes` says otherwise."""
-    servers = [{"id": f"ns/{name}", "url": url, **more.get("server", {})} for name, url in urls.items()]
+    """Servers `ns/<name>` at `urls`, all on the route /mcp; the prefix is the name unless `prefixes` says otherwise.
+
+    `server` are settings of all servers, `each` those of one by its name.
+    """
+    each = more.get("each", {})
+    servers = [
+        {"id": f"ns/{name}", "url": url, **more.get("server", {}), **each.get(name, {})} for name, url in urls.items()
+    ]
     entries = [{"server": f"ns/{name}", "prefix": (prefixes or {}).get(name, name)} for name in urls]
     data: dict[str, Any] = {
         "servers": servers,
         "routes": more.get("routes") or [{"name": "McpProxy/ns/tools", "path": "/mcp", "servers": entries}],
-        **{key: value for key, value in more.items() if key not in ("server", "routes")},
+        **{key: value for key, value in more.items() if key not in ("server", "each", "routes")},
     }
     revision = data.pop("revision", None) or hashlib.sha256(json.dumps(data).encode()).hexdigest()[:12]
     return ProxyConfig.model_validate({"revision": revision, **data})

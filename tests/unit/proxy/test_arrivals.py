@@ -76,8 +76,7 @@ async def test_a_server_that_does_not_come_says_so() -> None:
 
 async def test_only_calls_of_its_own_wait_for_a_hung_server() -> None:
     async with HungServer() as hung, ServedMCP(greeter()) as good:
-        more = {"server": {"connectTimeoutSeconds": 1.0}}
-        config = make_config({"hung": hung.url, "c": good.url}, **more)
+        config = make_config({"hung": hung.url, "c": good.url}, each={"hung": {"connectTimeoutSeconds": 1.0}})
         async with running_gateway(config, warm_seconds=0) as running, client(running.url) as through:
             await eventually(lambda: state(running).state == "ready")
             waiting = asyncio.ensure_future(through.call_tool("hung_x", {}))

@@ -76,7 +76,6 @@ def nested(levels: int) -> Any:
 async def test_a_body_beyond_the_limits_is_refused_before_anything_parses_it(path: str) -> None:
     limits = {"maxBytes": 2000, "maxDepth": 10}
     async with ServedMCP(tools()) as served, running_gateway(make_config({"a": served.url}, limits=limits)) as running:
-        before = len(served.methods)
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"}
         large = {**message, "params": {"name": "a_echo", "arguments": {"value": "x" * 2000}}}
         deep = {**message, "params": {"name": "a_echo", "arguments": {"value": nested(8)}}}
@@ -84,7 +83,7 @@ async def test_a_body_beyond_the_limits_is_refused_before_anything_parses_it(pat
         assert (answer.status_code, answer.json()["error"]["message"]) == (413, "the body is larger than 2000 bytes")
         answer = await running.http.post(running.base + path, json=deep, headers=HEADERS)
         assert (answer.status_code, answer.json()["error"]["message"]) == (400, "the body is nested more than 10 deep")
-        assert len(served.methods) == before
+        assert "tools/call" not in served.methods
 
 
 @pytest.mark.parametrize("front", ["legacy", "auto"])

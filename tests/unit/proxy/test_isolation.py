@@ -139,18 +139,20 @@ async def test_a_refusal_of_the_client_is_the_backends_to_have() -> None:
 
 async def test_a_person_may_take_longer_than_the_deadline() -> None:
     meeting, person = Meeting(1), Person("ann")
-    decided = asyncio.Event()
+    asked, decided = asyncio.Event(), asyncio.Event()
 
     async def think(message: str, response_type: Any, params: Any, context: Any) -> ElicitResult[Any]:
+        asked.set()
         await decided.wait()
         return await person.elicit(message, response_type, params, context)
 
-    config = {"callTimeoutSeconds": 1.5}
+    config = {"callTimeoutSeconds": 2.5}
     async with ServedMCP(meeting.mcp, era="legacy") as served:
         async with running_gateway(make_config({"m": served.url}, server=config)) as running:
             async with Client(running.url, mode="legacy", elicitation_handler=think) as through:
                 call = asyncio.create_task(through.call_tool("m_elicit", {"who": "ann"}))
-                await asyncio.wait([call], timeout=2.0)
+                await asked.wait()
+                await asyncio.wait([call], timeout=3.0)
                 assert not call.done()
                 decided.set()
                 assert (await call).data == "ann"

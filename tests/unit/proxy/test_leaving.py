@@ -116,6 +116,11 @@ async def test_streams_are_ended_with_a_word_also_new_ones(tmp_path: Path) -> No
             idle = await Connection.open(program)
             await idle.ask("tools/list", MODERN, _meta=meta())
             async with SDKClient(program.url, mode="auto") as client:
+
+                async def listed() -> bool:
+                    return bool((await client.list_tools()).tools)
+
+                await eventually(listed, 60)  # or the coming of its tools would be told, too
                 async with client.listen(tools_list_changed=True) as changes:
                     await stopping(program)
                     assert [change async for change in changes] == []

@@ -96,7 +96,7 @@ async def test_a_crash_loop_is_its_servers_alone_and_a_change_lifts_it(eventuall
         assert "exited with code 7; last standard error: start 2 fails" in error.message
         assert report(gateway, "good").state == "ready"
         await gateway.proxy.apply(config("2", good=command(), bad={**broken, "max_restarts": 3}))
-        await eventually(lambda: report(gateway, "bad").state == "ready", within=20)
+        await eventually(lambda: report(gateway, "bad").state == "ready", within=60)
         assert await call(through, "bad_echo")
         assert report(gateway, "bad").error is None
 

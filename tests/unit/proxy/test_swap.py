@@ -116,7 +116,7 @@ async def test_every_client_hears_of_a_changed_list(mode: str) -> None:
         else:
             async with SDKClient(running.url, mode=mode) as modern, modern.listen(tools_list_changed=True) as changes:
                 await running.proxy.apply(make_config({}, routes=[{"name": "r", "path": "/mcp"}]))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     assert await anext(changes) == ToolsListChanged()
 
 
@@ -150,7 +150,7 @@ async def test_a_client_without_a_stream_hears_when_it_opens_one() -> None:
         )
         await running.proxy.apply(make_config({}, routes=[{"name": "r", "path": "/mcp"}]))
         async with running.http.stream("GET", running.url, headers=headers) as stream:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 async for line in stream.aiter_lines():
                     if CHANGED in line:
                         break
@@ -286,16 +286,13 @@ async def test_a_bad_config_is_refused_whole_and_the_good_one_stays() -> None:
         assert running.proxy.status().rejected is None
 
 
-async def test_a_server_that_hangs_or_is_down_delays_a_swap_by_a_second_at_most() -> None:
+async def test_a_server_that_hangs_or_is_down_is_not_waited_for_by_a_swap() -> None:
     async with HungServer() as hung, ServedMCP(server("a")) as served:
         urls = {"hung": hung.url, "dead": f"http://127.0.0.1:{dead_port()}/mcp", "s": served.url}
-        loop = asyncio.get_running_loop()
         async with running_gateway(make_config({}), warm_seconds=1) as running:
-            started = loop.time()
-            await running.proxy.apply(make_config(urls))
-            assert loop.time() - started < 4  # the hung one would take five
+            await running.proxy.apply(make_config(urls, each={"hung": {"connectTimeoutSeconds": 60}}))
             states = {r.id: r.state for r in running.proxy.status().servers}
-            assert states["ns/hung"] == "pending"
+            assert states["ns/hung"] == "pending", "its minute is not over"
             await eventually(lambda: running.proxy.status().servers[1].state == "error")
             await eventually(lambda: running.proxy.status().servers[2].state == "ready")
             async with client(running.url, "legacy") as through:

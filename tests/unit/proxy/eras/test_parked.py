@@ -269,9 +269,11 @@ async def test_a_stopping_proxy_cancels_parked_calls() -> None:
 
 
 async def test_a_removed_server_ends_its_parked_calls() -> None:
-    async with serving(server={"callTimeoutSeconds": 0.3}) as (asking, served, gateway):
+    async with serving() as (asking, served, gateway):
         async with ModernClient(gateway.url, ALL) as client:
             answer = await client.call("a_thrice")
+            hasty = {"callTimeoutSeconds": 0.3}  # so long its calls have when it goes
+            await gateway.proxy.apply(make_config({"a": served.url}, server=hasty))
             await gateway.proxy.apply(make_config({"b": served.url}))
             await eventually(lambda: len(lot_of(gateway)) == 0)
             await eventually(asking.cancelled.is_set)

@@ -78,7 +78,7 @@ async def words(gateway: Gateway, said: str = "one\ntwo hunter2-is-it\n") -> Non
 
 async def written(gateway: Gateway, last: str) -> list[str]:
     """The lines, once the last one has come: standard error has a pipe of its own."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             found = (await detail(gateway)).logs
             if found and found[-1] == last:
@@ -210,7 +210,7 @@ async def test_who_looks_at_once_shares_a_request_and_others_cause_none() -> Non
         await rest(gateway, SECRETS["alice"])
         assert seen == []
         looking = [asyncio.create_task(detail(gateway)) for _ in range(5)]
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 30)
         let.set()
         assert {tuple((await look).logs) for look in looking} == {("x",)}
         assert len(seen) <= 2, "those that came after the answer make one more at most"

@@ -65,12 +65,18 @@ def test_who_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert about(None)["deployment.environment.name"] == "test"
 
 
+def _batches_of(spans: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of what has come when the exporter's thread happens to look: the spans of one call may be parted."""
+    monkeypatch.setattr(export, "BATCH", spans)
+    monkeypatch.setattr(export, "DELAY_SECONDS", 60.0)
+
+
 async def test_headers_come_from_secrets() -> None:
     headers = [{"name": "Authorization", "secret": {"file": "token"}}, {"name": "X-Tenant", "value": "one"}]
     async with stage(tracing={"headers": headers}, secrets={"token": "Bearer hidden"}) as on:
         pass  # what waits is sent at the end
-    assert [(h["authorization"], h["x-tenant"]) for h in on.collector.headers] == [("Bearer hidden", "one")]
-    assert on.collector.paths == ["/v1/traces"]
+    assert {(h["authorization"], h["x-tenant"]) for h in on.collector.headers} == {("Bearer hidden", "one")}
+    assert set(on.collector.paths) == {"/v1/traces"}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +116,8 @@ async def test_a_collector_that_is_away_is_told_of_once(
         assert count(on.gateway, "failed") == 0
 
 
-async def test_what_is_refused_is_not_sent_again(eventually: Eventually) -> None:
+async def test_what_is_refused_is_not_sent_again(eventually: Eventually, monkeypatch: pytest.MonkeyPatch) -> None:
+    _batches_of(2, monkeypatch)
     async with stage() as on:
         await eventually(lambda: len(on.collector.spans) == 2)
         on.collector.answers = [Response(status_code=400)]
@@ -172,7 +179,8 @@ async def test_what_the_egress_rule_forbids(caplog: pytest.LogCaptureFixture) ->
     assert "does not take spans" in caplog.text
 
 
-async def test_partial_success_is_counted(eventually: Eventually) -> None:
+async def test_partial_success_is_counted(eventually: Eventually, monkeypatch: pytest.MonkeyPatch) -> None:
+    _batches_of(3, monkeypatch)
     counts, collector = Counts(), Collector()
     answer = export.ExportTraceServiceResponse()
     answer.partial_success.rejected_spans = 2
@@ -223,7 +231,7 @@ async def test_a_swap_of_something_else_leaves_it_alone(eventually: Eventually) 
         changed = {"endpoint": on.endpoint, "serviceName": "tools", "headers": [{"name": "a", "value": "b"}]}
         assert await on.gateway.proxy.apply(on.config(revision="next", tracing=changed))
         await on.traced(eventually, "tools/call", CALL)
-        assert on.collector.headers[-1]["a"] == "b"
+        assert "b" in {headers.get("a") for headers in on.collector.headers}
 
 
 OFF = """

@@ -99,12 +99,15 @@ async def test_counters_of_a_pod_do_not_fall_when_a_worker_is_killed(tmp_path: P
                 async with client(program.url) as through:
                     await through.call_tool("a_one", {})
 
+            async def all_counted() -> bool:
+                return counted(await told()) == (12, 12)
+
             await asyncio.gather(*(called() for _ in range(12)))
-            assert counted(await told()) == (12, 12)
+            await eventually(all_counted)
             for killed in program.workers():  # one after the other, so that both have been replaced in the end
                 serving = program.serving()
                 os.kill(killed, signal.SIGKILL)
-                await eventually(lambda killed=killed: killed not in program.workers(), within=30)  # type: ignore[misc]
+                await eventually(lambda killed=killed: killed not in program.workers(), within=60)  # type: ignore[misc]
                 assert counted(await told()) == (12, 12)
                 await eventually(lambda before=serving: program.serving() > before, within=60)  # type: ignore[misc]
                 assert counted(await told()) == (12, 12)

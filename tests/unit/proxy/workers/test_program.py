@@ -76,25 +76,33 @@ async def test_sessions_go_on_at_every_worker_and_after_one_is_killed(
         rounds = [await asyncio.gather(*(answer(wire, program) for wire in wires)) for _ in range(3)]
         assert len(set(rounds[0])) == CLIENTS  # nobody shares a session with a server
         assert all(each == rounds[0] for each in rounds)  # and each kept its own, whichever worker was met
-        status = (await http.get(f"{program.base}/status")).json()
-        assert (status["workers"], status["workersUp"], status["sessions"]) == (2, 2, CLIENTS)
+
+        async def both_told() -> bool:
+            status = (await http.get(f"{program.base}/status")).json()
+            return (status["workers"], status["workersUp"], status["sessions"]) == (2, 2, CLIENTS)
+
+        await eventually(both_told)  # a busy worker may be too late with what it knows
 
         killed = program.workers()[0]
         os.kill(killed, signal.SIGKILL)
         # Until its last thread has gone, its socket takes its share of connections along.
-        await eventually(lambda: killed not in program.workers(), within=30)
+        await eventually(lambda: killed not in program.workers(), within=60)
         after = await asyncio.gather(*(answer(wire, program) for wire in wires))
         assert all(after)
         assert any(now == then for now, then in zip(after, rounds[0], strict=True))  # the other worker's went on
-        await eventually(lambda: program.serving() == 3 and len(program.workers()) == 2, within=30)
+        await eventually(lambda: program.serving() == 3 and len(program.workers()) == 2, within=60)
         again = [await asyncio.gather(*(answer(wire, program) for wire in wires)) for _ in range(2)]
         assert again == [after, after]  # the worker's return has moved no session once more
 
         write_config(folder, make_config({"s": served.url}, revision="r2", prefixes={"s": "t"}, **SIGNED))
         seen = (await http.get(f"{program.base}/status", params={"wait": "r2"})).json()
         assert (seen["revision"], seen["workersUp"]) == ("r2", 2)
-        metrics = (await http.get(f"{program.base}/metrics")).text
-        assert f'mcp_proxy_sessions{{route="/mcp"}} {CLIENTS}.0' in metrics
+
+        async def all_counted() -> bool:
+            metrics = (await http.get(f"{program.base}/metrics")).text
+            return f'mcp_proxy_sessions{{route="/mcp"}} {CLIENTS}.0' in metrics
+
+        await eventually(all_counted)
 
         program.process.terminate()
         assert await program.process.wait() == 0
@@ -107,10 +115,10 @@ async def test_calls_in_flight_at_a_killed_worker_end_with_a_typed_error(
         wires = [Wire(http) for _ in range(2 * CLIENTS)]
         await asyncio.gather(*(wire.open(program) for wire in wires))
         calls = [asyncio.create_task(wire.ask(program, "tools/call", name="s_wait", arguments={})) for wire in wires]
-        await eventually(lambda: gate.calls == len(calls), within=30)
+        await eventually(lambda: gate.calls == len(calls), within=60)
         killed = program.workers()[0]
         os.kill(killed, signal.SIGKILL)
-        await eventually(lambda: killed not in program.workers() and any(call.done() for call in calls), within=30)
+        await eventually(lambda: killed not in program.workers() and any(call.done() for call in calls), within=60)
         gate.end.set()
         ended = Counter(map(_outcome, await asyncio.gather(*calls, return_exceptions=True)))
 
@@ -155,7 +163,7 @@ async def test_workers_end_with_their_parent(folder: Path, http: httpx2.AsyncCli
         workers = program.workers()
         program.process.kill()
 
-        await eventually(lambda: not any(_runs(pid) for pid in workers), within=30)
+        await eventually(lambda: not any(_runs(pid) for pid in workers), within=60)
 
 
 def _runs(pid: int) -> bool:

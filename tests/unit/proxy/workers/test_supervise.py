@@ -78,37 +78,37 @@ async def running(body: str, kill_after: float = 30) -> AsyncIterator[Parent]:
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
 async def test_all_end_in_order(sig: signal.Signals, eventually: Eventually) -> None:
     async with running(ORDERLY.format(code=0)) as parent:
-        await eventually(lambda: parent.said("up") == 2, within=30)
+        await eventually(lambda: parent.said("up") == 2, within=60)
         parent.process.send_signal(sig)
-        await eventually(lambda: parent.lines[-1] == ["code", "0"], within=30)
+        await eventually(lambda: parent.lines[-1] == ["code", "0"], within=60)
 
 
 async def test_a_worker_that_ends_badly_is_told(eventually: Eventually) -> None:
     async with running(ORDERLY.format(code=3)) as parent:
-        await eventually(lambda: parent.said("up") == 2, within=30)
+        await eventually(lambda: parent.said("up") == 2, within=60)
         parent.process.terminate()
-        await eventually(lambda: parent.lines[-1] == ["code", "1"], within=30)
+        await eventually(lambda: parent.lines[-1] == ["code", "1"], within=60)
 
 
 async def test_a_dead_worker_is_replaced_and_the_other_left_alone(eventually: Eventually) -> None:
     async with running(ORDERLY.format(code=0)) as parent:
-        await eventually(lambda: parent.said("up") == 2, within=30)
+        await eventually(lambda: parent.said("up") == 2, within=60)
         for generation in (1, 2):
             os.kill(parent.pids(0)[-1], signal.SIGKILL)
-            await eventually(lambda wanted=generation + 1: len(parent.pids(0)) == wanted, within=30)
+            await eventually(lambda wanted=generation + 1: len(parent.pids(0)) == wanted, within=60)
         assert len(set(parent.pids(0))) == 3
         assert len(parent.pids(1)) == 1
 
 
 async def test_a_worker_that_does_not_end_is_killed(eventually: Eventually) -> None:
     async with running(DEAF, kill_after=0.2) as parent:
-        await eventually(lambda: parent.said("deaf") == 2, within=30)
+        await eventually(lambda: parent.said("deaf") == 2, within=60)
         parent.process.terminate()
-        await eventually(lambda: parent.lines[-1] == ["code", "1"], within=30)
+        await eventually(lambda: parent.lines[-1] == ["code", "1"], within=60)
 
 
 async def test_workers_notice_that_the_parent_is_gone(eventually: Eventually) -> None:
     async with running(ORDERLY.format(code=0)) as parent:
-        await eventually(lambda: parent.said("up") == 2, within=30)
+        await eventually(lambda: parent.said("up") == 2, within=60)
         parent.process.kill()
-        await eventually(lambda: parent.said("orphaned") == 2, within=30)
+        await eventually(lambda: parent.said("orphaned") == 2, within=60)
