@@ -23,6 +23,7 @@ NEEDS_A_NODE = re.compile(
     r"|kubectl patch service "  # that the operator makes
     r"|helm uninstall |helm upgrade .* --reuse-values "  # of a release
 )
+pytestmark = pytest.mark.timeout(300)
 ON_A_NODE = frozenset({"cluster-egress", "cluster-image"})
 """Scenarios of which nothing can be run here."""
 DRY = re.compile(r"^(?:helm upgrade |kubectl delete )")
@@ -73,7 +74,7 @@ def prepare(test: str, kubectl: Kubectl, reader: Reader) -> None:
     if test == "cluster-desktop":
         for line in lines(*scenario("desktop", "docs/cli.md")):
             reader.run(line)
-        kubectl.attempt("delete", "namespace", "tools", "--wait=false")
+        kubectl.attempt("delete", "namespace", "tools", "--ignore-not-found")  # which the scenario makes
     if test == "cluster-gitops":
         cm = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm", "namespace": "argocd"}}
         kubectl("apply", "--namespace", "argocd", "-f", "-", body=cm)

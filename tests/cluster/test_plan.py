@@ -22,6 +22,7 @@ from .conftest import Kubectl
 
 CORE = {"team": "core"}
 IMAGES = ("--proxy-image", "proxy:1", "--runner-image", "runner:1")
+pytestmark = pytest.mark.timeout(300)
 CLIENT = Path(__file__).parents[1] / "unit" / "cli" / "clients" / "desktop.json"
 
 

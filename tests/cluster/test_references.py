@@ -20,6 +20,7 @@ from .conftest import Kubectl
 
 Body = dict[str, Any]
 CORE = {"team": "core"}
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from .conftest import Kubectl
 
 Body = dict[str, Any]
 WATCHED = "mcpservers,mcpproxies,mcproutes,deployments,services,configmaps,secrets,serviceaccounts"
+pytestmark = pytest.mark.timeout(300)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ ALL: dict[str, Any] = {
     "networkPolicy": {"allowTo": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}, "ports": [3128]}]},
 }
 AROUND = {"NetworkPolicy", "PodDisruptionBudget", "HorizontalPodAutoscaler", "Ingress"}
+pytestmark = pytest.mark.timeout(300)
 HTTP_ROUTES = open_definition("HTTPRoute", "httproutes", "gateway.networking.k8s.io", status=True)
 
 
