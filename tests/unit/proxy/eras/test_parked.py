@@ -30,8 +30,9 @@ def accept(answer: str) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def serving(**more: Any) -> AsyncIterator[tuple[AskingServer, ServedMCP, Gateway]]:
-    """A legacy server behind a proxy."""
+    """A legacy server behind a proxy, to which a busy machine may connect slowly."""
     secrets = more.pop("secrets", None)
+    more["server"] = {"connectTimeoutSeconds": 60, **more.get("server", {})}
     asking = AskingServer()
     async with ServedMCP(asking.mcp, era="legacy") as served:
         async with running_gateway(make_config({"a": served.url}, **more), secrets) as gateway:
