@@ -21,12 +21,12 @@ from mcp_operator_proxy.serve import running
 def make_config(urls: dict[str, str], *, prefixes: dict[str, str] | None = None, **more: Any) -> ProxyConfig:
     """Servers `ns/<name>` at `urls`, all on the route /mcp; the prefix is the name unless `prefixes` says otherwise.
 
-    `server` are settings of all servers, `each` those of one by its name.
+    `server` are settings of all servers, `each` those of one by its name. Servers have more time to be connected to than by
+    default, as on a busy machine it takes.
     """
+    patient = {"connectTimeoutSeconds": 30, **more.get("server", {})}
     each = more.get("each", {})
-    servers = [
-        {"id": f"ns/{name}", "url": url, **more.get("server", {}), **each.get(name, {})} for name, url in urls.items()
-    ]
+    servers = [{"id": f"ns/{name}", "url": url, **patient, **each.get(name, {})} for name, url in urls.items()]
     entries = [{"server": f"ns/{name}", "prefix": (prefixes or {}).get(name, name)} for name in urls]
     data: dict[str, Any] = {
         "servers": servers,

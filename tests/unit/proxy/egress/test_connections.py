@@ -119,7 +119,7 @@ async def test_a_server_that_moves_to_a_denied_address_is_left(names: Names) -> 
     async with ServedMCP(tools()) as served, trap("127.0.0.9", served.port) as (found, _):
         addresses = ["127.0.0.1"]
         names[NAME] = lambda: addresses
-        config = make_config({"a": served.url.replace("127.0.0.1", NAME)})
+        config = make_config({"a": served.url.replace("127.0.0.1", NAME)}, server={"refreshSeconds": 0.2})
         async with running_gateway(config, egress=GOOD_ALONE) as running, client(running.url) as through:
             assert (await through.call_tool("a_ping", {})).data == "pong"
             addresses[:] = ["127.0.0.9"]
