@@ -26,7 +26,7 @@ def product() -> Iterator[Namespace]:
     subprocess.run(["helm", "uninstall", RELEASE, "--namespace", SYSTEM, "--ignore-not-found", "--wait"], check=True)
     install()
     yield Namespace(SYSTEM)
-    eventually(lambda: not kubectl("get", "namespaces", "-l", TEST_LABEL, "-o", "name"), timeout=120)
+    eventually(lambda: not kubectl("get", "namespaces", "-l", TEST_LABEL, "-o", "name"), timeout=300)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         item.add_marker(pytest.mark.e2e)
-        item.add_marker(pytest.mark.timeout(300))
+        item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.fixture

@@ -43,12 +43,14 @@ def test_a_server_that_hangs_is_restarted(namespace: Namespace) -> None:
     assert "it was restarted 1 time and still does not answer" in stalled["message"]
     assert namespace.condition("mcps", "hung", "Ready")["reason"] == "Timeout"
     assert _ordered(namespace, "hung-server") == first, "the limit holds"
+    eventually(lambda: "RestartLimitReached" in _events(namespace, "hung"), why=lambda: _events(namespace, "hung"))
+    assert _events(namespace, "hung")["Restarting"] == 1
 
     namespace.run("annotate", "mcps/hung", "mcp-operator.dev/reset-restarts=again", "--overwrite")
     eventually(lambda: _ordered(namespace, "hung-server") not in {"", first}, timeout=60)
-    assert namespace.get("mcps", "hung")["status"]["restartsReset"] == "again"
-    wanted = {"Restarting": 2, "RestartLimitReached": 1, "RestartsReset": 1}
-    eventually(lambda: wanted.items() <= _events(namespace, "hung").items(), why=lambda: _events(namespace, "hung"))
+    eventually(lambda: namespace.get("mcps", "hung")["status"]["restartsReset"] == "again")
+    told = {"Restarting": 2, "RestartsReset": 1}
+    eventually(lambda: told.items() <= _events(namespace, "hung").items(), why=lambda: _events(namespace, "hung"))
 
     namespace.apply(container("hung", BACKEND_IMAGE, labels=CORE, env={"NAME": "hung"}, health=health))
     namespace.wait("mcps", "hung", "Ready", timeout=90)

@@ -64,11 +64,12 @@ def test_an_image_without_a_shell_serves_over_stdio(namespace: Namespace) -> Non
     except Exception as error:  # noqa: BLE001 - whichever way the client tells
         answer = str(error)
     assert "MCP server plain ended" in answer
-    eventually(lambda: call(url, "plain_start_time") != since, timeout=30)
-    assert restarts(namespace) == {"server": 1, "bridge": 0}
+    eventually(lambda: call(url, "plain_start_time") != since, timeout=90)
+    # The kubelet tells of a container a moment after it has started it.
+    eventually(lambda: restarts(namespace) == {"server": 1, "bridge": 0}, why=lambda: restarts(namespace))
 
     namespace.apply({**DATA[0], "data": {"GREETING": "good day", "text": "two"}})
-    eventually(lambda: call(url, "plain_read", path="/etc/plain/text") == "two", timeout=20)
+    eventually(lambda: call(url, "plain_read", path="/etc/plain/text") == "two")
     # envFrom has the whole ConfigMap, so there is another pod after a while.
     eventually(lambda: before["metadata"]["uid"] not in {pod["metadata"]["uid"] for pod in namespace.pods(SERVER)})
 
@@ -78,7 +79,7 @@ def test_a_file_changes_in_a_running_pod(namespace: Namespace) -> None:
     url = started(namespace, DATA[0], plain(files=files))
     since = call(url, "plain_start_time")
     namespace.apply({**DATA[0], "data": {"text": "two"}})
-    eventually(lambda: call(url, "plain_read", path="/etc/plain/text") == "two", timeout=20)
+    eventually(lambda: call(url, "plain_read", path="/etc/plain/text") == "two")
     assert call(url, "plain_start_time") == since
     assert restarts(namespace) == {"server": 0, "bridge": 0}
 
@@ -130,8 +131,12 @@ def test_what_is_wrong_is_told(namespace: Namespace) -> None:
     namespace.apply(plain(command="/no/such/program", args=[]))
     namespace.wait("mcps", "plain", "Programmed", "False", reason="Crashing")
     (pod, *_) = sorted(namespace.pods(SERVER), key=lambda p: p["metadata"]["creationTimestamp"], reverse=True)
-    log = namespace.run("logs", pod["metadata"]["name"], "-c", "server", check=False)
-    assert "command not found: /no/such/program" in log
+
+    def log() -> str:
+        """Of the container as it is: it may just be starting again, and have said nothing yet."""
+        return namespace.run("logs", pod["metadata"]["name"], "-c", "server", check=False)
+
+    eventually(lambda: "command not found: /no/such/program" in log(), why=log)
 
     body = plain()
     body["spec"]["podTemplate"] = {"spec": {"containers": [{"name": "server", "command": ["/bin/true"]}]}}

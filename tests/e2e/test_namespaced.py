@@ -25,7 +25,7 @@ def tenant(namespace: Namespace) -> Iterator[Namespace]:
     """The release's namespace; the operator of the whole cluster is away meanwhile."""
     system = Namespace(SYSTEM)
     system.run("scale", f"deployment/{RELEASE}", "--replicas=0")
-    system.run("wait", "pods", "-l", "app.kubernetes.io/component=operator", "--for=delete", "--timeout=60s")
+    system.run("wait", "pods", "-l", "app.kubernetes.io/component=operator", "--for=delete", "--timeout=100s")
     kubectl("create", "namespace", TENANT)
     try:
         alone = "crds.upgrade=false,rbac.aggregate=false"

@@ -3,8 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,16 +18,26 @@ CORE = {"team": "core"}
 CALLS = 100
 
 
-@contextmanager
-def _no_operator() -> Iterator[None]:
-    system = Namespace(SYSTEM)
-    system.run("scale", f"deployment/{RELEASE}", "--replicas=0")
-    system.run("wait", "pods", "-l", "app.kubernetes.io/component=operator", "--for=delete", "--timeout=60s")
+@asynccontextmanager
+async def _no_operator() -> AsyncIterator[None]:
+    """Clients call on while it goes and comes."""
+    await asyncio.to_thread(_stop_operator)
     try:
         yield
     finally:
-        system.run("scale", f"deployment/{RELEASE}", "--replicas=1")
-        system.run("rollout", "status", f"deployment/{RELEASE}", "--timeout=90s")
+        await asyncio.to_thread(_start_operator)
+
+
+def _stop_operator() -> None:
+    system = Namespace(SYSTEM)
+    system.run("scale", f"deployment/{RELEASE}", "--replicas=0")
+    system.run("wait", "pods", "-l", "app.kubernetes.io/component=operator", "--for=delete", "--timeout=100s")
+
+
+def _start_operator() -> None:
+    system = Namespace(SYSTEM)
+    system.run("scale", f"deployment/{RELEASE}", "--replicas=1")
+    system.run("rollout", "status", f"deployment/{RELEASE}", "--timeout=100s")
 
 
 @contextmanager
@@ -57,7 +67,7 @@ def test_proxies_serve_without_operator_and_api_server(namespace: Namespace, bac
 
     async def scenario() -> Crowd:
         async with Crowd(url, "one_add", {"a": 1, "b": 2}, "3", size=4) as crowd:
-            with _no_operator():
+            async with _no_operator():
                 await crowd.more_calls(CALLS)
                 with _no_api_server():
                     await crowd.more_calls(CALLS)

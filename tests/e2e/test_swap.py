@@ -97,7 +97,7 @@ async def _listed(client: Client[Any], tool: str) -> bool:
 
 
 async def _all_heard(crowd: Crowd, before: list[int]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not all(t.list_changed > count for t, count in zip(crowd.tallies, before, strict=True)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

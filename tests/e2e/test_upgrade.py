@@ -126,7 +126,7 @@ def test_from_the_previous_version_under_traffic(
     namespace.wait("mcpp", "tools", "Ready", timeout=120)
     namespace.wait("mcps", "far", "Ready")
     namespace.wait("mcps", "near", "Ready", timeout=120)
-    assert call(url, "near_hello") == "near/hello"
+    eventually(lambda: call(url, "near_hello") == "near/hello")
 
     namespace.apply(container("new", BACKEND_IMAGE, labels=CORE, env={"NAME": "new"}))
     namespace.wait("mcps", "new", "Ready")

@@ -50,13 +50,13 @@ def open_definitions(kubectl: Callable[..., str], *kinds: tuple[str, str, str, s
 
 
 def wait_established(kubectl: Callable[..., str], *names: str) -> None:
-    """Wait until the API server serves the definitions of these names (`mcpservers.mcp-operator.dev`).
+    """Wait until the API server serves the definitions of these names (`mcpservers.mcp-operator.dev`) and tells of them.
 
     `kubectl wait` fails at once on a definition that is so new that its conditions are still null; and one that is established
-    is served a moment later.
+    is served a moment later. Discovery as a whole, in which kubectl and Helm look for kinds, may follow after that.
     """
     deadline = time.monotonic() + ESTABLISHED_SECONDS
-    while not all(_is_served(kubectl, name) for name in names):
+    while not (all(_is_served(kubectl, name) for name in names) and _are_discovered(kubectl, *names)):
         assert time.monotonic() < deadline, f"not established: {', '.join(names)}"
         time.sleep(POLL_SECONDS)
 
@@ -75,3 +75,10 @@ def _is_served(kubectl: Callable[..., str], name: str) -> bool:
     except AssertionError:
         return False
     return all(any(found["name"] == plural for found in json.loads(text)["resources"]) for text in listed)
+
+
+def _are_discovered(kubectl: Callable[..., str], *names: str) -> bool:
+    try:
+        return set(names) <= set(kubectl("api-resources", "--cached=false", "--output=name").split())
+    except AssertionError:  # a group that is just coming can't be told of yet
+        return False

@@ -17,7 +17,8 @@ class Collector(BaseHTTPRequestHandler):
             for of_scope in of_process.scope_spans:
                 for span in of_scope.spans:
                     ids = {key: getattr(span, key).hex() for key in ("trace_id", "span_id", "parent_span_id")}
-                    print(json.dumps({**ids, "name": span.name, "resource": resource}), flush=True)
+                    line = json.dumps({**ids, "name": span.name, "resource": resource})
+                    print(f"{line}\n", end="", flush=True)  # in one piece: other threads write theirs
         self.send_response(200 if good else 401)
         self.send_header("Content-Length", "0")
         self.end_headers()
