@@ -70,10 +70,11 @@ def test_canary(namespace: Namespace) -> None:
     server = bodies["McpServer/time"]
     with_packages_of_the_cluster(server, namespace)
     namespace.apply(*backend_objects("packages", image=PACKAGES_IMAGE), *bodies.values())
-    namespace.wait("mcps", "time", "CanaryPassing", timeout=120)
+    # Where it fails before the server is up, it has to pass twice to be believed, and is made once a minute.
+    namespace.wait("mcps", "time", "CanaryPassing", timeout=300)
     server["spec"]["canary"]["expect"]["contains"] = "half past never"
     namespace.apply(server)
-    namespace.wait("mcps", "time", "CanaryPassing", "False", reason="UnexpectedAnswer")
+    namespace.wait("mcps", "time", "CanaryPassing", "False", reason="UnexpectedAnswer", timeout=240)
     namespace.wait("mcps", "time", "Ready")
 
 
