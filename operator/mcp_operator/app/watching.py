@@ -9,7 +9,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, cast
 
 import kopf
@@ -79,8 +78,10 @@ async def _end(tasks: list[asyncio.Task[Any]]) -> None:
     for _ in range(2):
         for task in tasks:
             task.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
-                await asyncio.gather(*tasks, return_exceptions=True)
-                return
+        done, left = await asyncio.wait(tasks, timeout=END_SECONDS)  # `gather` would wait for what does not heed it
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # it is known: whoever waits for the first one raises it
+        if not left:
+            return
     log.error("tasks of kopf did not end: %s", ", ".join(task.get_name() for task in tasks if not task.done()))
