@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 import kopf
 
 from mcp_operator import watch
+from mcp_operator.app.kin import Kin
 from mcp_operator.app.options import Options
 from mcp_operator.engine.backoff import Backoff
 
@@ -54,34 +55,23 @@ async def _watch_once(options: Options, sink: watch.Sink, spawned: Callable[[], 
     settings.process.ultimate_exiting_timeout = (
         None  # else kopf kills the process some minutes after its tasks were ended
     )
-    tasks = await kopf.spawn_tasks(
+    kin = Kin()
+    spawning = kopf.spawn_tasks(
         # Its own guess asks for a user name, which a container's uid need not have.
         identity=cast("Any", options.identity),
-        registry=watch.registry(sink, clusterwide=not options.namespaces),
+        registry=watch.registry(kin.outside(sink), clusterwide=not options.namespaces),
         settings=settings,
         standalone=True,
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
     )
-    spawned()
     try:
+        tasks = await kin.run(spawning)
+        spawned()
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await _end([*tasks])
+        if left := await kin.end(END_SECONDS):
+            log.error("tasks of kopf did not end: %s", ", ".join(sorted(task.get_name() for task in left)))
     for task in ended:
         task.result()
     raise RuntimeError("kopf ended by itself")
-
-
-async def _end(tasks: list[asyncio.Task[Any]]) -> None:
-    """Cancel, and again what does not end: its tasks wait for one another."""
-    for _ in range(2):
-        for task in tasks:
-            task.cancel()
-        done, left = await asyncio.wait(tasks, timeout=END_SECONDS)  # `gather` would wait for what does not heed it
-        for task in done:
-            if not task.cancelled():
-                task.exception()  # it is known: whoever waits for the first one raises it
-        if not left:
-            return
-    log.error("tasks of kopf did not end: %s", ", ".join(task.get_name() for task in tasks if not task.done()))

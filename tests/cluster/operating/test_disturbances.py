@@ -5,6 +5,7 @@ the API server is away for a minute · 410 as an event, as an answer, in a LIST 
 """
 
 import json
+import signal
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -51,6 +52,10 @@ async def _works(world: World, until: Until, namespace: str, name: str) -> None:
 
 def _untroubled(operator: RunningOperator) -> None:
     assert operator.process.returncode is None
+    _told_no_traceback(operator)
+
+
+def _told_no_traceback(operator: RunningOperator) -> None:
     own = [line for line in operator.lines if line["logger"].startswith("mcp_operator")]  # kopf shows why a watch ended
     assert "Traceback" not in json.dumps(own)
 
@@ -96,6 +101,23 @@ async def test_an_error_in_a_watch_stream(world: World, namespace: str, until: U
     await _works(world, until, namespace, "after")
     assert (await operator.ask("/healthz"))[0] == 200
     _untroubled(operator)
+
+
+async def test_streams_that_end_leave_no_others_behind(world: World, namespace: str, until: Until) -> None:
+    """One that fails has all begin anew: the old ones would stay open beside the new, and no process would end with them."""
+    operator, between = await _started(world, until)
+    kinds = {"mcpproxies", "mcproutes", "deployments", "services", "pods", "configmaps", "secrets", "namespaces"}
+    await until(lambda: kinds <= between.opened.keys())
+    for round_ in range(3):
+        before = between.opened.copy()
+        await until(lambda: between.tell("mcpservers", {"type": "ERROR", "object": BROKEN}) == 1)
+        await until(lambda before=before: all(between.opened[kind] > before[kind] for kind in before))
+        await until(lambda before=before: {kind: between.watching(kind) for kind in before} == dict.fromkeys(before, 1))
+        await _works(world, until, namespace, f"after{round_}")
+    operator.signal(signal.SIGTERM)
+    await until(lambda: operator.process.returncode is not None, why=lambda: operator.lines[-5:])
+    assert operator.process.returncode == 0
+    _told_no_traceback(operator)
 
 
 async def test_a_watch_that_is_answered_with_410(world: World, namespace: str, until: Until) -> None:
