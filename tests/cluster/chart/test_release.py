@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -119,8 +119,8 @@ REMOTE = {
 }
 
 
-def may(user: str, verb: str, resource: str, namespace: str) -> bool:
-    """Whether `user` may; `resource` as `group/plural` or `group/plural/subresource`, the core group as ""."""
+def may(user: str, verb: str, resource: str, namespace: str, name: str = "") -> bool:
+    """Whether `user` may, with the one of that `name`; `resource` as `group/plural` or `group/plural/subresource`, the core group as ""."""
     group, plural, *rest = resource.split("/")
     attributes = {
         "namespace": namespace,
@@ -128,6 +128,7 @@ def may(user: str, verb: str, resource: str, namespace: str) -> bool:
         "group": group,
         "resource": plural,
         "subresource": "".join(rest),
+        "name": name,
     }
     review = {
         "apiVersion": "authorization.k8s.io/v1",
@@ -141,7 +142,13 @@ def may(user: str, verb: str, resource: str, namespace: str) -> bool:
 def test_the_account_suffices(helm: Helm, system: Namespace, team: Namespace, scope: list[str], tmp_path: Path) -> None:
     """A proxy, a hosted and a remote server live and change under the operator; nothing is forbidden to it."""
     proxy = ["defaultProxy.enabled=true", f"defaultProxy.namespace={team.name}"]
-    with installed(helm, system, *scope, *proxy), operator(system, tmp_path) as log:
+    account = f"system:serviceaccount:{system.name}:{RELEASE}-mcp-operator"
+    with ExitStack() as stack:
+        stack.enter_context(installed(helm, system, *scope, *proxy))
+        servers, lease = f"{meta.GROUP}/mcpservers", f"{RELEASE}-mcp-operator-leader"
+        eventually(lambda: may(account, "list", servers, team.name))  # roles are heeded a moment after they are written
+        eventually(lambda: may(account, "update", "coordination.k8s.io/leases", system.name, lease))
+        log = stack.enter_context(operator(system, tmp_path))
         team.run("create", "secret", "generic", "login", f"--from-literal=token={TOKEN}")
         team.apply(yaml.safe_dump(server("hosted", container=CONTAINER)))
         team.apply(yaml.safe_dump(server("far", remote=REMOTE)))
@@ -163,8 +170,7 @@ def test_the_account_suffices(helm: Helm, system: Namespace, team: Namespace, sc
         eventually(
             lambda: [event for event in team.listed("events") if event["source"].get("component") == "mcp-operator"]
         )
-        lease = system.get("lease", f"{RELEASE}-mcp-operator-leader")
-        assert lease["spec"]["holderIdentity"]
+        assert system.get("lease", lease)["spec"]["holderIdentity"]
         assert "rbidden" not in log.read_text()
         assert TOKEN not in log.read_text()
 
