@@ -70,21 +70,15 @@ class _Member:
     """One task, as those that it begins know it. It has no parent where `Kin.run` began it."""
 
     kin: Kin
-    parent: "_Member | None" = None
+    parent: "ref[Task] | None" = None
     task: "ref[Task] | None" = None
 
     @property
     def is_orphan(self) -> bool:
-        if self.parent is None or self.parent.task is None:
+        if self.parent is None:
             return False
-        parent = self.parent.task()
+        parent = self.parent()
         return parent is None or parent.done()
-
-    def begins(self, task: Task, member: "_Member") -> None:
-        member.task = ref(task)
-        self.kin._members[task] = member  # noqa: SLF001 - of the same file
-        if self.task is not None:
-            member.parent = self
 
 
 _CURRENT: ContextVar[_Member | None] = ContextVar("kin", default=None)
@@ -110,9 +104,10 @@ def _begin(
     current = _CURRENT.get()
     if current is None:
         return asyncio.Task(coro, loop=loop, context=context, **more)
-    member = _Member(current.kin)
+    member = _Member(current.kin, parent=current.task)
     own = copy_context() if context is None else context
     own.run(_CURRENT.set, member)
     task = asyncio.Task(coro, loop=loop, context=own, **more)
-    current.begins(task, member)
+    member.task = ref(task)
+    member.kin._members[task] = member  # noqa: SLF001 - of the same file
     return task
